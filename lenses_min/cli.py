@@ -1,0 +1,120 @@
+"""The command line. Nothing heavy is imported before a run starts, so `--help` is quick."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import LensError
+from .options import CHOICES, RunOptions
+
+log = logging.getLogger("lenses_min")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="lenses-min", description="Read a causal language model layer by layer.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="one model: prints its layers, writes CSV and JSON")
+    run.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
+    run.add_argument("--model-id", default="", help="recorded name (default: the id, or the folder's or file's name)")
+    run.add_argument("--out-dir", default="run-latest", help="folder for the outputs (default: %(default)s)")
+    run.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
+    run.add_argument("--fp32-unembed", action="store_true", help="unembed in float32 whatever the model computes in")
+    run.add_argument("--keep-residuals", action="store_true", help="save the normalised residual of every layer")
+    run.add_argument("--copy-threshold", type=float, default=0.95, help="p(top-1) of a copy (default: %(default)s)")
+    run.add_argument("--copy-margin", type=float, default=0.10, help="its lead over top-2 (default: %(default)s)")
+    run.add_argument("--prism", choices=CHOICES["prism"], default="auto", help="default: %(default)s")
+    run.add_argument("--prism-dir", default="prisms", help="Prism artifacts, <dir>/<name>/ (default: %(default)s)")
+    run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
+    batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
+    batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
+    for command in (run, batch):
+        talk = command.add_mutually_exclusive_group()
+        talk.add_argument("--verbose", action="store_true", help="tell every step")
+        talk.add_argument("--quiet", action="store_true", help="print errors only")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
+    args = vars(parser().parse_args(argv))
+    command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
+    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.ERROR, stream=sys.stderr)
+    log.setLevel(level)
+    try:
+        jobs = [RunOptions(**args)] if command == "run" else list(read_jobs(Path(args["jobs"])))
+    except LensError as error:
+        print(f"lenses-min: error: {error}", file=sys.stderr)
+        return 2
+    hush_libraries()
+    shows = command == "run" and not quiet
+    return max([perform(job, shows) for job in jobs], default=0)
+
+
+def read_jobs(path: Path) -> Iterator[RunOptions]:
+    """One RunOptions a line; every bad line is reported, with its number."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LensError(f"cannot read the jobs file {path}: {error}") from error
+    jobs: list[RunOptions] = []
+    problems = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                jobs.append(read_job(line))
+            except (LensError, json.JSONDecodeError) as error:
+                problems.append(f"{path}:{number}: {error}")
+    if problems or not jobs:
+        raise LensError("\n".join(problems) or f"{path} holds no job; write one JSON object a line")
+    yield from jobs
+
+
+def read_job(line: str) -> RunOptions:
+    job: Any = json.loads(line)
+    if not isinstance(job, dict):
+        raise LensError(f"a job is a JSON object, got {line.strip()[:60]}")
+    return RunOptions.from_job(job)
+
+
+def perform(options: RunOptions, shows: bool) -> int:
+    """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
+    from . import files, manifest, pipeline, table
+
+    log.info("%s: starting", options.model_id)
+    started = time.perf_counter()
+    try:
+        finished = pipeline.run(options)
+        written = finished.save()
+    except Exception as error:
+        where = files.write_error(Path(options.out_dir), options.clean, manifest.error_report(options, error))
+        print(f"lenses-min: error: {options.model_id}: {describe(error)}", file=sys.stderr)
+        log.info("reported in %s", where)
+        log.debug("", exc_info=error)
+        return 1
+    log.info("%s: done in %.1f s", options.model_id, time.perf_counter() - started)
+    if shows:
+        table.show(finished, written)
+    return 0
+
+
+def describe(error: BaseException) -> str:
+    """A LensError speaks for itself; anything else is named by its type."""
+    return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
+
+
+def hush_libraries() -> None:
+    """Progress bars and advice of the libraries are not ours to print."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

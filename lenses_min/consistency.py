@@ -1,0 +1,49 @@
+"""Does the last layer of a lens say what the model says? Pure functions of any two logit vectors."""
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .metrics import Host, kl_nats, measure
+
+HIGH_KL_BITS = 0.5
+TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
+
+
+def compare_logits(
+    z: Float[Tensor, " V"], final: Float[Tensor, " V"], answers: Sequence[int]
+) -> dict[str, Mapping[str, Tensor]]:
+    """Lens logits against final logits, still on their device: three groups for `to_host`."""
+    scaled = torch.log_softmax(z / TEMPERATURES.to(z.device)[:, None], -1).exp()
+    return {
+        "last_lens": vars(measure(z[None], final, answers, 1)),
+        "last_model": vars(measure(final[None], final, answers, 1)),
+        "last_temps": {"kl": kl_nats(scaled, torch.softmax(final, -1))},
+    }
+
+
+def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int]) -> dict[str, Any]:
+    """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
+
+    A transform found in the model's configuration is never reported: the reference finds none (R3).
+    """
+    lens, model, kls = host["last_lens"], host["last_model"], host["last_temps"]["kl"]
+    kl = float(lens["kl"][0]) / log(2)
+    best = int(kls.argmin())
+    return {
+        "kl_to_final_bits": kl,
+        "top1_agree": bool(lens["top_id"][0, 0] == model["top_id"][0, 0]),
+        "p_top1_lens": float(lens["top_p"][0, 0]),
+        "p_top1_model": float(model["top_p"][0, 0]),
+        "p_answer_lens": float(lens["p_answer"][0, 0]) if answers else None,
+        "answer_rank_lens": int(lens["rank"][0, 0]) if answers else None,
+        "temp_est": float(TEMPERATURES[best]),
+        "kl_after_temp_bits": float(kls[best]) / log(2),
+        "cfg_transform": {"scale": None, "softcap": None},
+        "kl_after_transform_bits": {"scale": None, "softcap": None, "scale_then_softcap": None},
+        "warn_high_last_layer_kl": kl > HIGH_KL_BITS,
+    }

@@ -1,0 +1,111 @@
+"""rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10)."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .errors import LensError
+from .types import PureRow, RecordRow
+
+TOP_COLUMNS = 20
+BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
+TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
+RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
+PURE_COLUMNS = [*RECORD_COLUMNS, *(f.name for f in fields(PureRow) if f.name not in {*BASE, "top", "rest_mass"})]
+
+
+def cells(row: RecordRow, columns: Sequence[str]) -> list[Any]:
+    """The values of a row in column order; absent ones are None."""
+    flat: list[Any] = [value for pair in row.top for value in pair]
+    flat += [None] * (2 * TOP_COLUMNS - len(flat))
+    values = vars(row) | dict(zip(TOPS, flat))
+    return [values[column] for column in columns]
+
+
+def csv_cell(value: Any) -> str:
+    """The reference's dialect: minimal quoting for `,` `"` and newline, backslash doubled, CR bare (R5).
+
+    Written out because Python's csv module quotes a carriage return from 3.13 on, and the reference ran on 3.11.
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else repr(value)
+    text = text.replace("\\", "\\\\")
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+def csv_text(rows: Sequence[RecordRow], columns: Sequence[str]) -> str:
+    lines = [columns, *(cells(row, columns) for row in rows)]
+    return "".join(",".join(csv_cell(value) for value in line) + "\n" for line in lines)
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def output_names(clean: str, lens: str) -> tuple[str, str]:
+    """Names of the records and pure-next-token files; the norm lens has no suffix."""
+    suffix = "" if lens == "norm" else f"-{lens}"
+    return f"output-{clean}-records{suffix}.csv", f"output-{clean}-pure-next-token{suffix}.csv"
+
+
+def is_output(name: str, clean: str) -> bool:
+    """Whether a file name is one that a run of this model may write."""
+    stem = re.escape(clean)
+    return bool(
+        re.fullmatch(
+            rf"output-{stem}(-(records|pure-next-token)(-[a-z]+)?\.csv|(\.error)?\.json)"
+            rf"|run-{stem}\.manifest\.json|{stem}_\d\d+_resid\.pt",
+            name,
+        )
+    )
+
+
+@contextmanager
+def staged(out_dir: Path, clean: str) -> Iterator[Path]:
+    """A folder to write a run into; on success its files replace the earlier run's, on failure it goes."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{clean}-", dir=out_dir))
+    except OSError as error:
+        raise LensError(f"cannot write to {out_dir}: {error.strerror}; give another --out-dir") from error
+    try:
+        yield stage
+        names = sorted(path.name for path in stage.iterdir())
+        for old in out_dir.iterdir():
+            if is_output(old.name, clean) and old.name not in names:
+                old.unlink()
+        for name in sorted(names, key=lambda n: n.startswith("run-")):  # the manifest last
+            os.replace(stage / name, out_dir / name)
+    except OSError as error:
+        raise LensError(f"could not write the outputs to {out_dir}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write through to the disk, so that a rename never publishes an empty file."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_error(out_dir: Path, clean: str, report: Mapping[str, Any]) -> Path | None:
+    """`output-<clean>.error.json`, or None where even that cannot be written."""
+    path = out_dir / f"output-{clean}.error.json"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_text(temporary, json_text(report))
+        os.replace(temporary, path)
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,16 @@
+"""The registry of lenses: a new lens is one file beside this one and one line here.
+
+A builder takes the model and the options, and returns its lens, or None where it cannot serve, with
+the summary that the outputs carry.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..options import RunOptions
+from ..types import Lens, Norms, Unembedding
+from . import norm, prism
+
+Builder = Callable[[Norms, Unembedding, RunOptions], tuple[Lens | None, dict[str, Any]]]
+
+LENSES: dict[str, Builder] = {"norm": norm.build, "prism": prism.build}

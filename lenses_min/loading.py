@@ -1,0 +1,177 @@
+"""MODEL → a loaded model: a hub id, a checkpoint folder or a .gguf file, through TransformerBridge.
+
+A local model is read without a network call, and no code of a checkpoint is ever run (R11).
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from .errors import LensError
+from .options import RunOptions
+from .placement import Placement, place
+from .tokens import Tokens
+from .types import Facts, Norms, Unembedding
+
+CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for the lens: the bridge runs it, the rest is read from it once."""
+
+    bridge: Any
+    tokens: Tokens
+    norms: Norms
+    head: Unembedding
+    facts: Facts
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the parts of a checkpoint are read from: `from_pretrained(name, **where)`."""
+
+    name: str
+    where: dict[str, Any]
+
+
+def source_of(model: str) -> Source:
+    """A .gguf file, a folder, or else a hub id; what looks like a path must exist."""
+    path = Path(model)
+    if path.suffix == ".gguf" and path.is_file():
+        return Source(str(path.parent), {"gguf_file": path.name, "local_files_only": True})
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise LensError(f"{model} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file")
+        return Source(str(path), {"local_files_only": True})
+    if path.is_absolute() or path.suffix == ".gguf" or model.startswith((".", "~")) or model.count("/") > 1:
+        raise LensError(f"there is no checkpoint folder or .gguf file at {model}")
+    return Source(model, {})
+
+
+def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
+    """Call a reader of transformers or TransformerLens; whatever it raises becomes one clear error."""
+    try:
+        return read()
+    except LensError:
+        raise
+    except Exception as error:  # third-party readers raise anything
+        detail = str(error).strip().split("\n")[0] or type(error).__name__
+        raise LensError(f"cannot read the {what} of {model}: {detail}") from error
+
+
+def load(options: RunOptions) -> LoadedModel:
+    """Config, tokenizer, weights, in that order, each refused with its reason."""
+    source = source_of(options.model)
+    config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(source.name, **source.where))
+    check_causal(config, options.model)
+    family = str(config.model_type)
+    placement = place(options.device, options.model, options.model_id, family, config.dtype or torch.float32)
+    tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(source))
+    bridge = attempt("weights", options.model, lambda: boot(source, tokenizer, placement))
+    tokens = Tokens.of(tokenizer, family)
+    norms, head = read_norms(bridge), read_head(bridge)
+    return LoadedModel(bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement)
+
+
+def check_causal(config: Any, model: str) -> None:
+    names = config.architectures or []
+    causal = any(name.endswith(CAUSAL) for name in names) and not getattr(config, "is_encoder_decoder", False)
+    if names and not causal:
+        raise LensError(f"{model} is {', '.join(names)}, not a causal language model; the lens reads decoders only")
+
+
+def read_tokenizer(source: Source) -> Any:
+    """tokenizer.json as it stands where there is one: transformers 5 rebuilds some by model type."""
+    if "gguf_file" not in source.where and (Path(source.name) / "tokenizer.json").is_file():
+        return PreTrainedTokenizerFast.from_pretrained(source.name, **source.where)
+    return AutoTokenizer.from_pretrained(source.name, **source.where)
+
+
+def boot(source: Source, tokenizer: Any, placement: Placement) -> Any:
+    """The bridge; weights stay as stored, no processing and no compatibility mode."""
+    wanted = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
+    if "gguf_file" in source.where:
+        hf_model = AutoModelForCausalLM.from_pretrained(source.name, dtype=placement.dtype, **source.where)
+        wanted["hf_model"] = hf_model.to(placement.device).eval()
+    return TransformerBridge.boot_transformers(source.name, **wanted)
+
+
+def read_norms(bridge: Any) -> Norms:
+    """The norm that reads each layer: first block's ln1, the next block's ln1, ln_final; Gemma's scale is 1 + w."""
+    width, device = bridge.cfg.d_model, bridge.unembed.original_component.weight.device
+    scales, eps, identity = [], [], []
+    modules: list[Any] = [getattr(block, "ln1", None) for block in bridge.blocks]
+    for module in [*modules, getattr(bridge, "ln_final", None)]:
+        weight = getattr(getattr(module, "original_component", None), "weight", None)
+        scale = torch.ones(width, device=device) if weight is None else weight.detach().to(device).float()
+        scales.append(1 + scale if weight is not None and module.uses_weight_offset else scale)
+        eps.append([0.0 if module is None else norm_eps(module)])
+        identity.append([module is None])
+    return Norms(torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device))
+
+
+def norm_eps(module: Any) -> float:
+    """The wrapped module's eps, else the configuration's: some wrappers lack it."""
+    wrapped = module.original_component
+    names = ("eps", "variance_epsilon")
+    return float(next((getattr(wrapped, n) for n in names if hasattr(wrapped, n)), module.config.eps))
+
+
+def norm_name(module: Any) -> str:
+    if module is None:
+        return "Identity"
+    return "RMSNorm" if module.uses_rms_norm else "LayerNorm"
+
+
+def read_head(bridge: Any) -> Unembedding:
+    """W_U and b_U in float32: copies where the model computes in half precision, itself otherwise."""
+    linear = bridge.unembed.original_component
+    bias = None if linear.bias is None else linear.bias.detach().float()
+    return Unembedding(linear.weight.detach().float(), bias)
+
+
+def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
+    cfg = bridge.cfg
+    probe = torch.tensor([[-1000.0, 1000.0]], device=bridge.unembed.original_component.weight.device)
+    return Facts(
+        model_id=options.model_id,
+        family=family,
+        n_layers=cfg.n_layers,
+        d_model=cfg.d_model,
+        n_heads=cfg.n_heads,
+        d_vocab=bridge.unembed.original_component.weight.shape[0],
+        n_ctx=cfg.n_ctx,
+        device=placement.device,
+        dtype=str(placement.dtype).removeprefix("torch."),
+        first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),
+        final_norm=norm_name(getattr(bridge, "ln_final", None)),
+        learned_positions="pos_embed.hook_out" in bridge.hook_dict,
+        output_transform=not torch.equal(bridge.adapter.apply_output_logits_transform(probe), probe),
+        fingerprint=fingerprint(bridge, options.model),
+    )
+
+
+def fingerprint(bridge: Any, model: str) -> str:
+    """SHA-256 over name, shape, dtype and the bit sum of every parameter; refuses weights that are not finite."""
+    named = sorted(bridge.original_model.named_parameters())
+    words = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    sums, finite = [], []
+    for _, p in named:
+        sums.append(p.detach().view(words[p.element_size()]).sum(dtype=torch.int64))
+        finite.append(p.detach().isfinite().all().long())
+    host = torch.stack([torch.stack(sums), torch.stack(finite)]).cpu().tolist()
+    if bad := [name for (name, _), ok in zip(named, host[1]) if not ok]:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise LensError(f"{model} has weights that are not finite: {bad[0]}{more}; get a sound checkpoint")
+    digest = hashlib.sha256()
+    for (name, p), total in zip(named, host[0]):
+        digest.update(f"{name} {tuple(p.shape)} {p.dtype} {total}\n".encode())
+    return digest.hexdigest()

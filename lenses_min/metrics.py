@@ -1,0 +1,99 @@
+"""lens logits → numbers: pure functions of logits, vectorised over rows, and one packed transfer to the host."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import log
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .types import Decode, Rows
+
+TINY = 1e-30  # inside the logarithms of KL, as the contract has it
+COS_TINY = 1e-12
+CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
+
+
+def entropy_bits(log_p: Float[Tensor, "*N V"]) -> Float[Tensor, "*N"]:
+    """−Σ p log2 p, 0 · log 0 = 0; bits, 0 … log2 V."""
+    p = log_p.exp()
+    return -torch.where(p > 0, p * log_p, 0.0).sum(-1) / log(2)
+
+
+def kl_nats(p: Float[Tensor, "*N V"], q: Float[Tensor, "*M V"]) -> Float[Tensor, "*N"]:
+    """KL(p‖q) = Σ p (ln(p + 1e-30) − ln(q + 1e-30)); nats, ≥ 0 up to rounding."""
+    return (p * (torch.log(p + TINY) - torch.log(q + TINY))).sum(-1)
+
+
+def cosine(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
+    """Cosine of two logit vectors, norms + 1e-12; −1 … 1."""
+    norms = (z.norm(dim=-1) + COS_TINY) * (final.norm(dim=-1) + COS_TINY)
+    return (z * final).sum(-1) / norms
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of N rows; A answers asked for. KL in nats, entropy in bits, ranks from 1."""
+
+    top_p: Float[Tensor, "N K"]
+    top_id: Int[Tensor, "N K"]
+    p_top5: Float[Tensor, " N"]
+    entropy: Float[Tensor, " N"]
+    kl: Float[Tensor, " N"]
+    cos: Float[Tensor, " N"]
+    p_answer: Float[Tensor, "N A"]
+    rank: Int[Tensor, "N A"]
+
+
+def measure(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"], answers: Sequence[int], k: int) -> Measures:
+    """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary."""
+    log_p = torch.log_softmax(z, -1)
+    p = log_p.exp()
+    top_p, top_id = p.topk(min(k, p.shape[-1]), dim=-1)
+    p_answer = p[:, list(answers)]
+    rank = torch.stack([1 + (p > p[:, a : a + 1]).sum(-1) for a in answers], -1) if answers else p_answer.long()
+    kl = kl_nats(p, torch.softmax(final, -1))
+    p_top5 = top_p[:, :5].sum(-1)
+    return Measures(top_p, top_id, p_top5, entropy_bits(log_p), kl, cosine(z, final), p_answer, rank)
+
+
+@dataclass(frozen=True)
+class Final:
+    """The model's own final logits as a reference for every row."""
+
+    logits: Float[Tensor, " V"]
+
+    def decode(self, x: Tensor, layers: Tensor) -> Float[Tensor, "1 V"]:
+        return self.logits[None]
+
+
+def measure_rows(
+    decode: Decode, reference: Decode, rows: Rows, vocab: int, answers: Sequence[int], k: int
+) -> dict[str, Tensor]:
+    """The fields of Measures for all rows, in chunks, so that memory never grows with rows × vocabulary."""
+    step = max(1, CHUNK_ELEMENTS // vocab)
+    chunks = zip(torch.split(rows.x, step), torch.split(rows.layers, step))
+    parts = [measure(decode(x, layers), reference(x, layers), answers, k) for x, layers in chunks]
+    return {f.name: torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Measures)}
+
+
+Host = dict[str, np.ndarray]
+
+
+def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
+    """All numbers of a pass in one transfer: float32 and integers travel together as 32-bit words.
+
+    Floats arrive as float64 (exact), integers as int32.
+    """
+    flat = [(name, key, tensor) for name, group in groups.items() for key, tensor in group.items()]
+    words = [(t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat]
+    packed = torch.cat([w.flatten() for w in words]).cpu().numpy()
+    host: dict[str, Host] = {name: {} for name in groups}
+    start = 0
+    for name, key, tensor in flat:
+        part = packed[start : start + tensor.numel()].reshape(tensor.shape)
+        start += tensor.numel()
+        host[name][key] = part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
+    return host

@@ -1,0 +1,85 @@
+"""Options of a run, validated where they are built; importing this module loads nothing heavy."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import LensError
+
+CHOICES = {
+    "device": ("auto", "cuda", "mps", "cpu"),
+    "prism": ("auto", "on", "off"),
+    "raw_lens": ("off", "sample", "full"),
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One run of the lens over one model.
+
+    `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
+    `copy_threshold` and `copy_margin` are probabilities. Raises LensError naming every bad value at once.
+    """
+
+    model: str
+    model_id: str = ""
+    out_dir: str = "run-latest"
+    device: str = "auto"
+    fp32_unembed: bool = False
+    keep_residuals: bool = False
+    copy_threshold: float = 0.95
+    copy_margin: float = 0.10
+    prism: str = "auto"
+    prism_dir: str = "prisms"
+    raw_lens: str = ""
+    lenses: tuple[str, ...] = ("norm", "prism")
+
+    def __post_init__(self) -> None:
+        if not self.raw_lens:
+            object.__setattr__(self, "raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
+        if not self.model_id:
+            object.__setattr__(self, "model_id", default_model_id(self.model))
+        object.__setattr__(self, "lenses", tuple(self.lenses))
+        if problems := list(self._problems()):
+            raise LensError("; ".join(problems))
+
+    def _problems(self) -> Any:
+        for name, allowed in CHOICES.items():
+            if (value := getattr(self, name)) not in allowed:
+                yield f"{name} must be one of {', '.join(allowed)}, got {value!r}"
+        for name in ("copy_threshold", "copy_margin"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                yield f"{name} must be a probability between 0 and 1, got {value!r}"
+        for name in ("fp32_unembed", "keep_residuals"):
+            if not isinstance(value := getattr(self, name), bool):
+                yield f"{name} must be true or false, got {value!r}"
+        if not self.model:
+            yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
+        elif self.clean in ("", ".", ".."):
+            yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
+
+    @property
+    def clean(self) -> str:
+        """The model id after its last slash, as used in file names."""
+        return self.model_id.rsplit("/", 1)[-1]
+
+    @classmethod
+    def from_job(cls, job: Mapping[str, Any]) -> "RunOptions":
+        """One object of a jobs file; unknown keys and a missing model are errors."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(job) - known):
+            raise LensError(f"unknown job keys {', '.join(unknown)}; known keys: {', '.join(sorted(known))}")
+        if not isinstance(job.get("model"), str):
+            raise LensError(f"a job needs a string 'model', got {job.get('model')!r}")
+        return cls(**job)
+
+
+def default_model_id(model: str) -> str:
+    """A local folder or .gguf file is recorded by its name alone, a hub id as it stands."""
+    path = Path(model)
+    if path.suffix == ".gguf":
+        return path.stem
+    return path.resolve().name if path.is_dir() else model

@@ -1,0 +1,122 @@
+"""The composition: prompt → tokens → forward → lens → metrics → records → files, and no arithmetic.
+
+Read this file first: every stage is one call here and one module beside it.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from . import consistency, probes, raw_check, records
+from .defects import defect_warnings
+from .determinism import deterministic
+from .document import document
+from .errors import LensError
+from .forward import capture, last_logits
+from .lenses import LENSES
+from .lenses.norm import NormLens, RawReadout, normalise_all
+from .loading import LoadedModel, load
+from .manifest import manifest
+from .metrics import Final, measure_rows, to_host
+from .options import RunOptions
+from .result import Run
+from .suite import PASSES
+from .types import Encoded, Lens, PassResult, Prompt, Rows
+
+log = logging.getLogger("lenses_min")
+
+
+def run(options: RunOptions) -> Run:
+    """Sweep one model and return the run as typed records; nothing is written.
+
+    Raises LensError for anything a person can mend: the model, an option, the artifacts, the device.
+    """
+    started = time.perf_counter()
+    with deterministic():
+        model = load(options)
+        lenses, summaries = build_lenses(model, options)
+        warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries)]
+        report(warnings, model.placement.notes)
+        sweep = Sweep(model, lenses, options)
+        passes = [sweep.run_pass(prompt) for prompt in PASSES]
+        said = run_probes(model, passes[0])
+    written = document(model.facts, options, passes, said, summaries.get("prism", {}))
+    return Run(options, passes, written, manifest(model.facts, options, passes, warnings, started))
+
+
+def build_lenses(model: LoadedModel, options: RunOptions) -> tuple[list[Lens], dict[str, Mapping[str, Any]]]:
+    """The lenses asked for that can serve this model, and what each has to say of itself."""
+    if unknown := [name for name in options.lenses if name not in LENSES]:
+        raise LensError(f"unknown lens {', '.join(unknown)}; known lenses: {', '.join(LENSES)}")
+    built = {name: LENSES[name](model.norms, model.head, options) for name in options.lenses}
+    lenses = [lens for lens, _ in built.values() if lens is not None]
+    return lenses, {name: summary for name, (_, summary) in built.items()}
+
+
+def report(warnings: Sequence[str], notes: Sequence[str]) -> None:
+    for note in notes:
+        log.info(note)
+    for warning in warnings:
+        log.warning(warning)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A model under its lenses: runs one pass per prompt and variant, each in the same way."""
+
+    model: LoadedModel
+    lenses: Sequence[Lens]
+    options: RunOptions
+
+    def run_pass(self, prompt: Prompt) -> PassResult:
+        """One prompt through the model once, through every lens, and to the host in one transfer."""
+        model, n, detailed = self.model, self.model.facts.n_layers, prompt.detailed
+        keeps = detailed and self.options.keep_residuals
+        checked = raw_check.sampled_layers(self.options.raw_lens if detailed else "off", n)
+
+        encoded = model.tokens.encode(prompt, model.facts.n_ctx)
+        residuals, final = capture(model.bridge, encoded.token_ids, n, range(n + 1 if keeps else 1))
+        rows = residuals.rows({0} if detailed else set())
+        host = to_host(self.read_out(encoded, rows, final, checked))
+        row_of = records.RowContext(encoded, model.tokens, self.options.copy_threshold, self.options.copy_margin)
+        return PassResult(
+            encoded,
+            {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
+            {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
+            consistency.last_layer_consistency(host, encoded.answers),
+            raw_check.samples(host, checked, encoded.answers),
+            final,
+            normalise_all(residuals.by_layer(), model.norms) if keeps else {},
+        )
+
+    def read_out(
+        self, encoded: Encoded, rows: Rows, final: Tensor, checked: Sequence[int]
+    ) -> dict[str, Mapping[str, Tensor]]:
+        """residuals → lens → metrics on the model's device: groups of tensors for the one transfer."""
+        norm, raw = NormLens(self.model.norms, self.model.head), RawReadout(self.model.head)
+        measured = partial(measure_rows, vocab=self.model.facts.d_vocab, answers=encoded.answers)
+        groups: dict[str, Mapping[str, Tensor]] = {
+            lens.name: measured(lens.decode, Final(final).decode, rows, k=records.K_FULL) for lens in self.lenses
+        }
+        ends = rows.last_of([rows.layer[-1]])
+        groups |= consistency.compare_logits(norm.decode(ends.x, ends.layers)[0], final, encoded.answers)
+        if checked:
+            ends = rows.last_of(checked)
+            groups["raw_norm"] = measured(norm.decode, raw.decode, ends, k=1)
+            groups["raw_raw"] = measured(raw.decode, raw.decode, ends, k=1)
+        return groups
+
+
+def run_probes(model: LoadedModel, first: PassResult) -> dict[str, Any]:
+    """What the model says without a lens; the first pass's forward serves the temperatures too."""
+    prediction, temperatures = probes.final_and_temperatures(first.final, model.tokens)
+    return {
+        "final_prediction": prediction,
+        "temperature_exploration": temperatures,
+        "test_prompts": probes.test_prompts(model.tokens, partial(last_logits, model.bridge)),
+    }

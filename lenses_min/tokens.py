@@ -1,0 +1,69 @@
+"""prompt → tokens: BOS rule, position labels, gold alignment, and the one place that decodes an id."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import LensError
+from .suite import KEYWORDS
+from .types import Encoded, Gold, Prompt
+
+# TransformerLens 2.16 prepends BOS for every other family; 4.x has other defaults.
+NO_BOS_FAMILIES = frozenset({"bloom", "qwen", "qwen2", "qwen3"})
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenizer with the contract's rules; `bos_id` is None for families that take none."""
+
+    tokenizer: Any
+    bos_id: int | None
+    _texts: dict[int, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, tokenizer: Any, family: str) -> "Tokens":
+        """BOS for every family but NO_BOS_FAMILIES; a tokenizer without BOS lends its EOS."""
+        lent = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        return cls(tokenizer, None if family in NO_BOS_FAMILIES else lent)
+
+    def context(self, text: str) -> list[int]:
+        """Ids of the text without special tokens."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def model_input(self, text: str) -> list[int]:
+        """What the model reads: BOS, where the family takes one, then the text."""
+        return ([] if self.bos_id is None else [self.bos_id]) + self.context(text)
+
+    def text(self, token_id: int) -> str:
+        """One id decoded alone: every label and every top-k token comes from here."""
+        if token_id not in self._texts:
+            self._texts[token_id] = self.tokenizer.decode([token_id])
+        return self._texts[token_id]
+
+    def encode(self, prompt: Prompt, n_ctx: int) -> Encoded:
+        """Everything the pass needs of its prompt; a control pass also asks for its rival's answer."""
+        ids = self.model_input(prompt.text)
+        if not 0 < len(ids) <= n_ctx:
+            raise LensError(
+                f"prompt {prompt.id}/{prompt.variant} has {len(ids)} tokens, the model reads 1 to {n_ctx}; "
+                "use another prompt or a model with a longer context"
+            )
+        gold = self.align(prompt)
+        asked = [gold, self.align(prompt.rival)] if prompt.rival and gold.answer_ids else [gold]
+        answers = [g.first_id for g in asked if g.first_id is not None]
+        return Encoded(prompt, gold, tuple(ids), tuple(self.context(prompt.text)), tuple(answers))
+
+    def align(self, prompt: Prompt) -> Gold:
+        """The answer's ids after the prompt: with a space before it, else without, else unresolved."""
+        context = self.context(prompt.text)
+        for variant, joined in (("with_space", " "), ("no_space", "")):
+            ids = self.context(prompt.text + joined + prompt.answer)
+            if len(ids) > len(context):
+                answer = ids[len(context) :]
+                pieces = self.tokenizer.convert_ids_to_tokens(answer[:4])
+                return Gold(prompt.answer, tuple(pieces), tuple(answer), variant)
+        return Gold(prompt.answer, (), (), "unknown")
+
+
+def is_keyword(text: str) -> bool:
+    """A token that shows its top 20 wherever it stands."""
+    return text.strip().lower().strip(".,!?;:") in KEYWORDS

@@ -1,0 +1,190 @@
+"""Plain data shared by the stages; nothing here computes a column.
+
+Axes, used with these letters everywhere: L read-out points (layer 0 = embeddings … n = last block, so
+L = n + 1), S positions, D model width, V vocabulary, K top-k, N rows (pairs of layer and position).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One pass: the text the model reads and the answer that counts as right.
+
+    A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
+    in control_margin.
+    """
+
+    id: str
+    variant: str
+    text: str
+    answer: str
+    detailed: bool = False
+    rival: "Prompt | None" = None
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The tokens of an answer in its prompt; `variant` is with_space, no_space or unknown."""
+
+    string: str
+    pieces: tuple[str, ...]
+    answer_ids: tuple[int, ...]
+    variant: str
+
+    @property
+    def first_id(self) -> int | None:
+        return self.answer_ids[0] if self.answer_ids else None
+
+    @property
+    def alignment(self) -> str:
+        return "ok" if self.answer_ids else "unresolved"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's."""
+
+    prompt: Prompt
+    gold: Gold
+    token_ids: tuple[int, ...]
+    context_ids: tuple[int, ...]
+    answers: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """Position of the last token, where the next one is read."""
+        return len(self.token_ids) - 1
+
+
+@dataclass(frozen=True)
+class Norms:
+    """The norm read at each layer, stacked; `identity` marks layers without one."""
+
+    scale: Float[Tensor, "L D"]
+    eps: Float[Tensor, "L 1"]
+    identity: Bool[Tensor, "L 1"]
+
+
+@dataclass(frozen=True)
+class Unembedding:
+    """W_U (transposed, as Linear stores it) and b_U, float32."""
+
+    weight: Float[Tensor, "V D"]
+    bias: Float[Tensor, " V"] | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the outputs say of a model; `n_ctx` is the longest input in tokens."""
+
+    model_id: str
+    family: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    d_vocab: int
+    n_ctx: int
+    device: str
+    dtype: str
+    first_norm: str
+    final_norm: str
+    learned_positions: bool
+    output_transform: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Residual rows to decode, with the layer and position of each."""
+
+    x: Float[Tensor, "N D"]
+    layer: list[int]
+    pos: list[int]
+
+    def last_of(self, layers: Iterable[int]) -> "Rows":
+        """The last position of some layers."""
+        last = {layer: i for i, layer in enumerate(self.layer)}
+        index = [last[layer] for layer in layers]
+        return Rows(self.x[index], [self.layer[i] for i in index], [self.pos[i] for i in index])
+
+    @property
+    def layers(self) -> Int[Tensor, " N"]:
+        return torch.tensor(self.layer, device=self.x.device)
+
+
+class Decode(Protocol):
+    """Residual rows, and the layer of each, to float32 logits (one row where it serves for all)."""
+
+    def __call__(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "M V"]: ...
+
+
+class Lens(Protocol):
+    """What every lens offers the pass runner; a frozen context and one function.
+
+    `name` is the suffix of its files (the norm lens has none); `first_record_layer` the first layer with
+    rows in the records file; `fallback_answer` the text that counts as right where the answer has no id
+    (None: the pass's own).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def first_record_layer(self) -> int: ...
+
+    @property
+    def fallback_answer(self) -> str | None: ...
+
+    def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
+        """Residual rows, and the layer of each, to float32 logits."""
+        ...
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """One row of a records file: the top of the lens distribution at a layer and position."""
+
+    prompt_id: str
+    prompt_variant: str
+    layer: int
+    pos: int
+    token: str
+    entropy: float
+    top: tuple[tuple[str, float], ...]
+    rest_mass: float
+
+
+@dataclass(frozen=True)
+class PureRow(RecordRow):
+    """One row of a pure-next-token file; CONTRACT columns of the same names."""
+
+    copy_collapse: bool
+    entropy_collapse: bool
+    is_answer: bool
+    p_top1: float
+    p_top5: float
+    p_answer: float | None
+    kl_to_final_bits: float
+    answer_rank: int | None
+    cos_to_final: float
+    control_margin: float | None
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """All of one pass: rows per lens, layer-n facts, and the model's own last-position logits."""
+
+    encoded: Encoded
+    records: dict[str, list[RecordRow]]
+    pure: dict[str, list[PureRow]]
+    consistency: dict[str, Any]
+    raw_samples: list[dict[str, Any]]
+    final: Float[Tensor, " V"]
+    residuals: dict[int, Float[Tensor, "1 S D"]]
