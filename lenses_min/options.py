@@ -53,12 +53,13 @@ class RunOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 yield f"{name} must be a probability between 0 and 1, got {value!r}"
-        for name in ("fp32_unembed", "keep_residuals"):
-            if not isinstance(value := getattr(self, name), bool):
-                yield f"{name} must be true or false, got {value!r}"
+        for kind, told in ((bool, "true or false"), (str, "a string")):
+            for field in (f.name for f in fields(self) if f.type is kind):
+                if not isinstance(value := getattr(self, field), kind):
+                    yield f"{field} must be {told}, got {value!r}"
         if not self.model:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
-        elif self.clean in ("", ".", ".."):
+        elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):
             yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
 
     @property

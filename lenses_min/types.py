@@ -4,9 +4,10 @@ Axes, used with these letters everywhere: L read-out points (layer 0 = embedding
 L = n + 1), S positions, D model width, V vocabulary, K top-k, N rows (pairs of layer and position).
 """
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -119,32 +120,24 @@ class Rows:
         return torch.tensor(self.layer, device=self.x.device)
 
 
-class Decode(Protocol):
-    """Residual rows, and the layer of each, to float32 logits (one row where it serves for all)."""
-
-    def __call__(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "M V"]: ...
+# Residual rows [N, D] and the layer of each [N] to float32 logits [N, V], or [1, V] where one row serves for all.
+Decode = Callable[[Tensor, Tensor], Tensor]
 
 
-class Lens(Protocol):
-    """What every lens offers the pass runner; a frozen context and one function.
+class Lens(ABC):
+    """What every lens offers the pass runner: a frozen context and one function.
 
-    `name` is the suffix of its files (the norm lens has none); `first_record_layer` the first layer with
-    rows in the records file; `fallback_answer` the text that counts as right where the answer has no id
-    (None: the pass's own).
+    `name` is the suffix of its files (the norm lens has none); `first_record_layer` the first layer with rows in the
+    records file; `fallback_answer` the text that is right where the answer has no id (None: the pass's own).
     """
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
+    first_record_layer: ClassVar[int] = 0
+    fallback_answer: ClassVar[str | None] = None
 
-    @property
-    def first_record_layer(self) -> int: ...
-
-    @property
-    def fallback_answer(self) -> str | None: ...
-
+    @abstractmethod
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         """Residual rows, and the layer of each, to float32 logits."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..options import RunOptions
 from ..suite import MAIN
-from ..types import Norms, Unembedding
+from ..types import Lens, Norms, Unembedding
 
 
 def normalise(x: Float[Tensor, "N D"], layers: Int[Tensor, " N"], norms: Norms) -> Float[Tensor, "N D"]:
@@ -43,14 +43,13 @@ def unembed(x: Float[Tensor, "N D"], head: Unembedding) -> Float[Tensor, "N V"]:
 
 
 @dataclass(frozen=True)
-class NormLens:
+class NormLens(Lens):
     """norm(x) @ W_U + b_U, the norm of layer l being the one that reads layer l next."""
 
+    name = "norm"
+    fallback_answer = MAIN.answer  # also in the control pass (R6)
     norms: Norms
     head: Unembedding
-    name: str = "norm"
-    first_record_layer: int = 0
-    fallback_answer: str | None = MAIN.answer  # also in the control pass (R6)
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         return unembed(normalise(x, layers, self.norms), self.head)

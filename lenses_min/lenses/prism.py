@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import LensError
 from ..options import RunOptions
-from ..types import Norms, Unembedding
+from ..types import Lens, Norms, Unembedding
 from .norm import normalise, unembed
 
 ORTHOGONALITY_BOUND = 1e-3  # max |QᵀQ − I|; float32 Procrustes solutions reach about 1e-6
@@ -31,15 +31,14 @@ class Whitening:
 
 
 @dataclass(frozen=True)
-class PrismLens:
+class PrismLens(Lens):
     """((norm(x) − mean) / sqrt(var + eps)) @ Q @ W_U + b_U, float32."""
 
+    name = "prism"
+    first_record_layer = 1  # R7
     norms: Norms
     head: Unembedding
     frame: Whitening
-    name: str = "prism"
-    first_record_layer: int = 1  # R7
-    fallback_answer: str | None = None
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         normed = normalise(x, layers, self.norms).float()

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Everything CI checks, on a bare machine with Python: environment, lint, types, tests. Offline after installation.
+# Further arguments go to pytest, for example: bash scripts/run_cpu_tests.sh tests/unit -k norm
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup_env.sh
+setup_env
+
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES=""
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/python -m pytest "$@"

@@ -1,0 +1,109 @@
+"""Steps 1, 4, 7 and 9: the lens interface, the norm lens, Prism behind the same interface, frozen contexts."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from lenses_min import LensError, RunOptions
+from lenses_min.lenses import LENSES, prism
+from lenses_min.lenses.norm import NormLens, RawReadout, normalise
+from lenses_min.types import Norms, Unembedding
+
+D, V, L = 6, 11, 3
+
+
+@pytest.fixture
+def norms() -> Norms:
+    draw = torch.Generator().manual_seed(0)
+    identity = torch.tensor([[False], [False], [True]])
+    return Norms(1 + 0.2 * torch.randn(L, D, generator=draw), torch.full((L, 1), 1e-2), identity)
+
+
+@pytest.fixture
+def head() -> Unembedding:
+    draw = torch.Generator().manual_seed(1)
+    return Unembedding(torch.randn(V, D, generator=draw), torch.randn(V, generator=draw))
+
+
+def rows() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(4, D, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1, 1, 2])
+
+
+def test_each_row_meets_the_norm_of_its_own_layer(norms: Norms) -> None:
+    x, layers = rows()
+    normed = normalise(x, layers, norms)
+    for i, layer in enumerate(layers.tolist()):
+        by_hand = x[i] / (x[i].pow(2).mean() + 1e-2).sqrt() * norms.scale[layer]
+        assert torch.allclose(normed[i], x[i] if norms.identity[layer] else by_hand)
+
+
+def test_the_norm_keeps_the_dtype_of_the_residual_and_logits_are_float32(norms: Norms, head: Unembedding) -> None:
+    x, layers = rows()
+    assert normalise(x.bfloat16(), layers, norms).dtype == torch.bfloat16
+    assert NormLens(norms, head).decode(x.bfloat16(), layers).dtype == torch.float32
+
+
+def test_raw_readout_is_the_unembedding_alone(head: Unembedding) -> None:
+    x, layers = rows()
+    assert torch.allclose(RawReadout(head).decode(x, layers), x @ head.weight.T + head.bias)
+
+
+def test_contexts_are_frozen(norms: Norms, head: Unembedding) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        NormLens(norms, head).head = head  # type: ignore[misc]
+
+
+def save_artifacts(folder: Path, width: int = D, q: torch.Tensor | None = None, **whiten: object) -> None:
+    folder.mkdir(parents=True)
+    kept = {"mean": torch.zeros(width), "var": torch.ones(width), "eps": 0.0} | whiten
+    torch.save(kept, folder / "whiten.pt")
+    torch.save(torch.eye(width) if q is None else q, folder / "Q_prism.pt")
+
+
+def options(folder: Path, mode: str) -> RunOptions:
+    return RunOptions("m", model_id="tiny/M", prism=mode, prism_dir=str(folder))
+
+
+def test_prism_with_identity_artifacts_is_the_norm_lens(tmp_path: Path, norms: Norms, head: Unembedding) -> None:
+    save_artifacts(tmp_path / "M")
+    lens, summary = LENSES["prism"](norms, head, options(tmp_path, "on"))
+    x, layers = rows()
+    assert lens is not None
+    assert torch.allclose(lens.decode(x, layers), NormLens(norms, head).decode(x, layers), atol=1e-6)
+    assert (summary["present"], summary["compatible"], summary["k"]) == (True, True, None)
+
+
+BROKEN = {
+    "missing": (lambda f: None, "Missing prism artifacts in"),
+    "width": (lambda f: save_artifacts(f, D + 1), rf"incompatible with model dims \(d_model={D}\)"),
+    "skewed": (lambda f: save_artifacts(f, q=2 * torch.eye(D)), r"not orthogonal .* is 3, at most 0.001"),
+    "infinite": (lambda f: save_artifacts(f, mean=torch.full((D,), torch.inf)), "corrupt .*not finite"),
+    "negative": (lambda f: save_artifacts(f, var=-torch.ones(D)), "corrupt .*variance below zero"),
+    "keyless": (lambda f: save_artifacts(f, var=None), "corrupt .*AttributeError"),
+    "truncated": (
+        lambda f: (save_artifacts(f), (f / "Q_prism.pt").write_bytes((f / "Q_prism.pt").read_bytes()[:99])),
+        "corrupt",
+    ),
+    "pickled code": (lambda f: save_artifacts(f, mean=Path("x")), "corrupt .*UnpicklingError"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_artifacts_skip_in_auto_and_fail_in_on(
+    name: str, tmp_path: Path, norms: Norms, head: Unembedding
+) -> None:
+    make, message = BROKEN[name]
+    make(tmp_path / "M")
+    lens, summary = prism.build(norms, head, options(tmp_path, "auto"))
+    assert lens is None
+    assert (summary["present"], summary["compatible"]) == (False, False)
+    with pytest.raises(LensError, match=message) as caught:
+        prism.build(norms, head, options(tmp_path, "on"))
+    assert "--prism auto or off" in str(caught.value)
+    assert summary["error"] == str(caught.value).split("; fit the artifacts")[0]
+
+
+def test_prism_off_reads_nothing(tmp_path: Path, norms: Norms, head: Unembedding) -> None:
+    assert prism.build(norms, head, options(tmp_path / "nowhere", "off"))[1]["error"] is None

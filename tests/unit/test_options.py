@@ -1,0 +1,55 @@
+import pytest
+
+from lenses_min import LensError, RunOptions
+
+
+def test_every_bad_value_is_reported_at_once() -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("m", device="gpu", copy_margin=2.0, prism="maybe", raw_lens="some")
+    text = str(caught.value)
+    assert "device must be one of auto, cuda, mps, cpu, got 'gpu'" in text
+    assert "prism must be one of auto, on, off, got 'maybe'" in text
+    assert "raw_lens must be one of off, sample, full, got 'some'" in text
+    assert "copy_margin must be a probability between 0 and 1, got 2.0" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, True, "0.5"])
+def test_thresholds_are_probabilities(value: object) -> None:
+    with pytest.raises(LensError, match="copy_threshold must be a probability"):
+        RunOptions("m", copy_threshold=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "model_id", "recorded", "clean"),
+    [
+        ("org/name-8B", "", "org/name-8B", "name-8B"),
+        ("some/where/model.Q4.gguf", "", "model.Q4", "model.Q4"),
+        ("golden/models/fact/", "", "fact", "fact"),
+        ("golden/models/fact", "tiny/Fact", "tiny/Fact", "Fact"),
+    ],
+)
+def test_recorded_name(model: str, model_id: str, recorded: str, clean: str) -> None:
+    options = RunOptions(model, model_id=model_id)
+    assert (options.model_id, options.clean) == (recorded, clean)
+
+
+@pytest.mark.parametrize("model_id", ["org/", "org/..", "."])
+def test_names_that_are_no_file_names(model_id: str) -> None:
+    with pytest.raises(LensError, match="model_id must end in a name"):
+        RunOptions("m", model_id=model_id)
+
+
+def test_environment_gives_the_default_of_raw_lens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGOS_RAW_LENS", "full")
+    assert RunOptions("m").raw_lens == "full"
+    assert RunOptions("m", raw_lens="off").raw_lens == "off"
+    monkeypatch.setenv("LOGOS_RAW_LENS", "half")
+    with pytest.raises(LensError, match="got 'half'"):
+        RunOptions("m")
+
+
+def test_jobs_name_unknown_and_missing_keys() -> None:
+    with pytest.raises(LensError, match="unknown job keys modle; known keys: .*model"):
+        RunOptions.from_job({"modle": "x"})
+    with pytest.raises(LensError, match="needs a string 'model', got None"):
+        RunOptions.from_job({"out_dir": "x"})

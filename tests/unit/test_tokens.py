@@ -1,0 +1,86 @@
+"""Step 10: one place decodes an id. BOS rule and gold alignment."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lenses_min import LensError
+from lenses_min.loading import LoadedModel
+from lenses_min.suite import MAIN
+from lenses_min.tokens import Tokens, is_keyword
+from lenses_min.types import Prompt
+
+
+class Words:
+    """A toy tokenizer: one id a character, spaces dropped when `squeeze`."""
+
+    bos_token_id: int | None = 7
+    eos_token_id = 9
+
+    def __init__(self, squeeze: bool = False, deaf: str = "") -> None:
+        self.squeeze, self.deaf, self.decoded = squeeze, deaf, 0
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        assert not add_special_tokens
+        return {"input_ids": [ord(c) for c in text if not (self.squeeze and c == " ") and c not in self.deaf]}
+
+    def decode(self, ids: list[int]) -> str:
+        self.decoded += 1
+        return "".join(map(chr, ids))
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [f"<{chr(i)}>" for i in ids]
+
+
+@pytest.mark.parametrize(
+    ("family", "bos"), [("llama", 7), ("gpt_neox", 7), ("qwen2", None), ("qwen3", None), ("bloom", None)]
+)
+def test_bos_rule(family: str, bos: int | None) -> None:
+    tokens = Tokens.of(Words(), family)
+    assert tokens.model_input("a") == ([] if bos is None else [bos]) + [97]
+
+
+def test_a_tokenizer_without_bos_lends_its_eos() -> None:
+    words = Words()
+    words.bos_token_id = None
+    assert Tokens.of(words, "gpt2").model_input("a") == [9, 97]
+
+
+def test_alignment_with_space_without_space_and_unresolved() -> None:
+    prompt = Prompt("pos", "orig", "ab", "Berlin")
+    with_space = Tokens.of(Words(), "llama").align(prompt)
+    assert with_space.variant == "with_space"
+    assert with_space.answer_ids == tuple(map(ord, " Berlin"))
+    assert with_space.pieces == ("< >", "<B>", "<e>", "<r>")
+    squeezed = Tokens.of(Words(deaf="Berlin "), "llama").align(prompt)
+    assert (squeezed.variant, squeezed.alignment, squeezed.first_id) == ("unknown", "unresolved", None)
+
+
+def test_no_space_is_tried_second() -> None:
+    class Greedy(Words):
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": [1, 2] if " " in text else list(map(ord, text))}
+
+    gold = Tokens.of(Greedy(), "llama").align(Prompt("pos", "orig", "ab", "Z"))
+    assert (gold.variant, gold.answer_ids) == ("no_space", (ord("Z"),))
+
+
+def test_each_id_is_decoded_once() -> None:
+    words = Words()
+    tokens = Tokens.of(words, "llama")
+    assert [tokens.text(98) for _ in range(3)] == ["b"] * 3
+    assert words.decoded == 1
+
+
+def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
+    with pytest.raises(LensError, match="prompt pos/orig has 17 tokens, the model reads 1 to 8"):
+        fact_model.tokens.encode(MAIN, 8)
+    empty = Tokens.of(SimpleNamespace(bos_token_id=None, eos_token_id=None, __call__=None), "qwen2")
+    assert empty.bos_id is None
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword"), [(" simply", True), ("Berlin.", True), ("Berlins", False), (" the", False), ("", False)]
+)
+def test_keywords(text: str, keyword: bool) -> None:
+    assert is_keyword(text) is keyword
