@@ -1,0 +1,58 @@
+"""The columns of the two CSV schemas and what each holds: the one table that comparison and schema both read.
+
+Axes: L layers (0 … n), S positions, V vocabulary, K top-k pairs listed in a row.
+"""
+
+import re
+
+TOP_PAIRS = 20  # topI,probI columns of every row, padded with empty cells
+KEY_COLUMNS = ("prompt_id", "prompt_variant", "layer", "pos")
+PAIR_COLUMNS = tuple(f"{kind}{i}" for i in range(1, TOP_PAIRS + 1) for kind in ("top", "prob"))
+RECORD_COLUMNS = (*KEY_COLUMNS, "token", "entropy", *PAIR_COLUMNS, "rest_mass")
+METRIC_COLUMNS = (
+    *("copy_collapse", "entropy_collapse", "is_answer", "p_top1", "p_top5", "p_answer"),
+    *("kl_to_final_bits", "answer_rank", "cos_to_final", "control_margin"),
+)
+PURE_COLUMNS = (*RECORD_COLUMNS, *METRIC_COLUMNS)
+
+TEXT = "text"
+INTEGER = "integer"
+FLAG = "flag"
+RANK = "rank"
+EXACT_FLOAT = "exact float"
+PROBABILITY = "probability"
+REST = "rest"
+ENTROPY = "entropy"
+KL = "kl"
+COSINE = "cosine"
+MARGIN = "margin"
+TEMPERATURE = "temperature"
+RESIDUAL = "residual"
+FLOATS = frozenset({EXACT_FLOAT, PROBABILITY, REST, ENTROPY, KL, COSINE, MARGIN, TEMPERATURE, RESIDUAL})
+
+_NAMED = {
+    **dict.fromkeys(("layer", "pos"), INTEGER),
+    **dict.fromkeys(("copy_collapse", "entropy_collapse", "is_answer"), FLAG),
+    **dict.fromkeys(("copy_thresh", "temperature"), EXACT_FLOAT),
+    "answer_rank": RANK,
+    "answer_rank_lens": RANK,
+    "answer_rank_norm": RANK,
+    "answer_rank_raw": RANK,
+    "rest_mass": REST,
+    "entropy": ENTROPY,
+    "cos_to_final": COSINE,
+    "control_margin": MARGIN,
+    "max_control_margin": MARGIN,
+    "temp_est": TEMPERATURE,
+}
+_PATTERNS = ((r"prob\d*|p_(top1|top5|answer)(_.*)?", PROBABILITY), (r"(max_)?kl_.*", KL))
+
+
+def quantity(name: str) -> str:
+    """What a CSV column or a JSON key measures: the name under which a tolerance class holds its bound.
+
+    An unknown name is TEXT, which compares exactly.
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    return next((kind for pattern, kind in _PATTERNS if re.fullmatch(pattern, name)), TEXT)

@@ -1,0 +1,117 @@
+"""Two JSON documents: keys and their order, types, then leaf by leaf."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import columns
+from .compare_ledger import Ledger
+from .compare_tables import compare_names
+from .compare_topk import order_faults
+from .reading_json import Float, layout
+
+Path = tuple[str | int, ...]
+NEVER_DEMANDED = frozenset({("diagnostics", "prism_summary", "artifact_path"), ("model_stats", "n_ctx")})
+PATH_INSIDE = ("diagnostics", "prism_summary", "error")
+
+
+def dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def place(path: Path) -> tuple[str, str]:
+    """Row and column of a leaf: the path up to its last list index, and what follows."""
+    last = max((i for i, part in enumerate(path) if isinstance(part, int)), default=-1)
+    return dotted(path[: last + 1]), dotted(path[last + 1 :])
+
+
+def column_name(path: Path) -> str:
+    """The path without its list indices: the column that statistics are kept for."""
+    return re.sub(r"\[\d+\]", "[]", dotted(path))
+
+
+def kind(value: Any) -> str:
+    """The JSON type of a value; floats and integers are two types, as Python writes them differently."""
+    names = {type(None): "null", bool: "bool", int: "int", str: "string", Float: "float", float: "float"}
+    return names.get(type(value), "object" if isinstance(value, Mapping) else "list")
+
+
+def written(value: Any) -> str:
+    """A leaf as the file has it; a container as its type."""
+    if isinstance(value, Float):
+        return value.text
+    return layout(value) if kind(value) not in ("object", "list", "string") else str(value)[:80]
+
+
+def compare_documents(
+    ledger: Ledger, expected: Mapping[str, Any], obtained: Mapping[str, Any], texts: tuple[str, str]
+) -> None:
+    """Write every difference of two documents to the ledger; `texts` are the files as they stand."""
+    compare_values(ledger, (), expected, obtained)
+    formats = any(mismatch.kind == "format" for mismatch in ledger.mismatches)
+    if layout(expected) == texts[0] and layout(obtained) != texts[1] and not formats:
+        ledger.mismatch("", "layout", "indent 2, UTF-8, no final newline", "another layout", "format")
+
+
+def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
+    if path in NEVER_DEMANDED:
+        return
+    row, column = place(path)
+    if kind(expected) != kind(obtained):
+        ledger.tally(row, column_name(path))
+        told = [f"{written(value)} ({kind(value)})" for value in (expected, obtained)]
+        ledger.mismatch(row, column, told[0], told[1], "type")
+    elif isinstance(expected, Mapping):
+        compare_names(ledger, dotted(path) or "top level", list(expected), list(obtained), "key")
+        for key in expected:
+            if key in obtained:
+                compare_values(ledger, (*path, key), expected[key], obtained[key])
+    elif isinstance(expected, list):
+        compare_lists(ledger, path, expected, obtained)
+    else:
+        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        if path == PATH_INSIDE:
+            expected, obtained = mask(expected), mask(obtained)
+        ledger.value(row, column, written(expected), written(obtained), quantity(name, expected), column_name(path))
+
+
+def quantity(name: str, value: Any) -> str:
+    """What a leaf measures; a float under an unknown key has the class's default bound."""
+    known = columns.quantity(name)
+    if isinstance(value, float):
+        return known if known in columns.FLOATS else "float"
+    return known if known in (columns.INTEGER, columns.RANK) and kind(value) == "int" else columns.TEXT
+
+
+def mask(text: str | None) -> str | None:
+    """The sentence without the machine's path in it: from the first word with a slash to the end."""
+    return text and re.sub(r"\S*[/\\].*", "PATH", text)
+
+
+def compare_lists(ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]) -> None:
+    row, column = place(path)
+    if len(expected) != len(obtained):
+        ledger.mismatch(row, column, f"{len(expected)} items", f"{len(obtained)} items", "list length")
+    if path and path[-1] == "topk" and all(map(is_pair, [*expected, *obtained])):
+        compare_topk(ledger, path, expected, obtained)
+    else:
+        for i, (a, b) in enumerate(zip(expected, obtained)):
+            compare_values(ledger, (*path, i), a, b)
+
+
+def is_pair(item: Any) -> bool:
+    return isinstance(item, list) and [kind(part) for part in item] == ["string", "float"]
+
+
+def compare_topk(ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]) -> None:
+    """[token, p] pairs: probabilities by position, tokens with regard to ties."""
+    length = min(len(expected), len(obtained))
+    tokens, others = [pair[0] for pair in expected[:length]], [pair[0] for pair in obtained[:length]]
+    probabilities = [float(pair[1]) for pair in expected[:length]]
+    faults = order_faults(tokens, probabilities, others, lambda a, b: ledger.tolerance.ties(columns.PROBABILITY, a, b))
+    for i, (a, b) in enumerate(zip(expected, obtained)):
+        row, name = dotted((*path, i)), column_name((*path, i))
+        ledger.tally(row, f"{name}.token")
+        if i in faults:
+            ledger.mismatch(row, "token", a[0], b[0], "top-k order" if b[0] in tokens else "top-k token")
+        ledger.value(row, "p", a[1].text, b[1].text, columns.PROBABILITY, f"{name}.p")

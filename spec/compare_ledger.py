@@ -1,0 +1,125 @@
+"""What a comparison finds, and the one ledger that every comparer writes to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from types import MappingProxyType
+
+from . import columns
+from .tolerance import Tolerance
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One difference. `row` names the row in words; `kind` says what differs: value, format, order, missing, …"""
+
+    file: str
+    row: str
+    column: str
+    expected: str
+    obtained: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """How a column of a file fared. `worst_error` in the column's unit, `worst_fraction` of what is allowed."""
+
+    file: str
+    column: str
+    compared: int = 0
+    worst_error: float = 0.0
+    worst_fraction: float = 0.0
+    worst_row: str = ""
+
+    def with_value(self, row: str, error: float, fraction: float) -> "Statistic":
+        compared = self.compared + 1
+        if fraction <= self.worst_fraction and error <= self.worst_error:
+            return Statistic(self.file, self.column, compared, self.worst_error, self.worst_fraction, self.worst_row)
+        worst_row = row if fraction >= self.worst_fraction else self.worst_row
+        error, fraction = max(error, self.worst_error), max(fraction, self.worst_fraction)
+        return Statistic(self.file, self.column, compared, error, fraction, worst_row)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything found between two runs; they match where there is no mismatch."""
+
+    mismatches: tuple[Mismatch, ...]
+    statistics: tuple[Statistic, ...]
+    values: Mapping[str, int] = field(default_factory=dict)  # values compared, by file
+
+    def __post_init__(self) -> None:
+        if any(count < 0 for count in self.values.values()):
+            raise ValueError(f"counts of values are ≥ 0, got {dict(self.values)}; count what was compared")
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+
+    @property
+    def matches(self) -> bool:
+        return not self.mismatches
+
+    @property
+    def compared(self) -> int:
+        return sum(self.values.values())
+
+
+class Ledger:
+    """Collects the mismatches and statistics of one file."""
+
+    def __init__(self, file: str, tolerance: Tolerance) -> None:
+        self.file = file
+        self.tolerance = tolerance
+        self.mismatches: list[Mismatch] = []
+        self.statistics: dict[str, Statistic] = {}
+
+    def mismatch(self, row: str, column: str, expected: str, obtained: str, kind: str) -> None:
+        self.mismatches.append(Mismatch(self.file, row, column, expected, obtained, kind))
+
+    def tally(self, row: str, column: str, error: float = 0.0, fraction: float = 0.0) -> None:
+        """Count one compared value."""
+        known = self.statistics.get(column) or Statistic(self.file, column)
+        self.statistics[column] = known.with_value(row, error, fraction)
+
+    def value(self, row: str, column: str, expected: str, obtained: str, quantity: str, name: str = "") -> None:
+        """Compare two written values of a quantity; the statistic is kept under `name`, by default the column."""
+        verdict, error, fraction = judge(expected, obtained, quantity, self.tolerance)
+        self.tally(row, name or column, error, fraction)
+        if verdict:
+            self.mismatch(row, column, expected, obtained, verdict)
+
+
+def judge(expected: str, obtained: str, quantity: str, tolerance: Tolerance) -> tuple[str, float, float]:
+    """The kind of mismatch between two written values ("" for none), |error|, and its share of what is allowed."""
+    if expected == obtained:
+        return "", 0.0, 0.0
+    if not expected or not obtained:
+        return "absent", 0.0, 0.0
+    if quantity in (columns.TEXT, columns.FLAG):
+        return "value", 0.0, 0.0
+    whole = quantity in (columns.INTEGER, columns.RANK)
+    if not (is_integer(obtained) if whole else is_float(obtained)):
+        return "format", 0.0, 0.0
+    if not (is_integer(expected) if whole else is_float(expected)):
+        return "value", 0.0, 0.0
+    a, b = float(expected), float(obtained)
+    if whole:
+        moves = tolerance.rank_moves(int(a)) if quantity == columns.RANK else 0
+        fraction = abs(a - b) / moves if moves else float("inf")
+    else:
+        fraction = tolerance.fraction(quantity, a, b)
+    error = abs(a - b) if isfinite(a) and isfinite(b) else float("inf")
+    return ("" if fraction <= 1 else "value"), error, fraction
+
+
+def is_integer(text: str) -> bool:
+    """Whether the text is an integer as Python writes it."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and str(int(digits)) == digits and text != "-0"
+
+
+def is_float(text: str) -> bool:
+    """Whether the text is the canonical repr of a float: `1.0` is, `1`, `1.00` and `1e-5` are not."""
+    try:
+        return repr(float(text)) == text
+    except ValueError:
+        return False

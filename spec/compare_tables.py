@@ -1,0 +1,109 @@
+"""Two CSV tables: header, rows, order, width, then cell by cell."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from . import columns
+from .compare_ledger import Ledger, is_float
+from .compare_topk import order_faults
+from .reading_csv import Table
+
+Cell = tuple[str, str]  # decoded text, as written
+
+
+def row_name(table: Table, row: int) -> str:
+    """A row in words: prompt, variant, layer, position."""
+    prompt, variant, layer, pos = (table.column(name, row) for name in columns.KEY_COLUMNS)
+    return f"{prompt}/{variant} layer {layer} pos {pos}"
+
+
+def row_names(table: Table) -> dict[str, int]:
+    """Each row's name → its index; a name that comes again gets a number."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for row in range(len(table.rows)):
+        name = row_name(table, row)
+        seen[name] += 1
+        names[f"{name} #{seen[name]}" if seen[name] > 1 else name] = row
+    return names
+
+
+def compare_tables(ledger: Ledger, expected: Table, obtained: Table) -> None:
+    """Write every difference of two tables to the ledger."""
+    compare_names(ledger, "header", expected.header, obtained.header, "column")
+    wanted, got = row_names(expected), row_names(obtained)
+    compare_names(ledger, "", list(wanted), list(got), "row")
+    if expected.complete != obtained.complete:
+        told = {True: "line feed", False: "no line feed"}
+        ledger.mismatch("last line", "end", told[expected.complete], told[obtained.complete], "format")
+    for name, row in wanted.items():
+        if name in got:
+            compare_rows(ledger, name, cells(expected, row), cells(obtained, got[name]))
+
+
+def compare_names(ledger: Ledger, row: str, expected: Sequence[str], obtained: Sequence[str], what: str) -> None:
+    """Missing, extra and reordered names; `what` is column, row or key."""
+    for name in (n for n in expected if n not in obtained):
+        ledger.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
+    for name in (n for n in obtained if n not in expected):
+        ledger.mismatch(*((row, name) if row else (name, "")), "", what, f"extra {what}")
+    wanted = [n for n in expected if n in obtained]
+    got = [n for n in obtained if n in expected]
+    ledger.tally(row, f"{what} order")
+    if found := next(((a, b) for a, b in zip(wanted, got) if a != b), None):
+        ledger.mismatch(*((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order")
+
+
+def cells(table: Table, row: int) -> dict[str, Cell]:
+    """A row's cells by column; those beyond the header are named by their number, from 1."""
+    names = [*table.header, *(f"#{i + 1}" for i in range(len(table.header), len(table.rows[row])))]
+    return dict(zip(names, zip(table.rows[row], table.sources[row])))
+
+
+def compare_rows(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]) -> None:
+    if len(expected) != len(obtained):
+        ledger.mismatch(row, "", f"{len(expected)} cells", f"{len(obtained)} cells", "row width")
+    tokens = compare_pairs(ledger, row, expected, obtained)
+    for name in expected:
+        if name in obtained and name not in tokens:
+            (text, source), (other, other_source) = expected[name], obtained[name]
+            ledger.value(row, name, text, other, kind_of(name, text))
+            if text == other and source != other_source:
+                ledger.mismatch(row, name, source, other_source, "quoting")
+
+
+def kind_of(name: str, text: str) -> str:
+    """The quantity of a column; a column that the contract does not know is a float where it looks like one."""
+    known = columns.quantity(name)
+    unknown = known == columns.TEXT and name not in columns.PURE_COLUMNS
+    return "float" if unknown and is_float(text) else known
+
+
+def pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
+    """The listed topI, probI texts, without padding."""
+    found = [
+        (row.get(f"top{i}", ("", ""))[0], row.get(f"prob{i}", ("", ""))[0]) for i in range(1, columns.TOP_PAIRS + 1)
+    ]
+    while found and found[-1] == ("", ""):
+        found.pop()
+    return found
+
+
+def compare_pairs(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]) -> set[str]:
+    """Compare the tokens of a top-k list with regard to ties; returns the columns that are settled by it.
+
+    Probabilities are left to the cell-by-cell comparison, and so is everything where the lists differ in length.
+    """
+    wanted, got = pairs(expected), pairs(obtained)
+    if not wanted or len(wanted) != len(got) or not all(is_float(p) for _, p in wanted):
+        return set()
+    probabilities = [float(p) for _, p in wanted]
+    tokens, others = [token for token, _ in wanted], [token for token, _ in got]
+    faults = order_faults(tokens, probabilities, others, lambda a, b: ledger.tolerance.ties(columns.PROBABILITY, a, b))
+    for i, (token, other) in enumerate(zip(tokens, others)):
+        name = f"top{i + 1}"
+        if token != other or i in faults:
+            ledger.tally(row, name)
+        if i in faults:
+            ledger.mismatch(row, name, token, other, "top-k order" if other in tokens else "top-k token")
+    return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others)) if a != b}

@@ -1,0 +1,50 @@
+"""JSON text → values that still know how their numbers were written and in which order their keys came."""
+
+import json
+from typing import Any
+
+
+class JsonError(ValueError):
+    """The text is not one JSON object with unique keys; the message names the place."""
+
+
+class Float(float):
+    """A float that keeps its text, so that `1e-5` and `1e-05` stay apart. NaN and Infinity are kept too."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "Float":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __deepcopy__(self, memo: object) -> "Float":
+        return Float(self.text)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs; raises JsonError where a key comes twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise JsonError(f"an object holds {', '.join(twice)} twice; each key may come once")
+    return found
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read one object; raises JsonError where the text is cut off, malformed or no object."""
+    try:
+        found = json.loads(text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise JsonError(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise JsonError("nested too deeply to be a run's document") from error
+    if not isinstance(found, dict):
+        raise JsonError(f"the document must be an object, got {type(found).__name__}")
+    return found
+
+
+def layout(document: Any) -> str:
+    """The document as run.py lays it out: two spaces of indent, UTF-8 unescaped, floats as Python repr."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
