@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -110,6 +111,7 @@ def describe(error: BaseException) -> str:
 
 def hush_libraries() -> None:
     """Progress bars and advice of the libraries are not ours to print."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

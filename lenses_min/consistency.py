@@ -18,7 +18,7 @@ def compare_logits(
     z: Float[Tensor, " V"], final: Float[Tensor, " V"], answers: Sequence[int]
 ) -> dict[str, Mapping[str, Tensor]]:
     """Lens logits against final logits, still on their device: three groups for `to_host`."""
-    scaled = torch.log_softmax(z / TEMPERATURES.to(z.device)[:, None], -1).exp()
+    scaled = torch.softmax(z / TEMPERATURES.to(z.device)[:, None], -1)
     return {
         "last_lens": vars(measure(z[None], final, answers, 1)),
         "last_model": vars(measure(final[None], final, answers, 1)),

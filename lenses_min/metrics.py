@@ -49,14 +49,13 @@ class Measures:
 
 def measure(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"], answers: Sequence[int], k: int) -> Measures:
     """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary."""
-    log_p = torch.log_softmax(z, -1)
-    p = log_p.exp()
+    p = torch.softmax(z, -1)
     top_p, top_id = p.topk(min(k, p.shape[-1]), dim=-1)
     p_answer = p[:, list(answers)]
     rank = torch.stack([1 + (p > p[:, a : a + 1]).sum(-1) for a in answers], -1) if answers else p_answer.long()
     kl = kl_nats(p, torch.softmax(final, -1))
     p_top5 = top_p[:, :5].sum(-1)
-    return Measures(top_p, top_id, p_top5, entropy_bits(log_p), kl, cosine(z, final), p_answer, rank)
+    return Measures(top_p, top_id, p_top5, entropy_bits(torch.log_softmax(z, -1)), kl, cosine(z, final), p_answer, rank)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ NEXT = "⟨NEXT⟩"
 COPY_WINDOW = 1
 ENTROPY_COLLAPSE_BITS = 1.0
 K_FULL, K_SHORT, K_PURE = 20, 5, 5
-BLANK = frozenset(string.whitespace + string.punctuation)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class RowContext:
         """The window repeats a run of the prompt, surely and clearly, with a token of more than punctuation."""
         first, second = [*top_p, 0.0][:2]
         sure = first > self.copy_threshold and first - second > self.copy_margin
-        blank = set(self.tokens.text(window[-1])) <= BLANK
+        blank = all(c.isspace() or c in string.punctuation for c in self.tokens.text(window[-1]))
         return sure and not blank and is_run(window, self.encoded.context_ids)
 
 

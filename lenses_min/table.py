@@ -11,42 +11,34 @@ from .result import Run
 from .types import PureRow
 
 BAR = 12  # character cells of a full bar
+WIDTH = 100  # columns where the output is no terminal
+FLAGS = {"copy_collapse": "copy", "entropy_collapse": "sure", "is_answer": "answer"}
 
 
-def show(run: Run, files: Sequence[Path], console: Console | None = None) -> None:
+def show(run: Run, files: Sequence[Path]) -> None:
     """Print the layers of the first prompt, the milestones and the paths of the files."""
-    out = console or Console(highlight=False)
-    facts = run.document["model_stats"]
-    out.print(
-        f"{run.options.model_id}: {facts['num_layers']} blocks, width {facts['d_model']}, vocabulary "
-        f"{facts['d_vocab']}, {run.manifest['device']} {run.manifest['dtype']}",
-        markup=False,
-    )
-    rows = run.passes[0].pure["norm"]
-    prompt = run.passes[0].encoded.prompt
-    out.print(f"prompt: {prompt.text} … {prompt.answer}", markup=False)
-    out.print(layer_table(rows))
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    if not out.is_terminal:
+        out.width = WIDTH
+    stats, prompt = run.document["model_stats"], run.passes[0].encoded.prompt
+    size = f"{stats['num_layers']} blocks, width {stats['d_model']}, vocabulary {stats['d_vocab']}"
+    out.print(f"{run.options.model_id}: {size}, {run.manifest['device']} {run.manifest['dtype']}")
+    out.print(f"prompt: {prompt.text} … {prompt.answer}\n")
+    out.print(layer_table(run.passes[0].pure["norm"]), soft_wrap=False)
     found = run.milestones | run.document["control_summary"]
-    out.print("milestones: " + "  ".join(f"{key} {show_value(value)}" for key, value in found.items()), markup=False)
-    out.print("files:", *(f"  {path}" for path in files), sep="\n", markup=False, soft_wrap=True)
+    out.print("\nmilestones:", *(f"  {key} = {number(value)}" for key, value in found.items()), sep="\n")
+    out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n")
 
 
 def layer_table(rows: Sequence[PureRow]) -> Table:
+    """Entropy and KL in bits; the bar is the top-1 probability."""
     table = Table(box=None, pad_edge=False)
     for name in ("layer", "top-1", "p", "", "entropy", "KL to final", "answer rank", "flags"):
         table.add_column(name, justify="left" if name in ("top-1", "", "flags") else "right", no_wrap=True)
     for row in rows:
-        flags = [name for name in ("copy_collapse", "entropy_collapse", "is_answer") if getattr(row, name)]
-        table.add_row(
-            str(row.layer),
-            Text(readable(row.top[0][0])),
-            f"{row.p_top1:.4f}",
-            "█" * round(BAR * row.p_top1),
-            f"{row.entropy:.4f}",
-            f"{row.kl_to_final_bits:.4f}",
-            show_value(row.answer_rank),
-            " ".join(flags),
-        )
+        bar, flags = "█" * round(BAR * row.p_top1), " ".join(t for name, t in FLAGS.items() if getattr(row, name))
+        numbers = (number(row.entropy), number(row.kl_to_final_bits), number(row.answer_rank))
+        table.add_row(str(row.layer), Text(readable(row.top[0][0])), number(row.p_top1), bar, *numbers, flags)
     return table
 
 
@@ -55,5 +47,5 @@ def readable(token: str) -> str:
     return repr(token)
 
 
-def show_value(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{round(value, 4) + 0.0:.4f}" if isinstance(value, float) else str(value)

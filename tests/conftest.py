@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 import lenses_min.options  # checks its own values, so it stays outside the hook
@@ -31,3 +32,7 @@ def fact_run(fact_options: "lenses_min.RunOptions") -> "lenses_min.result.Run":
 @pytest.fixture(scope="session")
 def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.loading.LoadedModel":
     return lenses_min.loading.load(fact_options)
+
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")

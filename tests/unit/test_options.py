@@ -49,7 +49,7 @@ def test_environment_gives_the_default_of_raw_lens(monkeypatch: pytest.MonkeyPat
 
 
 def test_jobs_name_unknown_and_missing_keys() -> None:
-    with pytest.raises(LensError, match="unknown job keys modle; known keys: .*model"):
+    with pytest.raises(LensError, match=r"unknown job keys modle; known keys: .*model"):
         RunOptions.from_job({"modle": "x"})
     with pytest.raises(LensError, match="needs a string 'model', got None"):
         RunOptions.from_job({"out_dir": "x"})

@@ -1,0 +1,152 @@
+"""Every metric: its bounds, its invariances, and the float64 oracle of the contract."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lenses_min import consistency, metrics, raw_check
+from spec import oracle
+
+from .strategies import SCALES, SEEDS, SIZES, logits
+
+RTOL, ATOL = 1e-4, 2e-6
+
+
+def measured(z: torch.Tensor, final: torch.Tensor, answers: list[int], k: int = 20) -> dict[str, np.ndarray]:
+    return metrics.to_host({"all": vars(metrics.measure(z, final, answers, k))})["all"]
+
+
+@given(SEEDS, SIZES, SCALES, st.data())
+def test_every_metric_equals_the_oracle(seed: int, v: int, scale: float, data: st.DataObject) -> None:
+    answer = data.draw(st.integers(0, v - 1))
+    z, final = logits(seed, 3, v, scale=scale), logits(seed + 1, v, scale=scale)
+    found = measured(z, final, [answer])
+    q = oracle.softmax(final.double().numpy())
+    for i, row in enumerate(z.double().numpy()):
+        p = oracle.softmax(row)
+        expected = {
+            "entropy": oracle.entropy_bits(row),
+            "kl": oracle.kl_bits(p, q) * math.log(2),
+            "cos": oracle.cosine(row, final.double().numpy()),
+            "p_top5": oracle.p_top5(p),
+        }
+        for name, value in expected.items():
+            assert found[name][i] == pytest.approx(value, rel=RTOL, abs=ATOL), name
+        assert found["p_answer"][i, 0] == pytest.approx(p[answer], rel=RTOL, abs=ATOL)
+        assert found["top_p"][i] == pytest.approx(p[oracle.top_k(p, 20)], rel=RTOL, abs=ATOL)
+        if np.diff(np.sort(row)).min() > 1e-5 * scale and p.min() > 1e-30:
+            assert found["top_id"][i].tolist() == oracle.top_k(p, 20)
+            assert found["rank"][i, 0] == oracle.answer_rank(p, answer)
+
+
+@given(SEEDS, SIZES, SCALES)
+@example(seed=0, v=2, scale=60.0)
+def test_bounds(seed: int, v: int, scale: float) -> None:
+    z, final = logits(seed, 4, v, scale=scale), logits(seed + 1, v, scale=scale)
+    found = measured(z, final, [0])
+    assert (found["entropy"] >= 0).all()
+    assert (found["entropy"] <= math.log2(v) + 1e-5).all()
+    assert (found["kl"] >= -1e-6).all()
+    assert (np.abs(found["cos"]) <= 1 + 1e-6).all()
+    assert ((found["rank"] >= 1) & (found["rank"] <= v)).all()
+    assert (np.diff(found["top_p"], axis=1) <= 0).all()
+    assert found["top_p"].shape == (4, min(v, 20))
+
+
+@given(SIZES)
+def test_uniform_logits_have_full_entropy_and_no_divergence(v: int) -> None:
+    found = measured(torch.full((1, v), 3.0), torch.zeros(v), [v - 1])
+    assert found["entropy"][0] == pytest.approx(math.log2(v), rel=1e-6)
+    assert found["kl"][0] == pytest.approx(0, abs=1e-6)
+    assert found["rank"][0, 0] == 1, "ties share the better rank"
+
+
+@given(SEEDS, SIZES)
+def test_rank_one_is_top_one(seed: int, v: int) -> None:
+    z = logits(seed, 1, v)
+    found = measured(z, z[0], list(range(v)))
+    assert [i for i in range(v) if found["rank"][0, i] == 1] == [found["top_id"][0, 0]]
+    assert found["kl"][0] == 0
+    assert found["cos"][0] == pytest.approx(1, abs=1e-6)
+
+
+@given(SEEDS, SIZES, st.floats(-50, 50))
+def test_softmax_shift_changes_probabilities_nowhere(seed: int, v: int, shift: float) -> None:
+    z, final = logits(seed, 2, v), logits(seed + 1, v)
+    plain, moved = measured(z, final, [1]), measured(z + shift, final + shift, [1])
+    for name in ("entropy", "kl", "top_p", "p_top5", "p_answer"):
+        assert moved[name] == pytest.approx(plain[name], rel=1e-4, abs=1e-5), name
+
+
+@given(SEEDS, SIZES)
+def test_a_permuted_vocabulary_permutes_nothing_but_ids(seed: int, v: int) -> None:
+    order = np.random.RandomState(seed).permutation(v)
+    z, final = logits(seed, 2, v), logits(seed + 1, v)
+    plain, moved = measured(z, final, [0]), measured(z[:, order], final[order], [int(np.argwhere(order == 0)[0, 0])])
+    assert (order[moved["top_id"]] == plain["top_id"]).all()
+    for name in ("entropy", "kl", "cos", "top_p", "p_top5", "p_answer", "rank"):
+        assert moved[name] == pytest.approx(plain[name], rel=1e-5, abs=1e-6), name
+
+
+@given(SEEDS, st.integers(1, 30))
+def test_chunks_change_nothing(seed: int, chunk: int) -> None:
+    from unittest.mock import patch
+
+    from lenses_min.types import Rows
+
+    z, final = logits(seed, 7, 5), logits(seed + 1, 5)
+    rows = Rows(z, [0] * 7, list(range(7)))
+    decode, reference = (lambda x, layers: x), metrics.Final(final).decode
+    whole = metrics.measure_rows(decode, reference, rows, 5, [2], 3)
+    with patch.object(metrics, "CHUNK_ELEMENTS", chunk):
+        parts = metrics.measure_rows(decode, reference, rows, 5, [2], 3)
+    for name, value in whole.items():
+        assert torch.allclose(parts[name].double(), value.double(), rtol=1e-6, atol=1e-7), name
+
+
+@given(SEEDS, SIZES, SCALES)
+def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float) -> None:
+    z, final = logits(seed, v, scale=scale), logits(seed + 1, v, scale=scale)
+    block = consistency.last_layer_consistency(metrics.to_host(consistency.compare_logits(z, final, [0])), [0])
+    q = oracle.softmax(final.double().numpy())
+    best, kl = oracle.temperature_estimate(z.double().numpy(), q)
+    assert block["kl_after_temp_bits"] == pytest.approx(kl, rel=RTOL, abs=ATOL)
+    assert block["kl_to_final_bits"] == pytest.approx(
+        oracle.kl_bits(oracle.softmax(z.double().numpy()), q), rel=RTOL, abs=ATOL
+    )
+    kls = sorted(oracle.kl_bits(oracle.softmax(z.double().numpy() / s), q) for s in oracle.TEMPERATURES)
+    if kls[1] - kls[0] > 1e-3 * kls[0] + 1e-5:
+        assert block["temp_est"] == pytest.approx(best, rel=1e-6)
+    assert block["top1_agree"] == (int(z.argmax()) == int(final.argmax()))
+    assert block["warn_high_last_layer_kl"] == (block["kl_to_final_bits"] > 0.5)
+
+
+@given(SEEDS, SIZES, st.sampled_from([0.5, 2.0]))
+def test_a_scaled_copy_is_recognised_by_its_temperature(seed: int, v: int, factor: float) -> None:
+    final = logits(seed, v, scale=3.0)
+    scaled = final * float(consistency.TEMPERATURES[15 if factor == 2.0 else 9])
+    block = consistency.last_layer_consistency(metrics.to_host(consistency.compare_logits(scaled, final, [])), [])
+    assert block["kl_after_temp_bits"] == pytest.approx(0, abs=1e-5)
+    assert block["p_answer_lens"] is None
+    assert block["answer_rank_lens"] is None
+
+
+@given(st.integers(1, 100), st.sampled_from(["off", "sample", "full"]))
+def test_sampled_layers_equal_the_oracle(n_layers: int, mode: str) -> None:
+    assert raw_check.sampled_layers(mode, n_layers) == oracle.raw_lens_layers(n_layers, mode)
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=6))
+def test_risk_equals_the_oracle(samples: list[tuple[float, bool, bool]]) -> None:
+    entries = [
+        {"layer": i, "kl_norm_vs_raw_bits": kl, "is_answer_norm": norm, "is_answer_raw": raw}
+        for i, (kl, norm, raw) in enumerate(samples)
+    ]
+    summary = raw_check.raw_lens_check("full", entries)["summary"]
+    alone = [i for i, (_, norm, raw) in enumerate(samples) if norm and not raw]
+    assert summary["first_norm_only_semantic_layer"] == (alone[0] if alone else None)
+    assert summary["lens_artifact_risk"] == oracle.raw_lens_risk(max(kl for kl, _, _ in samples), bool(alone))
