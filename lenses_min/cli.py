@@ -6,9 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .errors import LensError
 from .options import CHOICES, RunOptions
@@ -44,49 +43,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
     args = vars(parser().parse_args(argv))
     command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
-    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.ERROR, stream=sys.stderr)
-    log.setLevel(level)
+    talk(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
     try:
-        jobs = [RunOptions(**args)] if command == "run" else list(read_jobs(Path(args["jobs"])))
+        jobs = [RunOptions(**args)] if command == "run" else read_jobs(Path(args["jobs"]))
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
-    hush_libraries()
     shows = command == "run" and not quiet
     return max([perform(job, shows) for job in jobs], default=0)
 
 
-def read_jobs(path: Path) -> Iterator[RunOptions]:
+def read_jobs(path: Path) -> list[RunOptions]:
     """One RunOptions a line; every bad line is reported, with its number."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LensError(f"cannot read the jobs file {path}: {error}") from error
-    jobs: list[RunOptions] = []
-    problems = []
+    jobs, problems = [], []
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                jobs.append(read_job(line))
-            except (LensError, json.JSONDecodeError) as error:
-                problems.append(f"{path}:{number}: {error}")
+        try:
+            jobs += [RunOptions.from_job(json.loads(line))] if line.strip() else []
+        except (LensError, json.JSONDecodeError) as error:
+            problems.append(f"{path}:{number}: {error}")
     if problems or not jobs:
         raise LensError("\n".join(problems) or f"{path} holds no job; write one JSON object a line")
-    yield from jobs
-
-
-def read_job(line: str) -> RunOptions:
-    job: Any = json.loads(line)
-    if not isinstance(job, dict):
-        raise LensError(f"a job is a JSON object, got {line.strip()[:60]}")
-    return RunOptions.from_job(job)
+    return jobs
 
 
 def perform(options: RunOptions, shows: bool) -> int:
     """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
     from . import files, manifest, pipeline, table
 
+    hush_transformers()
     log.info("%s: starting", options.model_id)
     started = time.perf_counter()
     try:
@@ -109,14 +97,18 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
 
 
-def hush_libraries() -> None:
-    """Progress bars and advice of the libraries are not ours to print."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
+def talk(level: int) -> None:
+    """Our own messages from this level on; progress bars and advice of the libraries are not ours to print."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(level)
+    logging.getLogger().setLevel(logging.ERROR)
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
+
+
+def hush_transformers() -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -161,7 +161,8 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
 
 def fingerprint(bridge: Any, model: str) -> str:
     """SHA-256 over name, shape, dtype and the bit sum of every parameter; refuses weights that are not finite."""
-    named = sorted(bridge.original_model.named_parameters())
+    parameters = bridge.original_model.named_parameters()
+    named = sorted((name.replace("._original_component", ""), p) for name, p in parameters)
     words = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     sums, finite = [], []
     for _, p in named:

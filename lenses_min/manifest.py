@@ -39,20 +39,20 @@ def manifest(
         for p in passes
     ]
     return {
-        "model_id": facts.model_id,
         "contract": "reference",
+        **asdict(facts),
         "options": asdict(options),
         "versions": versions(),
-        "device": facts.device,
-        "dtype": facts.dtype,
-        "family": facts.family,
-        "model_fingerprint": facts.fingerprint,
         "seed": SEED,
         "prompts": prompts,
         "warnings": list(warnings),
-        "finished_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:
@@ -62,5 +62,5 @@ def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:
         "options": asdict(options),
         "error_type": type(error).__name__,
         "message": str(error),
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
     }

@@ -71,6 +71,8 @@ class RunOptions:
     def from_job(cls, job: Mapping[str, Any]) -> "RunOptions":
         """One object of a jobs file; unknown keys and a missing model are errors."""
         known = {f.name for f in fields(cls)}
+        if not isinstance(job, Mapping):
+            raise LensError(f"a job is a JSON object, got {job!r}")
         if unknown := sorted(set(job) - known):
             raise LensError(f"unknown job keys {', '.join(unknown)}; known keys: {', '.join(sorted(known))}")
         if not isinstance(job.get("model"), str):

@@ -20,22 +20,20 @@ def sampled_layers(mode: str, n_layers: int) -> list[int]:
 
 def samples(host: Mapping[str, Host], layers: Sequence[int], answers: Sequence[int]) -> list[dict[str, Any]]:
     """One entry a sampled layer: the same numbers of the norm lens and of the raw residual side by side."""
-    return [sample({side: host[f"raw_{side}"] for side in SIDES}, i, layer, answers) for i, layer in enumerate(layers)]
+    entries = []
+    for i, layer in enumerate(layers):
+        sides = {side: numbers(host[f"raw_{side}"], i, bool(answers)) for side in SIDES}
+        top = [int(host[f"raw_{side}"]["top_id"][i, 0]) for side in SIDES]
+        entry = {"layer": layer, "kl_norm_vs_raw_bits": float(host["raw_norm"]["kl"][i]) / log(2)}
+        entry |= {"top1_agree": top[0] == top[1]}
+        entries.append(entry | {f"{key}_{side}": sides[side][key] for key in sides["raw"] for side in SIDES})
+    return entries
 
 
-def sample(sides: Mapping[str, Host], i: int, layer: int, answers: Sequence[int]) -> dict[str, Any]:
-    top = [int(host["top_id"][i, 0]) for host in sides.values()]
-    rank = {side: int(host["rank"][i, 0]) if answers else None for side, host in sides.items()}
-    p = {side: float(host["p_answer"][i, 0]) if answers else None for side, host in sides.items()}
-    return {
-        "layer": layer,
-        "kl_norm_vs_raw_bits": float(sides["norm"]["kl"][i]) / log(2),
-        "top1_agree": top[0] == top[1],
-        **{f"p_top1_{side}": float(host["top_p"][i, 0]) for side, host in sides.items()},
-        **{f"p_answer_{side}": p[side] for side in SIDES},
-        **{f"answer_rank_{side}": rank[side] for side in SIDES},
-        **{f"is_answer_{side}": rank[side] == 1 for side in SIDES},
-    }
+def numbers(host: Host, i: int, resolved: bool) -> dict[str, Any]:
+    """What one side says of one layer; an answer without an id is never found."""
+    p, rank = (float(host["p_answer"][i, 0]), int(host["rank"][i, 0])) if resolved else (None, None)
+    return {"p_top1": float(host["top_p"][i, 0]), "p_answer": p, "answer_rank": rank, "is_answer": rank == 1}
 
 
 def raw_lens_check(mode: str, entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""The command line: help, exit statuses, quiet and verbose, and one clear error for each bad input."""
+
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from syrupy.assertion import SnapshotAssertion
+
+from lenses_min import cli
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a network call was made")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["batch"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch, snapshot: SnapshotAssertion) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == snapshot
+
+
+def run(model: Path | str, out: Path, *more: str) -> int:
+    return cli.main(["run", str(model), "--device", "cpu", "--out-dir", str(out), *more])
+
+
+def test_a_run_prints_its_layers_and_its_files(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(models / "fact", tmp_path, "--model-id", "tiny/Fact") == 0
+    out, err = capsys.readouterr()
+    assert " 4  ' Berlin'  0.9739" in out
+    assert "L_semantic = 4" in out
+    assert "max_control_margin = 0.9829" in out
+    assert str(tmp_path / "output-Fact.json") in out
+    assert err == ""
+    manifest = json.loads((tmp_path / "run-Fact.manifest.json").read_text())
+    assert manifest["model_id"] == "tiny/Fact"
+    assert manifest["options"]["device"] == manifest["device"] == "cpu"
+    assert manifest["prompts"][0]["token_ids"][0] == 1
+    assert len(manifest["fingerprint"]) == 64
+    assert manifest["versions"]["transformer-lens"].startswith("4.")
+
+
+def test_quiet_prints_nothing_and_verbose_tells_steps(models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / "softcap-postnorm", tmp_path, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(models / "fact", tmp_path, "--verbose") == 0
+    assert "fact: starting" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("model", "defect"), [("softcap-postnorm", "R3"), ("layernorm-parallel", "R1")])
+def test_a_defect_that_bites_is_one_warning(model: str, defect: str, models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / model, tmp_path) == 0
+    err = capsys.readouterr().err
+    assert err.count("WARNING") == 1
+    assert f"WARNING {defect}: " in err
+    manifest = json.loads((tmp_path / f"run-{model}.manifest.json").read_text())
+    assert manifest["warnings"][0].startswith(defect)
+
+
+def edit_config(**values: object) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | values))
+
+    return edit
+
+
+def edit_weights(edit: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        edit(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return apply
+
+
+def drop(*names: str) -> Callable[[Path], None]:
+    return lambda folder: list(map(Path.unlink, [folder / name for name in names]))
+
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+BAD = {
+    "no config": (drop("config.json"), "holds no config.json; give a Hugging Face checkpoint folder"),
+    "no tokenizer": (drop(*TOKENIZER), "cannot read the tokenizer of"),
+    "no weights": (drop("model.safetensors"), "cannot read the weights of"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "cannot read the config of"),
+    "half the weights": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
+        "cannot read the weights of",
+    ),
+    "NaN": (
+        edit_weights(lambda t: t["model.norm.weight"].fill_(torch.nan)),
+        "has weights that are not finite: model.norm.weight; get a sound checkpoint",
+    ),
+    "encoder": (edit_config(architectures=["BertForMaskedLM"]), "is BertForMaskedLM, not a causal language model"),
+    "short context": (edit_config(max_position_embeddings=8), "has 17 tokens, the model reads 1 to 8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_checkpoint_is_one_clear_error(name: str, models: Path, tmp_path: Path, capsys) -> None:
+    harm, message = BAD[name]
+    folder, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(models / "rms-rope", folder)
+    harm(folder)
+    assert run(folder, out) == 1
+    stdout, err = capsys.readouterr()
+    assert stdout == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert [path.name for path in out.iterdir()] == ["output-model.error.json"]
+    report = json.loads((out / "output-model.error.json").read_text())
+    assert message in report["message"]
+    assert set(report) == {"model", "options", "error_type", "message", "time"}
+
+
+@pytest.mark.parametrize("model", ["/no/such/folder", "./missing", "missing.gguf", "a/b/c"])
+def test_a_missing_folder_or_file(model: str, tmp_path: Path, capsys) -> None:
+    assert run(model, tmp_path / "out", "--model-id", "x") == 1
+    assert f"there is no checkpoint folder or .gguf file at {model}" in capsys.readouterr().err
+
+
+def test_prism_on_without_artifacts_and_an_unwritable_target(models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / "fact", tmp_path / "out", "--prism", "on", "--prism-dir", str(tmp_path)) == 1
+    assert "Missing prism artifacts in" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert run(models / "fact", tmp_path / "file") == 1
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / "fact", tmp_path, "--copy-threshold", "1.5") == 2
+    assert "copy_threshold must be a probability between 0 and 1, got 1.5" in capsys.readouterr().err
+    for wrong in (["--prism", "maybe"], ["--copy-margin", "much"], ["--lens", "x"]):
+        with pytest.raises(SystemExit) as stopped:
+            run(models / "fact", tmp_path, *wrong)
+        assert stopped.value.code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -> None:
+    jobs = [{"model": str(models / name), "out_dir": str(tmp_path), "device": "cpu"} for name in ("nothing", "fact")]
+    path = tmp_path / "jobs.jsonl"
+    path.write_text("\n".join(map(json.dumps, jobs)))
+    assert cli.main(["batch", str(path)]) == 1
+    assert {"output-fact.json", "output-nothing.error.json"} <= {found.name for found in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no job"),
+        ('{"model": "a"}\n{"modle": 1}\n[2]\n{', ":2: unknown job keys modle"),
+        ('{"model": "a", "prism": "maybe", "out_dir": 5}', ":1: prism must be one of"),
+    ],
+)
+def test_every_bad_job_is_told_with_its_line(text: str, message: str, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(text)
+    assert cli.main(["batch", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_jobs_file(tmp_path: Path, capsys) -> None:
+    assert cli.main(["batch", str(tmp_path / "none.jsonl")]) == 2
+    assert "cannot read the jobs file" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""Steps 5 and 6: one pass runner for every prompt and variant. A new lens touches nothing in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from lenses_min import LensError, RunOptions, files, forward, lenses, metrics, pipeline
+from lenses_min.lenses.norm import unembed
+from lenses_min.result import Run
+from lenses_min.suite import PASSES, TEST_PROMPTS
+from lenses_min.types import Lens, Unembedding
+
+
+@dataclass(frozen=True)
+class ToyLens(Lens):
+    """The residual turned round: a lens defined outside the package."""
+
+    name = "toy"
+    first_record_layer = 2
+    head: Unembedding
+
+    def decode(self, x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
+        return -unembed(x, self.head)
+
+
+def build_toy(norms: Any, head: Unembedding, options: RunOptions) -> tuple[ToyLens, dict[str, Any]]:
+    return ToyLens(head), {}
+
+
+@pytest.fixture
+def toy_run(models: Path, tmp_path: Path) -> Iterator[Run]:
+    with patch.dict(lenses.LENSES, {"toy": build_toy}):
+        yield pipeline.run(
+            RunOptions(str(models / "rms-rope"), device="cpu", out_dir=str(tmp_path), lenses=("norm", "toy"))
+        )
+
+
+def test_a_new_lens_is_one_file_and_one_registry_line(toy_run: Run, tmp_path: Path) -> None:
+    names = {path.name for path in toy_run.save()}
+    assert names == {
+        "output-rms-rope.json",
+        "output-rms-rope-records.csv",
+        "output-rms-rope-pure-next-token.csv",
+        "output-rms-rope-records-toy.csv",
+        "output-rms-rope-pure-next-token-toy.csv",
+        "run-rms-rope.manifest.json",
+    }
+    assert [row.layer for row in toy_run.records("toy")] == [2, 3, 4]
+    assert [row.layer for row in toy_run.pure("toy")] == [0, 1, 2, 3, 4] * 3
+    header, *rows = (tmp_path / "output-rms-rope-pure-next-token-toy.csv").read_text().splitlines()
+    assert header.split(",") == files.PURE_COLUMNS
+    assert len(rows) == 15
+
+
+def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
+    for result, prompt in zip(toy_run.passes, PASSES, strict=True):
+        assert result.encoded.prompt == prompt
+        assert {row.prompt_variant for row in result.pure["norm"]} == {prompt.variant}
+        assert bool(result.records) == prompt.detailed
+        margins = [row.control_margin for row in result.pure["norm"]]
+        assert all((margin is not None) == (prompt.id == "ctl") for margin in margins)
+
+
+def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
+    with pytest.raises(LensError, match="unknown lens tuned; known lenses: norm, prism"):
+        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuned")))
+
+
+def test_one_forward_a_pass_and_one_transfer_a_pass(fact_options: RunOptions) -> None:
+    forwards: list[int] = []
+    packed: list[int] = []
+    real_capture, real_last, real_host = forward.capture, forward.last_logits, metrics.to_host
+
+    def count_capture(*args: Any) -> Any:
+        forwards.append(1)
+        return real_capture(*args)
+
+    def count_last(bridge: Any, batch: Any) -> Any:
+        forwards.append(len(batch))
+        return real_last(bridge, batch)
+
+    def count_host(groups: Any) -> Any:
+        packed.append(1)
+        return real_host(groups)
+
+    with (
+        patch.object(pipeline, "capture", count_capture),
+        patch.object(pipeline, "last_logits", count_last),
+        patch.object(pipeline, "to_host", count_host),
+    ):
+        run = pipeline.run(fact_options)
+    lengths = {len(run.passes[0].encoded.token_ids)}
+    assert packed == [1, 1, 1]
+    assert forwards[:3] == [1, 1, 1], "temperatures share the first pass's forward"
+    assert sum(forwards[3:]) == len(TEST_PROMPTS)
+    assert len(forwards[3:]) < len(TEST_PROMPTS), "prompts of equal length share a forward"
+    assert lengths
+
+
+def test_nothing_of_the_run_stays_in_torch(fact_options: RunOptions) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    pipeline.run(fact_options)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_two_runs_write_the_same_bytes(fact_run: Run, fact_options: RunOptions) -> None:
+    again = pipeline.run(fact_options)
+    assert files.json_text(again.document) == files.json_text(fact_run.document)
+    for lens in fact_run.lenses:
+        assert again.pure(lens) == fact_run.pure(lens)
+        assert again.records(lens) == fact_run.records(lens)
+
+
+def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers import models as kinds
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = {word: i for i, word in enumerate(["<unk>", "<s>", "Germany", "Berlin", "France", "Paris", "simply"])}
+    tokenizer = Tokenizer(kinds.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=7,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            bos_token_id=1,
+            eos_token_id=1,
+        )
+    ).save_pretrained(tmp_path)
+    run = pipeline.run(RunOptions(str(tmp_path), device="cpu", raw_lens="full"))
+    assert {len(row.top) for row in run.records()} == {5, 7}
+    assert len(run.document["final_prediction"]["topk"]) == 7
+    assert [entry["layer"] for entry in run.document["raw_lens_check"]["samples"]] == [0, 1]
