@@ -39,8 +39,12 @@ class Table:
 
 def encode(cell: str) -> str:
     """A decoded cell as the dialect writes it."""
-    text = cell.replace("\\", "\\\\")
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+    return quoted(cell) if any(c in cell for c in ',"\n') else cell.replace("\\", "\\\\")
+
+
+def quoted(cell: str) -> str:
+    """A decoded cell in quotes."""
+    return '"' + cell.replace("\\", "\\\\").replace('"', '""') + '"'
 
 
 def decode(source: str) -> str:

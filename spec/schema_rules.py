@@ -34,7 +34,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "is-answer": "is_answer is true where the answer's rank is 1, without one where the top-1 text is Berlin",
         "entropy-collapse": "entropy_collapse is true where entropy ≤ 1.0 bit",
         "copy-collapse": "copy_collapse needs p_top1 > copy_thresh",
-        "control-margin": "ctl rows whose answers both have an id hold control_margin = p(Paris) − p(Berlin), others none",
+        "control-margin": "control_margin = p(Paris) − p(Berlin) in ctl rows where both have an id, else empty",
         "answer.presence": "p_answer and answer_rank are present where the pass's answer has an id",
         "json.keys": "an object has the contract's keys in their order",
         "json.type": "a value has the contract's type",
