@@ -1,0 +1,132 @@
+"""Reading: the reference's own dialect, broken rows included, and findings instead of crashes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from spec import reading_csv, reading_json
+from spec.golden import GOLDEN, load_cases
+from spec.reading import PURE, RECORDS, read_run, runs_in
+
+Capture = Callable[[str], Path]
+TEXT = st.text(alphabet=st.sampled_from('a,"\\\n\r é⟨'), max_size=6) | st.text(max_size=6)
+
+
+def csv_text(rows: list[list[str]]) -> str:
+    return "".join(",".join(map(reading_csv.encode, row)) + "\n" for row in rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(TEXT, min_size=2, max_size=4), min_size=1, max_size=4))
+@example([["a", "b"], ["\r", "\\"], ["\r\n", '"'], ["\\\\", '\\"\r'], ["", ""]])
+def test_any_token_text_survives(rows: list[list[str]]) -> None:
+    table = reading_csv.parse(csv_text(rows))
+    assert [list(table.header), *map(list, table.rows)] == rows
+    assert table.complete
+
+
+def test_bare_carriage_return_stays_in_its_cell() -> None:
+    table = reading_csv.parse("layer,top1,prob1\n0,\r,0.5\n1,b,0.25\n")
+    assert table.rows == (("0", "\r", "0.5"), ("1", "b", "0.25"))
+
+
+def test_doubled_backslash_of_the_capture_is_one() -> None:
+    table = read_run(GOLDEN / "outputs" / "attn-bias").tables[RECORDS]
+    assert table.column("top5", 7) == "\\"
+    assert table.sources[7][table.header.index("top5")] == "\\\\"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ('a,b\n1,"x', "line 2: the file ends inside a quoted"),
+        ('a,b\n"x"y,1\n', "line 2: text follows a closing quote"),
+        ("a\\", "line 1: the file ends inside"),
+    ],
+)
+def test_text_out_of_the_dialect_is_refused(text: str, message: str) -> None:
+    with pytest.raises(reading_csv.CsvError, match=message):
+        reading_csv.parse(text)
+
+
+def test_last_line_without_line_feed_is_kept_and_told() -> None:
+    table = reading_csv.parse("a,b\n1,")
+    assert (table.rows, table.complete) == ((("1", ""),), False)
+
+
+def test_table_needs_a_source_per_row() -> None:
+    with pytest.raises(ValueError, match="one source per row, got 1 rows and 0 sources"):
+        reading_csv.Table(("a",), (("1",),), (), True)
+
+
+def test_numbers_keep_their_text() -> None:
+    found = reading_json.parse('{"b": 1e-5, "a": 1.0, "c": 1, "d": NaN}')
+    assert list(found) == ["b", "a", "c", "d"]
+    assert [found["b"].text, found["a"].text, found["d"].text] == ["1e-5", "1.0", "NaN"]
+    assert type(found["c"]) is int
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"a": 1', "not JSON at line 1"), ('{"a": 1, "a": 2}', "holds a twice"), ("[1]", "must be an object, got list")],
+)
+def test_broken_documents_are_refused(text: str, message: str) -> None:
+    with pytest.raises(reading_json.JsonError, match=message):
+        reading_json.parse(text)
+
+
+@pytest.mark.parametrize("case", load_cases())
+def test_every_capture_reads_and_writes_back(case: str) -> None:
+    run = read_run(GOLDEN / "outputs" / case)
+    assert run.findings == ()
+    assert run.strays == ()
+    assert run.document is not None
+    assert reading_json.layout(run.document) == run.document_text
+    assert {RECORDS, PURE} <= set(run.tables)
+    for table in run.tables.values():
+        assert [[reading_csv.encode(cell) for cell in row] for row in table.rows] == [list(s) for s in table.sources]
+
+
+def test_unreadable_files_become_findings(capture: Capture) -> None:
+    folder = capture("keep-residuals")
+    (folder / "output-Keep-residuals.json").write_text('{"prompt": ')
+    (folder / "output-Keep-residuals-records.csv").write_bytes(b"\xff\xfe")
+    (folder / "Keep-residuals_01_resid.pt").write_bytes(b"PK not a zip")
+    torch.save({"a": torch.zeros(1)}, folder / "Keep-residuals_02_resid.pt")
+    told = {finding.file: finding.sentence for finding in read_run(folder, "Keep-residuals").findings}
+    assert told["output-Keep-residuals.json"].startswith("cannot be read: not JSON at line 1")
+    assert "utf-8" in told["output-Keep-residuals-records.csv"]
+    assert told["Keep-residuals_01_resid.pt"].startswith("cannot be read: ")
+    assert told["Keep-residuals_02_resid.pt"] == "cannot be read: a residual file holds one tensor, got dict"
+    assert len(told) == 4
+
+
+def test_error_report_is_shown_and_manifest_ignored(tmp_path: Path) -> None:
+    report = {"model": "m/x", "error_type": "LensError", "message": "no tokenizer in /models/x"}
+    (tmp_path / "output-x.error.json").write_text(json.dumps(report))
+    (tmp_path / "run-x.manifest.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    run = read_run(tmp_path)
+    assert [f.sentence for f in run.findings] == ["the run failed: LensError: no tokenizer in /models/x"]
+    assert run.files == frozenset()
+    assert run.strays == ("notes.txt",)
+
+
+def test_missing_folder_is_a_finding(tmp_path: Path) -> None:
+    assert read_run(tmp_path / "none", "x").findings[0].sentence == "the run left no folder"
+
+
+def test_folder_of_two_runs_needs_a_name(capture: Capture) -> None:
+    folder = capture("fact")
+    for path in (GOLDEN / "outputs" / "rms-rope").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    assert runs_in(folder) == ["Fact", "rms-rope"]
+    with pytest.raises(ValueError, match="must hold one run, found .*name the run to read"):
+        read_run(folder)
+    assert read_run(folder, "Fact").strays == ()
