@@ -1,0 +1,278 @@
+"""The oracle against the captures, through plain transformers, and against numbers worked out by hand."""
+
+from collections.abc import Callable
+from math import log2
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle_forward import (
+    CASES,
+    FP32,
+    GERMANY,
+    PRISM,
+    PROMPTS,
+    Array,
+    Decode,
+    TinyModel,
+    decoder,
+    document,
+    model_of,
+    rows_of,
+    run,
+)
+
+from spec import oracle
+
+SHOWN = ("germany", "berlin", "capital", "answer", "word", "simply")  # words whose positions list 20 tokens
+LENSES = ("norm", "raw")
+Cells = dict[str, Any]
+
+
+def listed(tiny: TinyModel, z: Array, k: int) -> Cells:
+    """The cells that records and pure rows share."""
+    p = oracle.softmax(z)
+    cells: Cells = {"entropy": oracle.entropy_bits(z)}
+    for place in range(1, 21):
+        ids = oracle.top_k(p, k)[place - 1 : place]
+        cells[f"top{place}"] = tiny.text(ids[0]) if ids else None
+        cells[f"prob{place}"] = p[ids[0]] if ids else None
+    return cells | {"rest_mass": oracle.rest_mass([float(p[i]) for i in oracle.top_k(p, k)])}
+
+
+def pure_cells(case: str, key: tuple[str, str], decode: Decode, layer: int) -> Cells:
+    tiny, (prompt, gold) = model_of(case), PROMPTS[key]
+    done = run(CASES[case]["model"], prompt)
+    z = decode(done.residuals[layer, -1], layer)
+    p, q = oracle.softmax(z), oracle.softmax(done.final_logits)
+    ids = oracle.top_k(p, 2)
+    own, berlin = tiny.first_id(prompt, gold), tiny.first_id(GERMANY, "Berlin")
+    rank, args = oracle.answer_rank(p, own), CASES[case].get("args", {})
+    limits = args.get("copy_threshold", 0.95), args.get("copy_margin", 0.10)
+    text = tiny.text(ids[0])
+    copied = oracle.copy_collapse(ids[:1], done.ctx_ids, p[ids[0]], p[ids[1]], *limits, text)
+    return listed(tiny, z, 5) | {
+        "prompt_id": key[0], "prompt_variant": key[1], "layer": layer, "pos": len(done.input_ids) - 1,
+        "token": "⟨NEXT⟩", "copy_collapse": copied, "is_answer": oracle.is_answer(rank, text, "Berlin"),
+        "entropy_collapse": oracle.entropy_collapse(oracle.entropy_bits(z)), "p_top1": p[ids[0]],
+        "p_top5": oracle.p_top5(p), "p_answer": oracle.answer_probability(p, own), "answer_rank": rank,
+        "kl_to_final_bits": oracle.kl_bits(p, q), "cos_to_final": oracle.cosine(z, done.final_logits),
+        "control_margin": oracle.control_margin(p, own, berlin) if key[0] == "ctl" else None,
+    }  # fmt: skip
+
+
+def all_pure(case: str, lens: str) -> list[Cells]:
+    decode, layers = decoder(case, lens), range(model_of(case).n_layers + 1)
+    return [pure_cells(case, key, decode, layer) for key in PROMPTS for layer in layers]
+
+
+def all_records(case: str, lens: str) -> list[Cells]:
+    tiny, decode, done = model_of(case), decoder(case, lens), run(CASES[case]["model"], GERMANY)
+    last = len(done.input_ids) - 1
+    places = [(0, pos) for pos in range(last + 1)] if lens == "norm" else []  # R7: Prism has no layer 0
+    rows = []
+    for layer, pos in places + [(layer, last) for layer in range(1, tiny.n_layers + 1)]:  # R4
+        text = tiny.text(done.input_ids[pos])
+        k = 20 if pos == last or any(word in text.lower().strip(".,!?;:") for word in SHOWN) else 5
+        place = {"prompt_id": "pos", "prompt_variant": "orig", "layer": layer, "pos": pos, "token": text}
+        rows.append(place | listed(tiny, decode(done.residuals[layer, pos], layer), k))
+    return rows
+
+
+def compare(expected: Cells, golden: dict[str, Any], where: str) -> None:
+    """Same keys; floats within rtol 1e-4 and atol 2e-6, the rest equal. CSV cells arrive as text."""
+    assert set(golden) == set(expected), where
+    for key, value in expected.items():
+        cell = golden[key]
+        if isinstance(value, float):
+            assert float(cell) == pytest.approx(value, rel=1e-4, abs=2e-6), f"{where}, {key}"
+        elif isinstance(cell, str):
+            assert cell == ("" if value is None else str(value)), f"{where}, {key}"
+        else:
+            assert cell == value, f"{where}, {key}"
+
+
+def compare_rows(expected: list[Cells], case: str, ending: str) -> None:
+    golden = rows_of(case, ending)
+    assert len(golden) == len(expected)
+    for number, (cells, row) in enumerate(zip(expected, golden)):
+        compare(cells, row, f"{case}{ending}, row {number}")
+
+
+@pytest.mark.parametrize("case", FP32)
+def test_rows_of_the_norm_lens(case: str) -> None:
+    compare_rows(all_pure(case, "norm"), case, "-pure-next-token.csv")
+    compare_rows(all_records(case, "norm"), case, "-records.csv")
+
+
+@pytest.mark.parametrize("case", PRISM)
+def test_rows_of_the_prism_lens(case: str) -> None:
+    compare_rows(all_pure(case, "prism"), case, "-pure-next-token-prism.csv")
+    compare_rows(all_records(case, "prism"), case, "-records-prism.csv")
+
+
+@pytest.mark.parametrize("case", FP32)
+def test_milestones(case: str) -> None:
+    rows, said = all_pure(case, "norm"), document(case)
+    pos, short, ctl = (rows[i : i + len(rows) // 3] for i in range(0, len(rows), len(rows) // 3))
+
+    def first(passed: list[Cells], key: str, holds: Callable[[float], bool] = bool) -> int | None:
+        return oracle.first_layer([row[key] for row in passed], holds)
+
+    expected: Cells = {"L_copy": first(pos, "copy_collapse"), "L_copy_H": first(pos, "entropy_collapse")}
+    expected["L_semantic"] = first(pos, "is_answer")
+    for bound in (0.5, 1.0):
+        expected[f"first_kl_below_{bound}"] = first(pos, "kl_to_final_bits", lambda v, b=bound: v <= b)
+    for bound in (1, 5, 10):
+        expected[f"first_rank_le_{bound}"] = first(pos, "answer_rank", lambda v, b=bound: v <= b)
+    compare(expected, {key: said["diagnostics"][key] for key in expected}, case)
+    brief = {"L_copy_nf": first(short, "copy_collapse"), "L_sem_nf": first(short, "is_answer")}
+    compare(brief, {key: said["ablation_summary"][key] for key in brief}, case)
+    margins = [row["control_margin"] for row in ctl if row["control_margin"] is not None]
+    control: Cells = {"first_control_margin_pos": first(ctl, "control_margin", lambda v: v > 0)}
+    compare(control | {"max_control_margin": max(margins, default=None)}, said["control_summary"], case)
+
+
+@pytest.mark.parametrize("case", FP32)
+def test_last_layer_and_final_prediction(case: str) -> None:
+    tiny, done, said = model_of(case), run(CASES[case]["model"], GERMANY), document(case)
+    z, final = decoder(case, "norm")(done.residuals[-1, -1], tiny.n_layers), done.final_logits
+    p, q, gold = oracle.softmax(z), oracle.softmax(final), tiny.first_id(GERMANY, "Berlin")
+    kl, (s, kl_after) = oracle.kl_bits(p, q), oracle.temperature_estimate(z, q)
+    expected = {
+        "kl_to_final_bits": kl, "top1_agree": oracle.top_k(p, 1) == oracle.top_k(q, 1), "p_top1_lens": max(p),
+        "p_top1_model": max(q), "p_answer_lens": oracle.answer_probability(p, gold),
+        "answer_rank_lens": oracle.answer_rank(p, gold), "temp_est": s, "kl_after_temp_bits": kl_after,
+        "warn_high_last_layer_kl": kl > 0.5,
+    }  # fmt: skip
+    compare(expected, {key: said["diagnostics"]["last_layer_consistency"][key] for key in expected}, case)
+    assert said["gold_answer"]["first_id"] == gold
+    head = said["final_prediction"]
+    assert head["entropy"] == pytest.approx(oracle.entropy_bits(final), rel=1e-4)
+    ids = oracle.top_k(q, 20)
+    assert [text for text, _ in head["topk"]] == [tiny.text(i) for i in ids]
+    assert [value for _, value in head["topk"]] == pytest.approx(q[ids], rel=1e-4)
+
+
+@pytest.mark.parametrize("case", FP32)
+def test_raw_lens_check(case: str) -> None:
+    tiny, done, said = model_of(case), run(CASES[case]["model"], GERMANY), document(case)["raw_lens_check"]
+    layers = oracle.raw_lens_layers(tiny.n_layers, CASES[case].get("env", {}).get("LOGOS_RAW_LENS", "sample"))
+    gold = tiny.first_id(GERMANY, "Berlin")
+    samples: list[Cells] = []
+    for layer in layers:
+        x = done.residuals[layer, -1]
+        pair = {name: oracle.softmax(decoder(case, name)(x, layer)) for name in LENSES}
+        first = [oracle.top_k(p, 1)[0] for p in pair.values()]
+        cells: Cells = {"layer": layer, "top1_agree": first[0] == first[1]}
+        cells["kl_norm_vs_raw_bits"] = oracle.kl_bits(pair["norm"], pair["raw"])
+        for (name, p), top in zip(pair.items(), first):
+            rank = oracle.answer_rank(p, gold)
+            cells |= {f"p_top1_{name}": p[top], f"p_answer_{name}": oracle.answer_probability(p, gold)}
+            cells[f"answer_rank_{name}"] = rank
+            cells[f"is_answer_{name}"] = oracle.is_answer(rank, tiny.text(top), "Berlin")
+        samples.append(cells)
+    assert len(said["samples"]) == len(samples)
+    for cells, golden in zip(samples, said["samples"]):
+        compare(cells, golden, case)
+    lone = next((c["layer"] for c in samples if c["is_answer_norm"] and not c["is_answer_raw"]), None)
+    worst = max((c["kl_norm_vs_raw_bits"] for c in samples), default=None)
+    risk = None if worst is None else oracle.raw_lens_risk(worst, lone is not None)
+    summary = {"first_norm_only_semantic_layer": lone, "max_kl_norm_vs_raw_bits": worst}
+    compare(summary | {"lens_artifact_risk": risk}, said["summary"], case)
+
+
+@pytest.mark.parametrize("case", FP32)
+def test_true_norms_and_the_output_transform_give_the_models_own_logits(case: str) -> None:
+    tiny, done = model_of(case), run(CASES[case]["model"], GERMANY)
+    norm, x = tiny.norms["ln_final"], done.residuals[-1, -1]
+
+    def ln_final(y: Array) -> Array:
+        rms = oracle.rms_norm(y, norm.scale, norm.eps)
+        return rms if norm.bias is None else oracle.layer_norm(y, norm.scale, norm.bias, norm.eps)
+
+    z = oracle.final_lens(x, ln_final, tiny.W_U, tiny.b_U)
+    told = oracle.output_transform(z, 1.0, tiny.soft_cap)
+    assert told == pytest.approx(done.final_logits, rel=1e-5, abs=1e-5)
+    own = norm.bias is None and tiny.soft_cap is None
+    assert np.allclose(decoder(case, "norm")(x, tiny.n_layers), done.final_logits, atol=1e-4) is own  # R1, R3
+
+
+def test_distributions_by_hand() -> None:
+    z = np.log([0.5, 0.25, 0.125, 0.125])
+    assert oracle.softmax(z + 1000.0) == pytest.approx([0.5, 0.25, 0.125, 0.125])
+    assert oracle.log_softmax(z) == pytest.approx(z)
+    known = [oracle.entropy_bits(v) for v in (z, np.zeros(8), np.array([0.0, -2e3]))]
+    assert known == pytest.approx([1.75, 3.0, 0.0])  # uniform: log2 V
+    p, q = np.array([0.5, 0.5]), np.array([0.25, 0.75])
+    assert oracle.kl_bits(p, q) == pytest.approx(1 - 0.5 * log2(3))
+    assert oracle.kl_bits(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(log2(1e30))
+    assert oracle.cosine(np.array([3.0, 4.0]), np.array([4.0, 3.0])) == pytest.approx(0.96)
+    assert oracle.cosine(np.zeros(2), p) == 0.0
+    s = float(oracle.TEMPERATURES[17])
+    assert oracle.temperature_estimate(s * z, np.exp(z)) == pytest.approx((10 ** (5 / 12), 0.0))
+    assert len(oracle.TEMPERATURES) == 25
+    assert oracle.TEMPERATURES[[0, 12, 24]] == pytest.approx([0.1, 1.0, 10.0])
+
+
+def test_ranks_and_sums_by_hand() -> None:
+    p = np.array([0.05, 0.3, 0.1, 0.3, 0.2, 0.05])
+    assert [oracle.answer_rank(p, i) for i in (1, 3, 4, 0, None)] == [1, 1, 3, 5, None]
+    assert (oracle.top_k(p, 3), oracle.top_k(p, 20)) == ([1, 3, 4], [1, 3, 4, 2, 0, 5])
+    assert oracle.p_top5(p) == pytest.approx(0.95)
+    assert (oracle.answer_probability(p, 2), oracle.answer_probability(p, None)) == (0.1, None)
+    assert (oracle.rest_mass([0.5, 0.25]), oracle.rest_mass([0.9, 0.2])) == (0.25, 0.0)
+    assert oracle.control_margin(p, 0, 1) == pytest.approx(-0.25)
+    assert oracle.control_margin(p, None, 1) is None
+    assert oracle.first_layer([None, 3, 1, 0], lambda rank: rank <= 1) == 2
+    assert oracle.first_layer([None, 3], lambda rank: rank <= 1) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "copies"),
+    [
+        ({}, True),
+        ({"window": [9, 7]}, False),
+        ({"window": [7, 5]}, False),
+        ({"window": []}, False),
+        ({"p1": 0.95}, False),
+        ({"p1": 1.0, "p2": 0.875}, True),
+        ({"p1": 1.0, "p2": 0.875, "margin": 0.125}, False),
+        ({"top1_text": " ."}, False),
+        ({"top1_text": " \n"}, False),
+        ({"top1_text": ""}, False),
+    ],
+)
+def test_copy_collapse_by_hand(changed: Cells, copies: bool) -> None:
+    usual: Cells = {"window": [7, 9], "ctx_ids": [5, 7, 9, 5], "p1": 0.96, "p2": 0.01}
+    usual |= {"threshold": 0.95, "margin": 0.1, "top1_text": " a."}
+    assert oracle.copy_collapse(**{**usual, **changed}) is copies
+
+
+def test_flags_and_layers_by_hand() -> None:
+    assert [oracle.entropy_collapse(h) for h in (0.0, 1.0, 1.001)] == [True, True, False]
+    told = [(1, "Rome"), (2, "Berlin"), (None, " Berlin\n"), (None, "Berlin.")]
+    assert [oracle.is_answer(rank, text, "Berlin") for rank, text in told] == [True, False, True, False]
+    assert [oracle.raw_lens_risk(*pair) for pair in ((0.1, True), (1.0, False))] == ["high", "high"]
+    assert [oracle.raw_lens_risk(kl, False) for kl in (0.999, 0.5, 0.499)] == ["medium", "medium", "low"]
+    assert [oracle.raw_lens_layers(4, mode) for mode in ("off", "full")] == [[], [0, 1, 2, 3, 4]]
+    assert [oracle.raw_lens_layers(n, "sample") for n in (1, 12)] == [[0, 1], [0, 4, 7, 10]]
+    assert [oracle.norm_name(layer, 2) for layer in (0, 1, 2)] == ["blocks.0.ln1", "blocks.1.ln1", "ln_final"]
+    with pytest.raises(ValueError, match=r"layer must be in 0\.\.2, got 3"):
+        oracle.norm_name(3, 2)
+
+
+def test_norms_and_lenses_by_hand() -> None:
+    x, scale, b = np.array([1.0, 7.0]), np.array([2.0, 3.0]), np.array([0.5, -0.5])
+    for norm in (oracle.rms_norm, oracle.reference_norm):
+        assert norm(x, scale, 11.0) == pytest.approx([1 / 3, 3.5])  # mean square 25, root of 36
+    assert oracle.layer_norm(x, scale, b, 7.0) == pytest.approx([-1.0, 1.75])  # variance 9, root of 16
+    W_U = np.array([[1.0, 0.0], [2.0, 1.0]])
+    assert oracle.raw_lens(x, W_U, b) == pytest.approx([15.5, 6.5])
+    assert oracle.norm_lens(x, scale, 11.0, W_U, b) == pytest.approx([1 / 3 + 7.5, 3.0])
+    assert oracle.final_lens(x, lambda y: y - 1, W_U, b) == pytest.approx([12.5, 5.5])
+    swap = np.array([[0.0, 1.0], [1.0, 0.0]])
+    whitened = oracle.prism_lens(x, np.array([0.0, 1.0]), np.array([0.0, 3.0]), 1.0, swap, W_U, b)
+    assert whitened == pytest.approx([5.5, 0.5])  # ((1, 6) / (1, 2)) swapped: (3, 1)
+    assert oracle.output_transform(x, 2.0) == pytest.approx([2.0, 14.0])
+    assert oracle.output_transform(x, 2.0, 4.0) == pytest.approx([4 * np.tanh(0.5), 4 * np.tanh(3.5)])
