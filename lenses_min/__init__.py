@@ -15,7 +15,8 @@ from .options import RunOptions
 if TYPE_CHECKING:
     from .result import Run
 
-__all__ = ["LensError", "RunOptions", "run"]
+__all__ = ["LensError", "RunOptions", "__version__", "run"]
+__version__ = "0.1.0"
 
 
 def run(model: str, **options: Any) -> "Run":

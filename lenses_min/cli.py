@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,29 +71,25 @@ def read_jobs(path: Path) -> list[RunOptions]:
 
 def perform(options: RunOptions, shows: bool) -> int:
     """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
+    from transformers.utils import logging as transformers_logging
+
     from . import files, manifest, pipeline, table
 
-    hush_transformers()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     log.info("%s: starting", options.model_id)
-    started = time.perf_counter()
     try:
         finished = pipeline.run(options)
         written = finished.save()
     except Exception as error:
-        where = files.write_error(Path(options.out_dir), options.clean, manifest.error_report(options, error))
-        print(f"lenses-min: error: {options.model_id}: {describe(error)}", file=sys.stderr)
-        log.info("reported in %s", where)
-        log.debug("", exc_info=error)
+        files.write_error(Path(options.out_dir), options.clean, manifest.error_report(options, error))
+        kind = "" if isinstance(error, LensError) else f"{type(error).__name__}: "
+        print(f"lenses-min: error: {options.model_id}: {kind}{error}", file=sys.stderr)
         return 1
-    log.info("%s: done in %.1f s", options.model_id, time.perf_counter() - started)
+    log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:
         table.show(finished, written)
     return 0
-
-
-def describe(error: BaseException) -> str:
-    """A LensError speaks for itself; anything else is named by its type."""
-    return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
 
 
 def talk(level: int) -> None:
@@ -105,10 +100,3 @@ def talk(level: int) -> None:
     log.setLevel(level)
     logging.getLogger().setLevel(logging.ERROR)
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
-
-
-def hush_transformers() -> None:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()

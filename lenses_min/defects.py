@@ -19,6 +19,5 @@ def defect_warnings(facts: Facts, summaries: Mapping[str, Mapping[str, Any]]) ->
             "kl_to_final_bits are off at every layer"
         )
     for lens, summary in summaries.items():
-        error = summary.get("error")
-        if error and not error.startswith("Missing"):
+        if (error := summary.get("error")) and not error.startswith("Missing"):
             yield f"{lens} lens skipped: {error}"

@@ -6,25 +6,21 @@ from typing import Any
 from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .raw_check import raw_lens_check
+from .records import COPY_WINDOW
 from .types import Facts, Gold, PassResult
 
-COPY_WINDOW_K = 1
-HALF = frozenset({"float16", "bfloat16"})
 
-
-def diagnostics(
-    facts: Facts, options: RunOptions, main: PassResult, prism_summary: Mapping[str, Any]
-) -> dict[str, Any]:
+def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]) -> dict[str, Any]:
     """Fixed strings and facts of the model, then the milestones of the first pass."""
     found = milestones(main.pure["norm"])
     head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
     learned = facts.learned_positions
     return {
         "type": "diagnostics",
-        "model": facts.model_id,
+        "model": options.model_id,
         "device": facts.device,
         "use_norm_lens": True,
-        "use_fp32_unembed": facts.dtype in HALF,
+        "use_fp32_unembed": facts.dtype != "float32",
         "unembed_dtype": "torch.float32",
         "first_block_ln1_type": facts.first_norm,
         "final_ln_type": facts.final_norm,
@@ -35,10 +31,10 @@ def diagnostics(
         "layer0_position_info": "additive_pos_embed_included" if learned else "token_only_rotary_model",
         "context_prompt": main.encoded.prompt.text,
         "target_prediction": f"first unseen token (likely '{main.encoded.prompt.answer}')",
-        "prism_summary": dict(prism_summary),
+        "prism_summary": dict(prism),
         **head,
         "copy_thresh": options.copy_threshold,
-        "copy_window_k": COPY_WINDOW_K,
+        "copy_window_k": COPY_WINDOW,
         "copy_match_level": "id_subsequence",
         **found,
         "gold_alignment": main.encoded.gold.alignment,
@@ -47,13 +43,8 @@ def diagnostics(
 
 
 def gold_block(gold: Gold) -> dict[str, Any]:
-    return {
-        "string": gold.string,
-        "pieces": list(gold.pieces),
-        "first_id": gold.first_id,
-        "answer_ids": list(gold.answer_ids),
-        "variant": gold.variant,
-    }
+    block = {"string": gold.string, "pieces": list(gold.pieces), "first_id": gold.first_id}
+    return block | {"answer_ids": list(gold.answer_ids), "variant": gold.variant}
 
 
 def model_stats(facts: Facts) -> dict[str, Any]:
@@ -63,11 +54,7 @@ def model_stats(facts: Facts) -> dict[str, Any]:
 
 
 def document(
-    facts: Facts,
-    options: RunOptions,
-    passes: Sequence[PassResult],
-    probes: Mapping[str, Any],
-    prism_summary: Mapping[str, Any],
+    facts: Facts, options: RunOptions, passes: Sequence[PassResult], probes: Mapping[str, Any], prism: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The whole `output-<clean>.json` of the passes main, ablation and control."""
     main, ablation, control = passes
@@ -77,7 +64,7 @@ def document(
         "prompt": prompt,
         "test_prompts": probes["test_prompts"],
         "temperature_exploration": probes["temperature_exploration"],
-        "diagnostics": diagnostics(facts, options, main, prism_summary),
+        "diagnostics": diagnostics(facts, options, main, prism),
         "final_prediction": probes["final_prediction"],
         "model_stats": model_stats(facts),
         "raw_lens_check": raw_lens_check(options.raw_lens, main.raw_samples),

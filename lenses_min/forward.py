@@ -40,9 +40,6 @@ class Residuals:
     def at(self, layer: int) -> Float[Tensor, "P D"]:
         return lookup(self.captured, hook_name(layer))
 
-    def by_layer(self) -> dict[int, Float[Tensor, "P D"]]:
-        return {layer: self.at(layer) for layer in range(self.n_layers + 1)}
-
     def rows(self, full_layers: Collection[int]) -> Rows:
         """All positions of `full_layers` and the last position of the others, in layer order."""
         parts = [self.at(y) if y in full_layers else self.at(y)[-1:] for y in range(self.n_layers + 1)]

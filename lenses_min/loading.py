@@ -34,26 +34,18 @@ class LoadedModel:
     placement: Placement
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the parts of a checkpoint are read from: `from_pretrained(name, **where)`."""
-
-    name: str
-    where: dict[str, Any]
-
-
-def source_of(model: str) -> Source:
-    """A .gguf file, a folder, or else a hub id; what looks like a path must exist."""
+def source_of(model: str) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained(name, **where)` takes for a .gguf file, a folder or a hub id; a path must exist."""
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
-        return Source(str(path.parent), {"gguf_file": path.name, "local_files_only": True})
+        return str(path.parent), {"gguf_file": path.name, "local_files_only": True}
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise LensError(f"{model} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file")
-        return Source(str(path), {"local_files_only": True})
+        return str(path), {"local_files_only": True}
     if path.is_absolute() or path.suffix == ".gguf" or model.startswith((".", "~")) or model.count("/") > 1:
         raise LensError(f"there is no checkpoint folder or .gguf file at {model}")
-    return Source(model, {})
+    return model, {}
 
 
 def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
@@ -69,13 +61,13 @@ def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
 
 def load(options: RunOptions) -> LoadedModel:
     """Config, tokenizer, weights, in that order, each refused with its reason."""
-    source = source_of(options.model)
-    config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(source.name, **source.where))
+    name, where = source_of(options.model)
+    config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(name, **where))
     check_causal(config, options.model)
     family = str(config.model_type)
     placement = place(options.device, options.model, options.model_id, family, config.dtype or torch.float32)
-    tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(source))
-    bridge = attempt("weights", options.model, lambda: boot(source, tokenizer, placement))
+    tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(name, where))
+    bridge = attempt("weights", options.model, lambda: boot(name, where, tokenizer, placement))
     tokens = Tokens.of(tokenizer, family)
     norms, head = read_norms(bridge), read_head(bridge)
     return LoadedModel(bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement)
@@ -88,20 +80,20 @@ def check_causal(config: Any, model: str) -> None:
         raise LensError(f"{model} is {', '.join(names)}, not a causal language model; the lens reads decoders only")
 
 
-def read_tokenizer(source: Source) -> Any:
+def read_tokenizer(name: str, where: dict[str, Any]) -> Any:
     """tokenizer.json as it stands where there is one: transformers 5 rebuilds some by model type."""
-    if "gguf_file" not in source.where and (Path(source.name) / "tokenizer.json").is_file():
-        return PreTrainedTokenizerFast.from_pretrained(source.name, **source.where)
-    return AutoTokenizer.from_pretrained(source.name, **source.where)
+    if "gguf_file" not in where and (Path(name) / "tokenizer.json").is_file():
+        return PreTrainedTokenizerFast.from_pretrained(name, **where)
+    return AutoTokenizer.from_pretrained(name, **where)
 
 
-def boot(source: Source, tokenizer: Any, placement: Placement) -> Any:
+def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement) -> Any:
     """The bridge; weights stay as stored, no processing and no compatibility mode."""
     wanted = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
-    if "gguf_file" in source.where:
-        hf_model = AutoModelForCausalLM.from_pretrained(source.name, dtype=placement.dtype, **source.where)
+    if "gguf_file" in where:
+        hf_model = AutoModelForCausalLM.from_pretrained(name, dtype=placement.dtype, **where)
         wanted["hf_model"] = hf_model.to(placement.device).eval()
-    return TransformerBridge.boot_transformers(source.name, **wanted)
+    return TransformerBridge.boot_transformers(name, **wanted)
 
 
 def read_norms(bridge: Any) -> Norms:
@@ -121,8 +113,7 @@ def read_norms(bridge: Any) -> Norms:
 def norm_eps(module: Any) -> float:
     """The wrapped module's eps, else the configuration's: some wrappers lack it."""
     wrapped = module.original_component
-    names = ("eps", "variance_epsilon")
-    return float(next((getattr(wrapped, n) for n in names if hasattr(wrapped, n)), module.config.eps))
+    return float(getattr(wrapped, "eps", None) or getattr(wrapped, "variance_epsilon", None) or module.config.eps)
 
 
 def norm_name(module: Any) -> str:
@@ -134,21 +125,16 @@ def norm_name(module: Any) -> str:
 def read_head(bridge: Any) -> Unembedding:
     """W_U and b_U in float32: copies where the model computes in half precision, itself otherwise."""
     linear = bridge.unembed.original_component
-    bias = None if linear.bias is None else linear.bias.detach().float()
-    return Unembedding(linear.weight.detach().float(), bias)
+    return Unembedding(linear.weight.detach().float(), None if linear.bias is None else linear.bias.detach().float())
 
 
 def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
-    cfg = bridge.cfg
-    probe = torch.tensor([[-1000.0, 1000.0]], device=bridge.unembed.original_component.weight.device)
+    cfg, weight = bridge.cfg, bridge.unembed.original_component.weight
+    probe = torch.tensor([[-1000.0, 1000.0]], device=weight.device)
     return Facts(
-        model_id=options.model_id,
         family=family,
-        n_layers=cfg.n_layers,
-        d_model=cfg.d_model,
-        n_heads=cfg.n_heads,
-        d_vocab=bridge.unembed.original_component.weight.shape[0],
-        n_ctx=cfg.n_ctx,
+        **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
+        d_vocab=weight.shape[0],
         device=placement.device,
         dtype=str(placement.dtype).removeprefix("torch."),
         first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),

@@ -1,7 +1,6 @@
 """rows → milestones: the first layers at which something happens, and what the passes say together."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from .types import PureRow
@@ -23,17 +22,11 @@ def milestones(rows: Sequence[PureRow]) -> dict[str, int | None]:
         "L_semantic": first(rows, lambda r: r.is_answer),
     }
     found["delta_layers"] = difference(found["L_semantic"], found["L_copy"])
-    found |= {f"first_kl_below_{bits}": first(rows, partial(kl_within, bits)) for bits in KL_LEVELS}
-    found |= {f"first_rank_le_{rank}": first(rows, partial(rank_within, rank)) for rank in RANK_LEVELS}
+    for bits in KL_LEVELS:
+        found[f"first_kl_below_{bits}"] = next((r.layer for r in rows if r.kl_to_final_bits <= bits), None)
+    for rank in RANK_LEVELS:
+        found[f"first_rank_le_{rank}"] = next((r.layer for r in rows if (r.answer_rank or rank + 1) <= rank), None)
     return found
-
-
-def kl_within(bits: float, row: PureRow) -> bool:
-    return row.kl_to_final_bits <= bits
-
-
-def rank_within(rank: int, row: PureRow) -> bool:
-    return row.answer_rank is not None and row.answer_rank <= rank
 
 
 def difference(later: int | None, earlier: int | None) -> int | None:

@@ -41,7 +41,9 @@ def run(options: RunOptions) -> Run:
         model = load(options)
         lenses, summaries = build_lenses(model, options)
         warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries)]
-        report(warnings, model.placement.notes)
+        for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
+            for line in lines:
+                log.log(level, line)
         sweep = Sweep(model, lenses, options)
         passes = [sweep.run_pass(prompt) for prompt in PASSES]
         said = run_probes(model, passes[0])
@@ -56,13 +58,6 @@ def build_lenses(model: LoadedModel, options: RunOptions) -> tuple[list[Lens], d
     built = {name: LENSES[name](model.norms, model.head, options) for name in options.lenses}
     lenses = [lens for lens, _ in built.values() if lens is not None]
     return lenses, {name: summary for name, (_, summary) in built.items()}
-
-
-def report(warnings: Sequence[str], notes: Sequence[str]) -> None:
-    for note in notes:
-        log.info(note)
-    for warning in warnings:
-        log.warning(warning)
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ class Sweep:
             consistency.last_layer_consistency(host, encoded.answers),
             raw_check.samples(host, checked, encoded.answers),
             final,
-            normalise_all(residuals.by_layer(), model.norms) if keeps else {},
+            normalise_all({y: residuals.at(y) for y in range(n + 1)}, model.norms) if keeps else {},
         )
 
     def read_out(
@@ -114,9 +109,5 @@ class Sweep:
 
 def run_probes(model: LoadedModel, first: PassResult) -> dict[str, Any]:
     """What the model says without a lens; the first pass's forward serves the temperatures too."""
-    prediction, temperatures = probes.final_and_temperatures(first.final, model.tokens)
-    return {
-        "final_prediction": prediction,
-        "temperature_exploration": temperatures,
-        "test_prompts": probes.test_prompts(model.tokens, partial(last_logits, model.bridge)),
-    }
+    said = probes.final_and_temperatures(first.final, model.tokens)
+    return said | {"test_prompts": probes.test_prompts(model.tokens, partial(last_logits, model.bridge))}

@@ -50,9 +50,8 @@ def count_parameters(model: str, model_id: str, stored: torch.dtype) -> float:
 
 
 def available(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_available()
-    return device == "cpu" or torch.backends.mps.is_available()
+    probes = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    return device == "cpu" or probes[device]()
 
 
 def free_bytes(device: str) -> int:

@@ -1,6 +1,5 @@
 """The model without a lens: what it says to the test prompts, and to the first prompt at other temperatures."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,23 +19,22 @@ def summarise(probs: Tensor, entropy: Tensor, k: int) -> dict[str, Tensor]:
     return {"top_p": top_p.float(), "top_id": top_id, "entropy": entropy}
 
 
-def entry(host: Host, i: int, tokens: Tokens) -> dict[str, Any]:
-    top = zip(host["top_id"][i].tolist(), host["top_p"][i].tolist())
+def entry(host: Host, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
+    top = zip(host["top_id"][i, :k].tolist(), host["top_p"][i, :k].tolist())
     return {"entropy": float(host["entropy"][i]), "topk": [[tokens.text(id_), p] for id_, p in top]}
 
 
-def final_and_temperatures(final: Tensor, tokens: Tokens) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def final_and_temperatures(final: Tensor, tokens: Tokens) -> dict[str, Any]:
     """`final_prediction` and `temperature_exploration`, both of the first prompt's own logits [V]."""
     scales = (1.0, *TEMPERATURES)
     log_p = torch.stack([torch.log_softmax(final / t, -1) for t in scales])
     host = to_host({"all": summarise(log_p.exp(), entropy_bits(log_p), K_FINAL)})["all"]
-    prediction = {"type": "final_prediction"} | entry(host, 0, tokens)
-    warm = []
-    for i, temperature in enumerate(TEMPERATURES, start=1):
-        found = entry(host, i, tokens)
-        found["topk"] = found["topk"][:K_TEMPERATURE]
-        warm.append({"type": "temperature_exploration", "temperature": temperature} | found)
-    return prediction, warm
+    warm = [
+        {"type": "temperature_exploration", "temperature": t} | entry(host, i, tokens, K_TEMPERATURE)
+        for i, t in enumerate(TEMPERATURES, start=1)
+    ]
+    prediction = {"type": "final_prediction"} | entry(host, 0, tokens, K_FINAL)
+    return {"final_prediction": prediction, "temperature_exploration": warm}
 
 
 def test_prompts(tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]], Tensor]) -> list[dict[str, Any]]:
@@ -44,15 +42,12 @@ def test_prompts(tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]]
 
     Probabilities are a softmax in the model's own dtype, entropy of the float32 logits.
     """
-    groups: dict[int, list[int]] = defaultdict(list)
     ids = [tokens.model_input(prompt) for prompt in TEST_PROMPTS]
-    for i, prompt_ids in enumerate(ids):
-        groups[len(prompt_ids)].append(i)
     found: dict[int, dict[str, Any]] = {}
-    for members in groups.values():
+    for length in sorted(set(map(len, ids))):
+        members = [i for i, prompt_ids in enumerate(ids) if len(prompt_ids) == length]
         logits = last_logits([ids[i] for i in members])
         entropy = entropy_bits(torch.log_softmax(logits.float(), -1))
         host = to_host({"all": summarise(torch.softmax(logits, -1), entropy, K_TEST)})["all"]
-        for row, i in enumerate(members):
-            found[i] = entry(host, row, tokens)
+        found |= {i: entry(host, row, tokens, K_TEST) for row, i in enumerate(members)}
     return [{"type": "test_prompt", "prompt": p} | found[i] for i, p in enumerate(TEST_PROMPTS)]

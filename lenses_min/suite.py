@@ -2,15 +2,10 @@
 
 from .types import Prompt
 
-MAIN = Prompt(
-    "pos",
-    "orig",
-    "Give the city name only, plain text. The capital of Germany is called simply",
-    "Berlin",
-    detailed=True,
-)
-ABLATION = Prompt("pos", "no_filler", MAIN.text.removesuffix(" simply"), "Berlin")
-CONTROL = Prompt("ctl", "orig", MAIN.text.replace("Germany", "France"), "Paris", rival=MAIN)
+GERMANY = "Give the city name only, plain text. The capital of Germany is called simply"
+MAIN = Prompt("pos", "orig", GERMANY, "Berlin", detailed=True)
+ABLATION = Prompt("pos", "no_filler", GERMANY.removesuffix(" simply"), "Berlin")
+CONTROL = Prompt("ctl", "orig", GERMANY.replace("Germany", "France"), "Paris", rival=MAIN)
 PASSES = (MAIN, ABLATION, CONTROL)
 
 TEST_PROMPTS = (

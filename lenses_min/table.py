@@ -31,20 +31,15 @@ def show(run: Run, files: Sequence[Path]) -> None:
 
 
 def layer_table(rows: Sequence[PureRow]) -> Table:
-    """Entropy and KL in bits; the bar is the top-1 probability."""
+    """Entropy and KL in bits; the bar is the top-1 probability; tokens are quoted, invisible ones escaped."""
     table = Table(box=None, pad_edge=False)
     for name in ("layer", "top-1", "p", "", "entropy", "KL to final", "answer rank", "flags"):
         table.add_column(name, justify="left" if name in ("top-1", "", "flags") else "right", no_wrap=True)
     for row in rows:
         bar, flags = "█" * round(BAR * row.p_top1), " ".join(t for name, t in FLAGS.items() if getattr(row, name))
         numbers = (number(row.entropy), number(row.kl_to_final_bits), number(row.answer_rank))
-        table.add_row(str(row.layer), Text(readable(row.top[0][0])), number(row.p_top1), bar, *numbers, flags)
+        table.add_row(str(row.layer), Text(repr(row.top[0][0])), number(row.p_top1), bar, *numbers, flags)
     return table
-
-
-def readable(token: str) -> str:
-    """A token as a person can read it: quoted, invisible characters escaped."""
-    return repr(token)
 
 
 def number(value: float | None) -> str:

@@ -85,7 +85,6 @@ class Unembedding:
 class Facts:
     """What the outputs say of a model; `n_ctx` is the longest input in tokens."""
 
-    model_id: str
     family: str
     n_layers: int
     d_model: int

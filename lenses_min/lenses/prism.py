@@ -56,25 +56,28 @@ def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[PrismLe
     if options.prism == "off":
         return None, summary
     try:
-        frame = read_artifacts(folder, norms.scale.shape[-1], norms.scale.device)
+        frame, provenance = read_artifacts(folder, norms.scale.shape[-1], norms.scale.device)
     except LensError as error:
         if options.prism == "on":
             raise LensError(f"{error}; fit the artifacts for this model or use --prism auto or off") from error
         return None, summary | {"error": str(error)}
-    provenance = read_provenance(folder)
     found = {"present": True, "compatible": True, "k": provenance.get("k"), "layers": provenance.get("layers")}
     return PrismLens(norms, head, frame), summary | found
 
 
-def read_artifacts(folder: Path, width: int, device: torch.device) -> Whitening:
-    """Load whiten.pt and Q_prism.pt as data, never as code; refuse what is missing, corrupt or another's."""
+def read_artifacts(folder: Path, width: int, device: torch.device) -> tuple[Whitening, dict[str, Any]]:
+    """Load whiten.pt and Q_prism.pt as data, never as code; refuse what is missing, corrupt or another's.
+
+    provenance.json informs and decides nothing: it may be missing.
+    """
     files = [folder / "whiten.pt", folder / "Q_prism.pt"]
     if not all(file.is_file() for file in files):
         raise LensError(f"Missing prism artifacts in {folder}")
     try:
         whiten, q = (torch.load(file, map_location=device, weights_only=True) for file in files)
         mean, var, eps = whiten["mean"].float(), whiten["var"].float(), float(whiten["eps"])
-        q = q.float()
+        q, note = q.float(), folder / "provenance.json"
+        provenance = dict(json.loads(note.read_text(encoding="utf-8"))) if note.is_file() else {}
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, ValueError) as e:
         raise LensError(f"prism artifacts corrupt in {folder} ({type(e).__name__}: {e})") from e
     if mean.shape != (width,) or var.shape != (width,) or q.shape != (width, width):
@@ -83,17 +86,6 @@ def read_artifacts(folder: Path, width: int, device: torch.device) -> Whitening:
         raise LensError(f"prism artifacts corrupt in {folder} (not finite, or a variance below zero)")
     error = float((q.T @ q - torch.eye(width, device=device)).abs().max())
     if error > ORTHOGONALITY_BOUND:
-        raise LensError(
-            f"prism artifacts not orthogonal in {folder}: max |QᵀQ − I| is {error:.3g}, at most "
-            f"{ORTHOGONALITY_BOUND:g} is allowed"
-        )
-    return Whitening(mean, torch.rsqrt(var + eps), q)
-
-
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """provenance.json, or nothing where it is missing or unreadable: it informs, it decides nothing."""
-    try:
-        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        told = f"max |QᵀQ − I| is {error:.3g}, at most {ORTHOGONALITY_BOUND:g} is allowed"
+        raise LensError(f"prism artifacts not orthogonal in {folder}: {told}")
+    return Whitening(mean, torch.rsqrt(var + eps), q), provenance
