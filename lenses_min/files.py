@@ -101,7 +101,7 @@ def write_text(path: Path, text: str) -> None:
 def write_error(out_dir: Path, clean: str, report: Mapping[str, Any]) -> Path | None:
     """`output-<clean>.error.json`, or None where even that cannot be written."""
     path = out_dir / f"output-{clean}.error.json"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         write_text(temporary, json_text(report))

@@ -61,8 +61,7 @@ def capture(
         rows = value[0] if hook.name in full else value[0, -1:]
         captured[hook.name] = rows.detach().clone()
 
-    hooks = [(hook_name(layer), keep) for layer in range(n_layers + 1)]
-    with torch.no_grad(), bridge.hooks(fwd_hooks=hooks):
+    with torch.no_grad(), bridge.hooks(fwd_hooks=[(hook_name(layer), keep) for layer in range(n_layers + 1)]):
         logits = bridge(torch.tensor([ids], device=bridge.cfg.device), return_type="logits")
     return Residuals(captured, n_layers, len(ids)), logits[0, -1].float()
 

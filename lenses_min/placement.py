@@ -28,8 +28,7 @@ class Placement:
 
 def billions(model_id: str) -> float:
     """Parameters in billions that the id names, `…-34B` or `…-1.5b`; 0 where it names none."""
-    found = re.findall(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)[bB](?![A-Za-z])", model_id)
-    return max(map(float, found), default=0.0)
+    return max(map(float, re.findall(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)[bB](?![A-Za-z])", model_id)), default=0.0)
 
 
 def compute_dtype(device: str, model_id: str, family: str) -> torch.dtype:
@@ -50,8 +49,9 @@ def count_parameters(model: str, model_id: str, stored: torch.dtype) -> float:
 
 
 def available(device: str) -> bool:
-    probes = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    return device == "cpu" or probes[device]()
+    if device == "mps":
+        return torch.backends.mps.is_available()
+    return device == "cpu" or torch.cuda.is_available()
 
 
 def free_bytes(device: str) -> int:

@@ -53,3 +53,19 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys, lenses_min.cli as c; c.parser().format_help(); print({'torch', 'pandas'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "set()"
+
+
+def code_lines(path: Path) -> int:
+    """Lines that are neither blank, nor comment, nor docstring."""
+    tree = ast.parse(text := path.read_text(encoding="utf-8"))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documented = [node.body[0] for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node)]
+    prose = {line for node in documented for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    lines = enumerate(text.splitlines(), start=1)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in prose for n, line in lines)
+
+
+def test_the_runner_stays_lean() -> None:
+    files = sorted((ROOT / "lenses_min").rglob("*.py"))
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 200 for path in files)
+    assert sum(map(code_lines, files)) <= 1300
