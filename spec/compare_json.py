@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import columns
-from .compare_ledger import Ledger
+from .compare_ledger import Ledger, topk_faults
 from .compare_tables import compare_names
-from .compare_topk import order_faults
 from .reading_json import Float, layout
 
 Path = tuple[str | int, ...]
@@ -37,10 +36,12 @@ def kind(value: Any) -> str:
 
 
 def written(value: Any) -> str:
-    """A leaf as the file has it; a container as its type."""
+    """A leaf as the file has it, a string without its quotes; a container as its type."""
     if isinstance(value, Float):
         return value.text
-    return layout(value) if kind(value) not in ("object", "list", "string") else str(value)[:80]
+    if isinstance(value, str):
+        return value
+    return kind(value) if kind(value) in ("object", "list") else layout(value)
 
 
 def compare_documents(
@@ -108,7 +109,7 @@ def compare_topk(ledger: Ledger, path: Path, expected: Sequence[Any], obtained: 
     length = min(len(expected), len(obtained))
     tokens, others = [pair[0] for pair in expected[:length]], [pair[0] for pair in obtained[:length]]
     probabilities = [float(pair[1]) for pair in expected[:length]]
-    faults = order_faults(tokens, probabilities, others, lambda a, b: ledger.tolerance.ties(columns.PROBABILITY, a, b))
+    faults = topk_faults(ledger, tokens, probabilities, others)
     for i, (a, b) in enumerate(zip(expected, obtained)):
         row, name = dotted((*path, i)), column_name((*path, i))
         ledger.tally(row, f"{name}.token")

@@ -1,11 +1,13 @@
 """What a comparison finds, and the one ledger that every comparer writes to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from types import MappingProxyType
 
 from . import columns
+from .compare_topk import order_faults
 from .tolerance import Tolerance
 
 
@@ -86,6 +88,13 @@ class Ledger:
         self.tally(row, name or column, error, fraction)
         if verdict:
             self.mismatch(row, column, expected, obtained, verdict)
+
+
+def topk_faults(ledger: Ledger, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]) -> list[int]:
+    """Positions at which a top-k list has a wrong token, by the ledger's tolerance."""
+    tolerance = ledger.tolerance
+    ties = partial(tolerance.ties, columns.PROBABILITY)
+    return order_faults(expected, listed, obtained, ties, tolerance.open_end)
 
 
 def judge(expected: str, obtained: str, quantity: str, tolerance: Tolerance) -> tuple[str, float, float]:

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from . import columns
-from .compare_ledger import Ledger, is_float
-from .compare_topk import order_faults
+from .compare_ledger import Ledger, is_float, topk_faults
 from .reading_csv import Table
 
 Cell = tuple[str, str]  # decoded text, as written
@@ -99,7 +98,7 @@ def compare_pairs(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtain
         return set()
     probabilities = [float(p) for _, p in wanted]
     tokens, others = [token for token, _ in wanted], [token for token, _ in got]
-    faults = order_faults(tokens, probabilities, others, lambda a, b: ledger.tolerance.ties(columns.PROBABILITY, a, b))
+    faults = topk_faults(ledger, tokens, probabilities, others)
     for i, (token, other) in enumerate(zip(tokens, others)):
         name = f"top{i + 1}"
         if token != other or i in faults:

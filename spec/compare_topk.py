@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 Label = tuple[str, int]
 
 
-def labels(tokens: Sequence[str]) -> list[Label]:
-    """Tokens with their occurrence, since several ids may decode to one text."""
+def labels(tokens: Sequence[str], places: Sequence[int]) -> dict[Label, int]:
+    """Tokens at these places, with their occurrence, since several ids may decode to one text."""
     seen: Counter[str] = Counter()
-    found = []
-    for token in tokens:
-        found.append((token, seen[token]))
-        seen[token] += 1
+    found = {}
+    for i in places:
+        found[tokens[i], seen[tokens[i]]] = i
+        seen[tokens[i]] += 1
     return found
 
 
@@ -21,21 +21,20 @@ def order_faults(
     probabilities: Sequence[float],
     obtained: Sequence[str],
     ties: Callable[[float, float], bool],
+    open_end: bool = False,
 ) -> list[int]:
     """Positions at which the obtained tokens differ from the expected ones by more than a tie explains.
 
-    `probabilities` belong to `expected`. A token may stand where a token of a tied probability was expected; a token
-    that was not listed may only stand in for one that is tied with the last listed, and so may one go missing.
-    Both lists have one length.
+    `probabilities` belong to `expected`; both lists have one length. A token may stand where a listed token of a tied
+    probability was expected. What lies below the list is not known, so a token from there is a fault, unless
+    `open_end`: then it may stand in for a token that is tied with the last one.
     """
-    wanted, got = labels(expected), labels(obtained)
-    place = {label: i for i, label in enumerate(wanted)}
-    cut = probabilities[-1] if probabilities else 0.0
-    faults = set()
-    for i, label in enumerate(got):
-        peer = probabilities[place[label]] if label in place else cut
-        if label != wanted[i] and not ties(peer, probabilities[i]):
-            faults.add(i)
-    gone = set(wanted) - set(got)
-    faults |= {place[label] for label in gone if not ties(probabilities[place[label]], cut)}
-    return sorted(faults)
+    moved = [i for i, (a, b) in enumerate(zip(expected, obtained)) if a != b]
+    wanted, got = labels(expected, moved), labels(obtained, moved)
+    faults = {
+        i for label, i in got.items() if label in wanted and not ties(probabilities[wanted[label]], probabilities[i])
+    }
+    loose = [i for label, i in got.items() if label not in wanted] + [
+        i for label, i in wanted.items() if label not in got
+    ]
+    return sorted(faults | {i for i in loose if not (open_end and ties(probabilities[i], probabilities[-1]))})

@@ -127,6 +127,6 @@ def test_folder_of_two_runs_needs_a_name(capture: Capture) -> None:
     for path in (GOLDEN / "outputs" / "rms-rope").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     assert runs_in(folder) == ["Fact", "rms-rope"]
-    with pytest.raises(ValueError, match="must hold one run, found .*name the run to read"):
+    with pytest.raises(ValueError, match=r"must hold one run, found .*name the run to read"):
         read_run(folder)
     assert read_run(folder, "Fact").strays == ()
