@@ -30,7 +30,7 @@ def verdict(report: Report) -> str:
     mismatches = sum(len(result.comparison.mismatches) for result in results)
     violations = sum(len(result.violations) for result in results)
     parts = [
-        f"{matching} of {len(results)} case{'s' * (len(results) != 1)} match",
+        f"{matching} of {len(results)} " + ("case matches" if len(results) == 1 else "cases match"),
         f"{mismatches:,} mismatch{'es' * (mismatches != 1)}",
         *([f"{violations:,} schema violation{'s' * (violations != 1)}"] if violations else []),
         *([report.outcome.problem] if report.outcome.problem else []),
