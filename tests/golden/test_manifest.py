@@ -38,10 +38,16 @@ def tamper(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (lambda g: (g / "outputs/fact/output-Fact.json").unlink(), "outputs/fact/output-Fact.json is listed but missing"),
+        (
+            lambda g: (g / "outputs/fact/output-Fact.json").unlink(),
+            "outputs/fact/output-Fact.json is listed but missing",
+        ),
         (lambda g: (g / "outputs/fact/more.csv").touch(), "outputs/fact/more.csv is not listed"),
         (lambda g: tamper(g / "outputs/fact/output-Fact-pure-next-token.csv"), "pure-next-token.csv was changed"),
-        (lambda g: (g / "cases.json").write_text('{"cases": {}}'), "the cases of the manifest are not those of cases.json"),
+        (
+            lambda g: (g / "cases.json").write_text('{"cases": {}}'),
+            "the cases of the manifest are not those of cases.json",
+        ),
     ],
 )
 def test_each_harm_is_told(copy: Path, harm: Callable[[Path], object], told: str) -> None:

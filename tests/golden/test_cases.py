@@ -1,0 +1,35 @@
+"""The lean runner, as a command, meets every capture."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spec.golden import load_cases
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    """One `python -m spec check --json` over all cases."""
+    done = subprocess.run(
+        [sys.executable, "-m", "spec", "check", "--json"], capture_output=True, text=True, cwd=ROOT, timeout=240
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", load_cases())
+def test_case_matches_its_capture(report: dict, case: str) -> None:
+    found = next(entry for entry in report["cases"] if entry["case"] == case)
+    assert found["mismatches"] == []
+    assert found["violations"] == []
+    assert sum(found["values"].values()) > 1000
+
+
+def test_all_twenty_cases_were_compared(report: dict) -> None:
+    assert len(report["cases"]) == 20
+    assert report["matches"] is True

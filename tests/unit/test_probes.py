@@ -1,0 +1,46 @@
+"""Step 8: what the model says without a lens."""
+
+import numpy as np
+import pytest
+import torch
+
+from lenses_min.forward import capture, last_logits
+from lenses_min.loading import LoadedModel
+from lenses_min.probes import final_and_temperatures
+from lenses_min.probes import test_prompts as run_test_prompts
+from lenses_min.suite import MAIN, TEST_PROMPTS
+from spec import oracle
+
+
+def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) -> None:
+    final = capture(fact_model.bridge, fact_model.tokens.model_input(MAIN.text), 6, [0])[1]
+    found = final_and_temperatures(final, fact_model.tokens)
+    entries = [(1.0, 20, found["final_prediction"])]
+    entries += [(entry["temperature"], 15, entry) for entry in found["temperature_exploration"]]
+    assert [temperature for temperature, _, _ in entries] == [1.0, 0.1, 2.0]
+    for temperature, k, entry in entries:
+        z = final.double().numpy() / temperature
+        p = oracle.softmax(z)
+        assert entry["entropy"] == pytest.approx(oracle.entropy_bits(z), rel=1e-4, abs=2e-6)
+        assert [text for text, _ in entry["topk"]] == [fact_model.tokens.text(i) for i in oracle.top_k(p, k)]
+        assert [value for _, value in entry["topk"]] == pytest.approx(np.sort(p)[::-1][:k], rel=1e-4, abs=2e-6)
+
+
+def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: LoadedModel) -> None:
+    found = run_test_prompts(fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch))
+    assert [entry["prompt"] for entry in found] == list(TEST_PROMPTS)
+    for entry in found:
+        alone = capture(fact_model.bridge, fact_model.tokens.model_input(entry["prompt"]), 6, [0])[1]
+        assert entry["entropy"] == pytest.approx(oracle.entropy_bits(alone.double().numpy()), rel=1e-4, abs=2e-6)
+        assert len(entry["topk"]) == 10
+        assert entry["topk"][0][1] == pytest.approx(float(torch.softmax(alone, -1).max()), rel=1e-4)
+
+
+def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) -> None:
+    def half(batch: list[list[int]]) -> torch.Tensor:
+        return last_logits(fact_model.bridge, batch).bfloat16()
+
+    found = run_test_prompts(fact_model.tokens, half)
+    values = [p for entry in found for _, p in entry["topk"]]
+    assert torch.tensor(values).bfloat16().double().tolist() == values
+    assert any(float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in found)
