@@ -1,0 +1,47 @@
+"""Captured runs, and the same with one thing changed."""
+
+import copy
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from spec import reading_csv, reading_json
+from spec.compare import Comparison
+from spec.golden import GOLDEN
+from spec.reading import Run, read_run
+
+
+@cache
+def captured(case: str) -> Run:
+    return read_run(GOLDEN / "outputs" / case)
+
+
+def with_cell(run: Run, kind: str, row: int, column: str, text: str) -> Run:
+    """The run with one cell replaced, as text and as written."""
+    table = run.tables[kind]
+    rows, at = [list(r) for r in table.rows], table.header.index(column)
+    rows[row][at] = text
+    return replace(run, tables={**run.tables, kind: rebuilt(table.header, rows)})
+
+
+def rebuilt(header: Any, rows: Any) -> reading_csv.Table:
+    lines = [list(header), *map(list, rows)]
+    return reading_csv.parse("".join(",".join(map(reading_csv.encode, line)) + "\n" for line in lines))
+
+
+def with_leaf(run: Run, path: tuple[str | int, ...], value: Any) -> Run:
+    """The run with one leaf of its document replaced."""
+    document = copy.deepcopy(dict(run.document or {}))
+    inner: Any = document
+    for part in path[:-1]:
+        inner = inner[part]
+    inner[path[-1]] = value
+    text = reading_json.layout(document)
+    return replace(run, document=reading_json.parse(text), document_text=text)
+
+
+def only(comparison: Comparison) -> tuple[str, str, str, str]:
+    """File, row, column and kind of the single mismatch."""
+    assert len(comparison.mismatches) == 1, comparison.mismatches
+    found = comparison.mismatches[0]
+    return found.file, found.row, found.column, found.kind

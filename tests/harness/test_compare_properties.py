@@ -1,0 +1,90 @@
+"""Any one change beyond tolerance is found and located, any within is not."""
+
+from typing import Any
+
+import pytest
+from changing import captured, only, with_cell, with_leaf
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from spec import columns
+from spec.compare import compare
+from spec.compare_tables import row_name
+from spec.tolerance import FP32, Bound, Tolerance
+
+CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Any]]:
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return [(path, value)]
+    return [leaf for key, inner in items for leaf in leaves(inner, (*path, key))]
+
+
+@st.composite
+def cells(draw: Any) -> tuple[str, str, int, str, str]:
+    """A case and one of its cells that is not empty: table, row, column and text."""
+    case = draw(st.sampled_from(CASES))
+    run = captured(case)
+    kind = draw(st.sampled_from(sorted(run.tables)))
+    table = run.tables[kind]
+    row = draw(st.integers(0, len(table.rows) - 1))
+    full = [name for name, cell in zip(table.header, table.rows[row]) if cell and name not in columns.KEY_COLUMNS]
+    column = draw(st.sampled_from(full))
+    return case, kind, row, column, table.column(column, row)
+
+
+def beyond(text: str, quantity: str, factor: float) -> str:
+    """Another text for a cell, at `factor` times the allowed distance where it is a float."""
+    if quantity in columns.FLOATS:
+        return repr(float(text) + factor * FP32.allowed(quantity, float(text)))
+    if quantity == columns.RANK:
+        return str(int(text) + 1)
+    return {"True": "False", "False": "True"}.get(text, text + "x")
+
+
+@settings(max_examples=100, deadline=None)
+@given(cells(), st.floats(1.01, 1e3) | st.floats(-1e3, -1.01))
+def test_any_cell_beyond_tolerance_is_found_and_located(cell: tuple[str, str, int, str, str], factor: float) -> None:
+    case, kind, row, column, text = cell
+    run = captured(case)
+    table = run.tables[kind]
+    changed = with_cell(run, kind, row, column, beyond(text, columns.quantity(column), factor))
+    file, where, name, _ = only(compare(run, changed, FP32))
+    assert (file, where, name) == (run.table_name(kind), row_name(table, row), column)
+    assert only(compare(changed, run, Tolerance("exact", Bound(0.0, 0.0))))[:3] == (file, where, name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells(), st.floats(-0.99, 0.99))
+def test_no_cell_within_tolerance_is_reported(cell: tuple[str, str, int, str, str], factor: float) -> None:
+    case, kind, row, column, text = cell
+    run = captured(case)
+    assume(columns.quantity(column) in columns.FLOATS)
+    changed = with_cell(run, kind, row, column, beyond(text, columns.quantity(column), factor))
+    result = compare(run, changed, FP32)
+    assert result.matches
+    fraction = max(s.worst_fraction for s in result.statistics)
+    assert fraction == pytest.approx(abs(factor), abs=1e-6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(CASES), st.data())
+@example("fact", None)
+def test_any_json_leaf_beyond_tolerance_is_found(case: str, data: Any) -> None:
+    run = captured(case)
+    found = leaves(run.document)
+    path, value = data.draw(st.sampled_from(found)) if data else (("diagnostics", "L_copy"), 1)
+    exempt = path[-1] in ("artifact_path", "n_ctx") or path[-2:] == ("prism_summary", "error")
+    assume(not exempt and not (len(path) > 2 and path[-3] == "topk" and path[-1] == 0))
+    other: Any = {type(None): 1, bool: value is False, str: f"{value}x"}.get(type(value))
+    if isinstance(value, float):
+        other = value + 1.5 * max(FP32.allowed(columns.PROBABILITY, value), 1e-12)
+    elif type(value) is int:
+        other = value + 1
+    file, row, column, _ = only(compare(run, with_leaf(run, path, other), FP32))
+    assert file == run.document_name
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    where = f"{where.removesuffix('[1]')}.p" if len(path) > 2 and path[-3] == "topk" else where
+    assert ".".join(filter(None, (row, column))) == where

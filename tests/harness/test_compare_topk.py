@@ -1,0 +1,87 @@
+"""Top-k lists: listed tokens that tie may swap, nothing else may."""
+
+from typing import Any
+
+import pytest
+from changing import captured, only, with_cell, with_leaf
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spec import columns
+from spec.compare import compare
+from spec.compare_topk import order_faults
+from spec.reading import PURE
+from spec.tolerance import FP32
+
+
+def ties(a: float, b: float) -> bool:
+    return FP32.ties(columns.PROBABILITY, a, b)
+
+
+@pytest.mark.parametrize(
+    ("obtained", "faults"),
+    [
+        ("abcde", []),
+        ("bacde", []),  # a and b tie
+        ("acbde", [1, 2]),
+        ("abdce", [2, 3]),
+        ("abcdx", [4]),  # what lies below the list is not known
+        ("abxde", [2]),
+        ("bxcde", [0, 1]),  # a is gone, though b may stand in its place
+        ("aacde", [1]),
+        ("abced", []),
+        ("eacdb", [0, 4]),
+    ],
+)
+def test_only_ties_swap(obtained: str, faults: list[int]) -> None:
+    assert order_faults("abcde", [0.4, 0.39999, 0.1, 0.05, 0.049999], obtained, ties) == faults
+
+
+@pytest.mark.parametrize(
+    ("obtained", "faults"),
+    [
+        ("abcdx", []),  # the last one may be another, tied with it
+        ("abcxe", []),  # d ties with the last one
+        ("abxde", [2]),
+        ("abcxy", []),
+        ("xbcde", [0]),
+    ],
+)
+def test_an_open_end_lets_a_tie_at_the_cut_in(obtained: str, faults: list[int]) -> None:
+    assert order_faults("abcde", [0.4, 0.39999, 0.1, 0.05, 0.049999], obtained, ties, open_end=True) == faults
+
+
+def test_tokens_of_one_text_are_told_apart_by_order() -> None:
+    assert order_faults("��a", [0.5, 0.3, 0.1], "��a", ties) == []
+    assert order_faults("��a", [0.5, 0.3, 0.1], "�a�", ties) == [1, 2]
+    assert order_faults("��a", [0.5, 0.3, 0.1], "x�a", ties) == [0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([0.3, 0.2, 0.1, 0.0999999, 0.05]), min_size=1, max_size=6), st.data())
+def test_swap_of_neighbours_passes_exactly_where_they_tie(values: list[float], data: Any) -> None:
+    probabilities = sorted(values, reverse=True)
+    tokens = [chr(97 + i) for i in range(len(values))]
+    assume(len(tokens) > 1)
+    i = data.draw(st.integers(0, len(tokens) - 2))
+    swapped = [*tokens[:i], tokens[i + 1], tokens[i], *tokens[i + 2 :]]
+    expected = [] if ties(probabilities[i], probabilities[i + 1]) else [i, i + 1]
+    assert order_faults(tokens, probabilities, swapped, ties) == expected
+
+
+def test_a_tie_swaps_in_tables_and_documents() -> None:
+    run = captured("fact")
+    table = run.tables[PURE]
+    p = table.column("prob3", 0)
+    tied = with_cell(with_cell(run, PURE, 0, "prob4", p), PURE, 0, "top3", table.column("top4", 0))
+    tied = with_cell(tied, PURE, 0, "top4", table.column("top3", 0))
+    base = with_cell(run, PURE, 0, "prob4", p)
+    assert compare(base, tied, FP32).matches
+    result = compare(run, with_cell(with_cell(run, PURE, 0, "top3", "as"), PURE, 0, "top4", " text"), FP32)
+    assert [(m.column, m.kind) for m in result.mismatches] == [("top3", "top-k order"), ("top4", "top-k order")]
+
+
+def test_a_strange_token_in_a_json_list_is_found() -> None:
+    run = captured("rms-rope")
+    other = with_leaf(run, ("test_prompts", 3, "topk", 1, 0), "strange")
+    assert only(compare(run, other, FP32))[1:] == ("test_prompts[3].topk[1]", "token", "top-k token")

@@ -1,0 +1,51 @@
+"""Tolerance classes: what each lets pass."""
+
+from math import inf, nan
+
+import pytest
+from changing import captured, with_cell
+
+from spec import columns
+from spec.compare import compare
+from spec.reading import PURE
+from spec.tolerance import BF16, FP32, Bound, Tolerance, by_name
+
+
+def test_bf16_is_loose_on_floats_only() -> None:
+    run = captured("bf16")
+    for column, text, matches in [
+        ("entropy", "1.80", True),
+        ("entropy", "2.00", False),
+        ("prob1", "0.80", True),
+        ("prob1", "0.70", False),
+        ("answer_rank", "50", True),
+        ("answer_rank", "55", False),
+        ("is_answer", "True", False),
+        ("cos_to_final", "-0.10", True),
+        ("cos_to_final", "-0.20", False),
+    ]:
+        changed = with_cell(run, PURE, 0, column, text if text in ("True", "50", "55") else repr(float(text)))
+        assert compare(run, changed, BF16).matches is matches, (column, text)
+        assert not compare(run, changed, FP32).matches, (column, text)
+
+
+def test_bf16_keeps_small_ranks_exact() -> None:
+    assert [BF16.rank_moves(rank) for rank in (1, 5, 6, 47, 12066)] == [0, 0, 1, 4, 1206]
+    assert [FP32.rank_moves(rank) for rank in (1, 6, 12066)] == [0, 0, 0]
+
+
+def test_tolerances_are_validated() -> None:
+    with pytest.raises(ValueError, match=r"finite rtol, atol ≥ 0, got -1.0, 0.0"):
+        Bound(-1.0, 0.0)
+    with pytest.raises(ValueError, match=r"keyed by quantities, got .'speed'."):
+        Tolerance("x", Bound(0.0, 0.0), {"speed": Bound(0.0, 0.0)})
+    with pytest.raises(ValueError, match=r"rank_slack is a share in .0, 1., got 2"):
+        Tolerance("x", Bound(0.0, 0.0), rank_slack=2)
+    with pytest.raises(ValueError, match="one of fp32, bf16, got 'fp64'"):
+        by_name("fp64")
+
+
+def test_nothing_equals_nan() -> None:
+    assert FP32.fraction(columns.KL, nan, nan) == inf
+    assert FP32.fraction(columns.KL, 1.0, inf) == inf
+    assert FP32.fraction(columns.EXACT_FLOAT, 0.95, 0.9500001) == inf
