@@ -56,16 +56,17 @@ def compare_file(ledger: Ledger, expected: Run, obtained: Run) -> None:
 
 
 def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
-    """Two saved tensors: dtype, shape, then every element; the worst one is named."""
+    """Two saved tensors: dtype, shape, then every element by the size of its vector; the worst one is named."""
     for name in ("dtype", "shape"):
         a, b = getattr(expected, name), getattr(obtained, name)
         if a != b:
             ledger.mismatch("", name, str(a), str(b), name)
             return
     width = expected.shape[-1] if expected.dim() else 1
+    sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
     wrong: list[tuple[float, int, float, float]] = []
     for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
-        fraction = ledger.tolerance.fraction(columns.RESIDUAL, a, b)
+        fraction = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
         ledger.tally(element(i, width), "value", abs(a - b), fraction)
         if not fraction <= 1:
             wrong.append((fraction, i, a, b))

@@ -3,6 +3,10 @@
 Class fp32: |obtained − expected| ≤ 2e-6 + 1e-4 · |expected|, ranks exact. Two float32 forward passes of one model
 differ by about 1e-5 relative in the logits; no decision of a golden case lies nearer than 1e-4 to its threshold.
 
+A saved residual is a vector: its components are sums of terms of the vector's size, so their rounding errors follow
+that size and not their own, and a component near zero is as uncertain as its neighbours. The relative part therefore
+applies to the larger of |expected| and the root mean square of the vector, about 1 after a norm.
+
 Class bf16: bfloat16 has 8 significant bits, so each stored activation is off by up to 2^-8 ≈ 0.4%. Through a block's
 dozen roundings the final residual, and with it every logit (|z| up to about 8), moves by about
 8 · sqrt(12) · 2^-9 ≈ 0.05, and a logit that is itself stored in bfloat16 (test prompts, final prediction) by one last
@@ -78,13 +82,16 @@ class Tolerance:
         """The largest |obtained − expected| that passes, in the quantity's own unit."""
         return self.bounds.get(quantity, self.default).allowed(expected)
 
-    def fraction(self, quantity: str, expected: float, obtained: float) -> float:
-        """|obtained − expected| as a share of what is allowed: ≤ 1 passes. NaN equals nothing."""
+    def fraction(self, quantity: str, expected: float, obtained: float, scale: float = 0.0) -> float:
+        """|obtained − expected| as a share of what is allowed: ≤ 1 passes. NaN equals nothing.
+
+        The relative part applies to |expected|, or to `scale` where that is larger.
+        """
         if obtained == expected:
             return 0.0
         if not (isfinite(obtained) and isfinite(expected)):
             return inf
-        allowed = self.allowed(quantity, expected)
+        allowed = self.allowed(quantity, max(abs(expected), scale))
         return abs(obtained - expected) / allowed if allowed else inf
 
     def ties(self, quantity: str, a: float, b: float) -> bool:

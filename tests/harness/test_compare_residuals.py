@@ -1,0 +1,51 @@
+"""Saved residuals compare by the size of their vector, and no further."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from spec.compare import compare
+from spec.reading import read_run
+from spec.tolerance import FP32
+
+NAME = "Keep-residuals_02_resid.pt"
+
+
+def mismatches(capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]) -> list[str]:
+    folder = capture("keep-residuals")
+    expected = read_run(folder, "Keep-residuals")
+    torch.save(change(torch.load(folder / NAME, weights_only=True)), folder / NAME)
+    found = compare(expected, read_run(folder, "Keep-residuals"), FP32).mismatches
+    return [f"{m.file} {m.row}" for m in found]
+
+
+def moved(by: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The smallest component of position 5, where the relative part of its own size would allow nothing."""
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        changed = tensor.clone()
+        smallest = changed[0, 5].abs().argmin()
+        changed[0, 5, smallest] += by * float(tensor[0, 5].square().mean().sqrt())
+        return changed
+
+    return move
+
+
+def test_a_component_near_zero_may_be_as_uncertain_as_its_neighbours(capture: Callable[..., Path]) -> None:
+    assert mismatches(capture, moved(0.9e-4)) == []
+
+
+@pytest.mark.parametrize("by", [1.2e-4, -1e-2])
+def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: float) -> None:
+    (found,) = mismatches(capture, moved(by))
+    assert found.startswith(f"{NAME} pos 5 component ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: t * 1.001, lambda t: t.flip(-1), lambda t: t[:, :-1], lambda t: t.double(), lambda t: t * torch.nan],
+)
+def test_scaled_permuted_cut_widened_and_nan_tensors_are_found(capture: Callable[..., Path], change) -> None:
+    assert mismatches(capture, change)
