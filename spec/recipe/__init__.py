@@ -1,0 +1,15 @@
+"""Tiny models from a seed: ten of golden/'s eleven, bit for bit, and new ones of many families.
+
+    build(RECIPES["rms-rope"], folder)           # golden/models/rms-rope again
+    build(new_model("olmo2", seed=7), folder)    # one that golden/ does not hold
+
+The eleventh, `fact`, is hand-built from near one-hot embeddings, not drawn: no seed gives it back, and its committed
+tensors are its only source. The sentences that the byte-level tokenizers were trained on are not known either: those
+two are copied from golden/.
+"""
+
+from .model import FAMILIES, RECIPES, RecipeError, TinyModel, new_model
+from .tokenizer import tokenizer_files
+from .weights import build, tensors
+
+__all__ = ["FAMILIES", "RECIPES", "RecipeError", "TinyModel", "build", "new_model", "tensors", "tokenizer_files"]

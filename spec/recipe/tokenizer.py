@@ -1,0 +1,70 @@
+"""The tokenizers of the tiny models: word-level ones in code, byte-level ones copied from golden/."""
+
+import json
+from typing import Any
+
+from ..golden import GOLDEN
+from .model import RecipeError
+
+SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
+PUNCTUATION = (",", ".", "'s", "?", "!", ";", ":")
+VOCABULARY = (
+    "Give the city name only plain text The capital of Germany is called simply Berlin Paris France country in In has "
+    "its at as known named an a and London Madrid Rome Italy Spain England located near river Munich Lyon Hamburg "
+    "answer word Answer blue red green one two three four five"
+).split()  # noqa: SIM905
+METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def tokenizer_files(kind: str) -> dict[str, Any]:
+    """Name and JSON content of the three tokenizer files; raises RecipeError for an unknown kind."""
+    if kind in ("words", "words-dropped"):
+        roles = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        return dict(zip(FILES, (word_level(kind == "words-dropped"), settings(roles), roles)))
+    folder = GOLDEN / "models" / kind
+    if not folder.is_dir():
+        raise RecipeError(f"no tokenizer {kind!r}; there are words, words-dropped and those of golden/models")
+    return {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in FILES}
+
+
+def word_level(dropped: bool) -> dict[str, Any]:
+    """115 tokens: specials, punctuation, 52 words with and without a leading space."""
+    words = [*SPECIALS, *PUNCTUATION, *(f"▁{word}" for word in VOCABULARY), *VOCABULARY]
+    split = {"Regex": r"(,|\.|'s|\?|!|;|:)"}
+    cuts = [METASPACE, {"type": "Split", "pattern": split, "behavior": "Isolated", "invert": False}]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": i} | added(token) for i, token in enumerate(SPECIALS)],
+        "normalizer": without_answers() if dropped else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
+        "post_processor": None,
+        "decoder": METASPACE,
+        "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "<unk>"},
+    }
+
+
+def without_answers() -> dict[str, Any]:
+    """A normaliser that removes the answers, so that none can be aligned."""
+    texts = (" Berlin", "Berlin", " Paris", "Paris")
+    steps = [{"type": "Replace", "pattern": {"String": text}, "content": ""} for text in texts]
+    return {"type": "Sequence", "normalizers": steps}
+
+
+def added(token: str) -> dict[str, Any]:
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
+    return {"content": token, **dict.fromkeys(flags, False), "special": True}
+
+
+def settings(roles: dict[str, str]) -> dict[str, Any]:
+    """tokenizer_config.json."""
+    return {
+        "added_tokens_decoder": {str(i): added(token) for i, token in enumerate(SPECIALS)},
+        "clean_up_tokenization_spaces": False,
+        "extra_special_tokens": {},
+        "model_max_length": 1000000000000000019884624838656,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **roles,
+    }
