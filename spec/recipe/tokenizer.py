@@ -8,11 +8,12 @@ from .model import RecipeError
 
 SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
 PUNCTUATION = (",", ".", "'s", "?", "!", ";", ":")
-VOCABULARY = (
+TEXT = (
     "Give the city name only plain text The capital of Germany is called simply Berlin Paris France country in In has "
     "its at as known named an a and London Madrid Rome Italy Spain England located near river Munich Lyon Hamburg "
     "answer word Answer blue red green one two three four five"
-).split()  # noqa: SIM905
+)
+VOCABULARY = TEXT.split()
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
