@@ -55,7 +55,7 @@ def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
     except LensError:
         raise
     except Exception as error:  # third-party readers raise anything
-        detail = str(error).strip().split("\n")[0] or type(error).__name__
+        detail = str(error).strip().split("\n")[0][:300] or type(error).__name__
         raise LensError(f"cannot read the {what} of {model}: {detail}") from error
 
 

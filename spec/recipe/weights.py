@@ -63,8 +63,9 @@ def tensors(model: TinyModel) -> dict[str, torch.Tensor]:
 def build(model: TinyModel, folder: Path) -> Path:
     """Write a checkpoint folder that transformers and any runner can read; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = network(model).config
-    config.dtype = torch.float32
+    net = network(model)
+    config = net.config
+    config.dtype, config.architectures = torch.float32, [type(net).__name__]
     config.save_pretrained(folder)
     save_file(tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
     for name, content in tokenizer_files(model.tokenizer).items():
