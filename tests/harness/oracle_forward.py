@@ -73,7 +73,7 @@ class TinyModel:
         return str(self.tokenizer.decode([token_id]))
 
     def first_id(self, prompt: str, answer: str) -> int | None:
-        """First id the answer adds to the prompt, after a space or else without; None where neither adds any."""
+        """First id the answer adds to the prompt, after a space or else without; None if there is none."""
         context = len(self.tokens(prompt))
         for text in (f"{prompt} {answer}", f"{prompt}{answer}"):
             ids = self.tokens(text)
