@@ -1,7 +1,5 @@
 """Step 10: one place decodes an id. BOS rule and gold alignment."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from lenses_min import LensError
@@ -72,11 +70,14 @@ def test_each_id_is_decoded_once() -> None:
     assert words.decoded == 1
 
 
+def test_an_empty_prompt_is_told_where_there_is_no_bos() -> None:
+    with pytest.raises(LensError, match="prompt pos/orig has 0 tokens, the model reads 1 to 8"):
+        Tokens.of(Words(), "qwen2").encode(Prompt("pos", "orig", "", "a"), 8)
+
+
 def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
     with pytest.raises(LensError, match="prompt pos/orig has 17 tokens, the model reads 1 to 8"):
         fact_model.tokens.encode(MAIN, 8)
-    empty = Tokens.of(SimpleNamespace(bos_token_id=None, eos_token_id=None, __call__=None), "qwen2")
-    assert empty.bos_id is None
 
 
 @pytest.mark.parametrize(
