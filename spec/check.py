@@ -48,7 +48,7 @@ class Report:
 
 
 def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path) -> Report:
-    """Run `command` once on all cases, outputs under `folder`; raises RunnerError where it cannot be started."""
+    """Run `command` once on all cases, outputs under `folder`; raises SpecError where it cannot be started."""
     words = split_command(command)
     jobs = folder / "jobs.jsonl"
     folders = {case.name: folder / case.name for case in cases}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import SpecError
+
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MANIFEST = "MANIFEST.json"
 PROVENANCE = {
@@ -18,10 +20,6 @@ PROVENANCE = {
     "transformer-lens": "2.16.1",
     "transformers": "4.57.6",
 }
-
-
-class GoldenError(Exception):
-    """golden/ or a request for one of its cases is wrong; the text says what and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,11 @@ class Case:
 
 
 def read_manifest(golden: Path = GOLDEN) -> dict[str, Any]:
-    """MANIFEST.json; raises GoldenError where it is missing or unreadable."""
+    """MANIFEST.json; raises SpecError where it is missing or unreadable."""
     try:
         return json.loads((golden / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise GoldenError(f"cannot read {golden / MANIFEST}: {error}; restore it from version control") from error
+        raise SpecError(f"cannot read {golden / MANIFEST}: {error}; restore it from version control") from error
 
 
 def load_cases(golden: Path = GOLDEN) -> dict[str, Case]:
@@ -64,10 +62,10 @@ def load_cases(golden: Path = GOLDEN) -> dict[str, Case]:
 
 
 def select(cases: Mapping[str, Case], names: Iterable[str]) -> list[Case]:
-    """The named cases, all where none is named; raises GoldenError listing the known names."""
+    """The named cases, all where none is named; raises SpecError listing the known names."""
     wanted = list(names) or list(cases)
     if unknown := [name for name in wanted if name not in cases]:
-        raise GoldenError(f"unknown case {', '.join(unknown)}; known cases: {', '.join(cases)}")
+        raise SpecError(f"unknown case {', '.join(unknown)}; known cases: {', '.join(cases)}")
     return [cases[name] for name in wanted]
 
 

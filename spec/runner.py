@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import SpecError
 from .golden import Case
 
 DEFAULTS: dict[str, Any] = {
@@ -22,10 +23,6 @@ DEFAULTS: dict[str, Any] = {
     "copy_margin": 0.1,
 }
 LOG_TAIL_LINES = 15
-
-
-class RunnerError(Exception):
-    """The command cannot be started; the text says why and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,15 @@ def write_jobs(path: Path, jobs: Iterable[dict[str, Any]]) -> None:
 
 
 def split_command(command: str | None) -> list[str]:
-    """The command's words, by default the lean runner's; raises RunnerError where it cannot be split."""
+    """The command's words, by default the lean runner's; raises SpecError where it cannot be split."""
     if command is None:
         return [sys.executable, "-m", "lenses_min", "batch"]
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise RunnerError(f"cannot read the runner command {command!r}: {error}; balance its quotes") from error
+        raise SpecError(f"cannot read the runner command {command!r}: {error}; balance its quotes") from error
     if not words:
-        raise RunnerError("the runner command is empty; give a program that takes the path of a jobs file")
+        raise SpecError("the runner command is empty; give a program that takes the path of a jobs file")
     return words
 
 
@@ -85,7 +82,7 @@ def run_jobs(words: Sequence[str], jobs: Path, log: Path) -> Outcome:
         with log.open("wb") as stream:
             ended = subprocess.run([*words, str(jobs)], stdout=stream, stderr=subprocess.STDOUT, env=os.environ)
     except OSError as error:
-        raise RunnerError(
+        raise SpecError(
             f"cannot start the runner {words[0]!r}: {error.strerror}; give the path of an executable program"
         ) from error
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spec.golden import GOLDEN, MANIFEST, GoldenError, build_manifest, load_cases, read_manifest, select, verify
+from spec.errors import SpecError
+from spec.golden import GOLDEN, MANIFEST, build_manifest, load_cases, read_manifest, select, verify
 
 
 def test_every_hash_holds_and_no_file_is_unlisted() -> None:
@@ -56,7 +57,7 @@ def test_each_harm_is_told(copy: Path, harm: Callable[[Path], object], told: str
 
 
 def test_a_missing_manifest_and_an_unknown_case(tmp_path: Path) -> None:
-    with pytest.raises(GoldenError, match=r"cannot read .*MANIFEST.json.*restore it"):
+    with pytest.raises(SpecError, match=r"cannot read .*MANIFEST.json.*restore it"):
         verify(tmp_path)
-    with pytest.raises(GoldenError, match="unknown case facts; known cases: rms-rope, "):
+    with pytest.raises(SpecError, match="unknown case facts; known cases: rms-rope, "):
         select(load_cases(), ["facts"])

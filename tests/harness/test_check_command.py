@@ -12,8 +12,9 @@ import pytest
 
 from spec.__main__ import main
 from spec.check import Report
+from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
-from spec.runner import Outcome, RunnerError, job, split_command
+from spec.runner import Outcome, job, split_command
 
 Runner = Callable[..., str]
 
@@ -77,7 +78,7 @@ def test_the_module_runs_from_a_shell(runner: Runner) -> None:
 def test_the_default_runner_is_a_command() -> None:
     assert split_command(None) == [sys.executable, "-m", "lenses_min", "batch"]
     assert split_command("a 'b c'") == ["a", "b c"]
-    with pytest.raises(RunnerError):
+    with pytest.raises(SpecError):
         split_command("")
 
 
