@@ -1,16 +1,17 @@
 """check: run a runner on golden cases, compare each run with its capture, and hold it to the schema."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .compare import Comparison, Mismatch, compare
 from .golden import Case
 from .reading import read_run
-from .runner import Outcome, job, run_jobs, split_command, write_jobs
+from .runner import Outcome, run_command
 from .schema import Violation, validate
 from .tolerance import by_name
+from .verdicts import file_verdicts
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class CaseResult:
     comparison: Comparison
     violations: tuple[Violation, ...]
     seconds: float | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)  # by file
 
     def __post_init__(self) -> None:
         if self.seconds is not None and self.seconds < 0:
@@ -33,10 +35,11 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Report:
-    """All cases and how the runner ended."""
+    """All cases, how the runner ended, and what else a reader should know first."""
 
     results: tuple[CaseResult, ...]
     outcome: Outcome
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not self.results:
@@ -49,22 +52,27 @@ class Report:
 
 def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path) -> Report:
     """Run `command` once on all cases, outputs under `folder`; raises SpecError where it cannot be started."""
-    words = split_command(command)
-    jobs = folder / "jobs.jsonl"
     folders = {case.name: folder / case.name for case in cases}
-    write_jobs(jobs, [job(case, golden, folders[case.name]) for case in cases])
-    outcome = run_jobs(words, jobs.resolve(), folder / "runner.log")
+    return report(cases, golden, folders, run_command(command, cases, golden, folders, folder))
+
+
+def report(cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], outcome: Outcome) -> Report:
+    """Judge the outputs of a runner that has ended; `golden` holds what is expected of each case."""
     return Report(tuple(judge(case, golden, folders[case.name], outcome) for case in cases), outcome)
 
 
 def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResult:
     """One case's outputs against its capture and the schema."""
     clean = case.model_id.split("/")[-1]
-    obtained = read_run(folder, clean)
-    comparison = compare(read_run(case.expected_dir(golden), clean), obtained, by_name(case.tolerance))
-    if not obtained.files:
-        return CaseResult(case.name, with_sentence(comparison, nothing_written(outcome)), ())
-    return CaseResult(case.name, comparison, tuple(validate(obtained)), elapsed(folder, clean))
+    expected, obtained = read_run(case.expected_dir(golden), clean), read_run(folder, clean)
+    comparison = compare(expected, obtained, by_name(case.tolerance))
+    if problem := outcome.problems.get(case.name, ""):
+        comparison = with_sentence(comparison, problem)
+    elif not obtained.files:
+        comparison = with_sentence(comparison, nothing_written(outcome))
+    verdicts = file_verdicts(case.expected_dir(golden), folder, comparison, expected.files | obtained.files)
+    violations = tuple(validate(obtained)) if obtained.files else ()
+    return CaseResult(case.name, comparison, violations, elapsed(folder, clean), verdicts)
 
 
 def nothing_written(outcome: Outcome) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,14 @@ def read_manifest(golden: Path = GOLDEN) -> dict[str, Any]:
 
 def load_cases(golden: Path = GOLDEN) -> dict[str, Case]:
     """Every case of the manifest, by name, in its order."""
+    return cases_from(read_manifest(golden)["cases"])
+
+
+def cases_from(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
+    """Cases from entries in the manifest's form."""
     return {
         name: Case(name, e["model"], e["model_id"], e["options"], e["environment"], e["prism_dir"], e["tolerance"])
-        for name, e in read_manifest(golden)["cases"].items()
+        for name, e in entries.items()
     }
 
 
@@ -91,9 +96,10 @@ def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def build_manifest(golden: Path) -> dict[str, Any]:
-    """The manifest that describes the folder as it stands."""
-    return {"provenance": PROVENANCE, "cases": case_entries(golden), "files": file_hashes(golden)}
+def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The manifest that describes the folder as it stands; `promotions` are the changes since the first captures."""
+    later = {"promotions": list(promotions)} if promotions else {}
+    return {"provenance": PROVENANCE, **later, "cases": case_entries(golden), "files": file_hashes(golden)}
 
 
 def verify(golden: Path = GOLDEN) -> list[str]:

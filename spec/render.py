@@ -2,25 +2,36 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
 from .check import CaseResult, Report
 from .compare import Mismatch, Statistic
+from .explain import part_of
+from .render_classes import first_screen, machine_classes, verdict_counts
 from .schema import Violation
+from .text import Line, aligned, indent, mismatch_line
 
 SHOWN = 20  # mismatches printed per case
-Line = tuple[str, ...]
 
 
-def text(report: Report) -> str:
-    """Table of files, table of columns, mismatches, and the verdict as the last line."""
-    blocks = [files_table(report), columns_table(report), *(case_block(r) for r in report.results if not r.matches)]
-    if report.outcome.problem:
+def text(report: Report, shown: int = SHOWN) -> str:
+    """What changed and where to look, tables of files and columns, mismatches; the verdict as the last line.
+
+    At most `shown` mismatches and violations of a case are printed.
+    """
+    blocks = [first_screen(found(report), len(report.results)), report.note, files_table(report), columns_table(report)]
+    blocks += (case_block(r, shown) for r in report.results if not r.matches)
+    if report.outcome.problem or report.outcome.problems:
         tail = report.outcome.log_tail or "it printed nothing"
-        blocks.append(f"{report.outcome.problem}; the end of its output:\n" + indent(tail))
+        blocks.append(f"{report.outcome.problem or 'some cases failed'}; the end of the output:\n" + indent(tail))
     return "\n\n".join(block for block in (*blocks, verdict(report)) if block)
+
+
+def found(report: Report) -> list[tuple[str, Mismatch]]:
+    """Every mismatch with its case."""
+    return [(result.case, mismatch) for result in report.results for mismatch in result.comparison.mismatches]
 
 
 def verdict(report: Report) -> str:
@@ -34,24 +45,11 @@ def verdict(report: Report) -> str:
         f"{mismatches:,} mismatch{'es' * (mismatches != 1)}",
         *([f"{violations:,} schema violation{'s' * (violations != 1)}"] if violations else []),
         *([report.outcome.problem] if report.outcome.problem else []),
+        verdict_counts([result.verdicts for result in results]),
         f"{sum(result.comparison.compared for result in results):,} values compared",
         f"{report.outcome.seconds:.1f} s",
     ]
     return ", ".join(parts)
-
-
-def aligned(header: Line, lines: Sequence[Line], left: int) -> str:
-    """Columns padded to their widest cell; the first `left` columns to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
-    rows = (
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths)))
-        for line in (header, tuple("-" * w for w in widths), *lines)
-    )
-    return "\n".join(row.rstrip() for row in rows)
-
-
-def indent(block: str) -> str:
-    return "\n".join(f"    {line}" for line in block.splitlines())
 
 
 def share(fraction: float) -> str:
@@ -63,13 +61,13 @@ def share(fraction: float) -> str:
 
 def files_table(report: Report) -> str:
     """case × file: values, mismatches, the worst column against its tolerance, seconds of the case."""
-    header = ("case", "file", "worst column", "of tolerance", "values", "mismatches", "time")
-    return aligned(header, [line for result in report.results for line in case_lines(result)], left=3)
+    header = ("case", "file", "verdict", "worst column", "of tolerance", "values", "mismatches", "time")
+    return aligned(header, [line for result in report.results for line in case_lines(result)], left=4)
 
 
 def case_lines(result: CaseResult) -> list[Line]:
     mismatches = result.comparison.mismatches
-    files = sorted({*result.comparison.values, *(m.file for m in mismatches)})
+    files = sorted({*result.comparison.values, *result.verdicts, *(m.file for m in mismatches)})
     lines = []
     for file in files:
         worst = max(
@@ -78,20 +76,18 @@ def case_lines(result: CaseResult) -> list[Line]:
         differs = worst is not None and worst.worst_fraction > 0
         found = (worst.column, share(worst.worst_fraction)) if worst and differs else ("", "")
         counts = (f"{result.comparison.values.get(file, 0):,}", str(sum(m.file == file for m in mismatches)))
-        lines.append((file or "(the run)", *found, *counts))
+        lines.append((file or "(the run)", result.verdicts.get(file, ""), *found, *counts))
     if result.violations:
-        lines.append(("(schema)", "", "", "", str(len(result.violations))))
+        lines.append(("(schema)", "", "", "", "", str(len(result.violations))))
     if not lines:
-        lines.append(("(nothing)", "", "", "0", "0"))
+        lines.append(("(nothing)", "", "", "", "0", "0"))
     seconds = "" if result.seconds is None else f"{result.seconds:.2f} s"
     return [(result.case if i == 0 else "", *line, seconds if i == 0 else "") for i, line in enumerate(lines)]
 
 
 def group(statistic: Statistic) -> str:
     """A column's name over all cases: without the model's name and without top-k numbers."""
-    kind = re.search(r"-((?:records|pure-next-token)(?:-prism)?)\.csv$", statistic.file)
-    part = kind[1] if kind else "residual" if statistic.file.endswith(".pt") else "json"
-    return part + ": " + re.sub(r"^(top|prob)[0-9]+$", r"\1*", statistic.column)
+    return part_of(statistic.file) + ": " + re.sub(r"^(top|prob)[0-9]+$", r"\1*", statistic.column)
 
 
 def columns_table(report: Report) -> str:
@@ -114,22 +110,11 @@ def columns_table(report: Report) -> str:
     return f"{table}{len(names) - len(lines)} columns are equal throughout" if names else ""
 
 
-def case_block(result: CaseResult) -> str:
+def case_block(result: CaseResult, shown: int) -> str:
     """The mismatches and violations of a case, one a line."""
     lines = [*map(mismatch_line, result.comparison.mismatches), *map(str, result.violations)]
-    more = [f"and {len(lines) - SHOWN} more; --json lists all"] if len(lines) > SHOWN else []
-    return f"{result.case}:\n" + indent("\n".join(line.replace("\n", "\\n") for line in [*lines[:SHOWN], *more]))
-
-
-def mismatch_line(mismatch: Mismatch) -> str:
-    where = ", ".join(part for part in (mismatch.file, mismatch.row, mismatch.column) if part)
-    told = f"expected {shown(mismatch.expected)}, obtained {shown(mismatch.obtained)} ({mismatch.kind})"
-    return f"{where}: {told}" if where else told
-
-
-def shown(value: str) -> str:
-    """A value on one line; an absent one is called nothing."""
-    return value.replace("\r", "\\r") if value else "nothing"
+    more = [f"and {len(lines) - shown} more; --json lists all"] if len(lines) > shown else []
+    return f"{result.case}:\n" + indent("\n".join(line.replace("\n", "\\n") for line in [*lines[:shown], *more]))
 
 
 def plain(items: Iterable[Statistic | Mismatch]) -> list[dict[str, Any]]:
@@ -150,11 +135,19 @@ def machine(report: Report) -> str:
             "seconds": result.seconds,
             "values": dict(result.comparison.values),
             "mismatches": plain(result.comparison.mismatches),
+            "verdicts": dict(result.verdicts),
             "violations": [violation_object(violation) for violation in result.violations],
             "columns": plain(result.comparison.statistics),
         }
         for result in report.results
     ]
     outcome = {"status": report.outcome.status, "log_tail": report.outcome.log_tail, "seconds": report.outcome.seconds}
-    whole = {"matches": report.matches, "verdict": verdict(report), "runner": outcome, "cases": cases}
+    whole = {
+        "matches": report.matches,
+        "verdict": verdict(report),
+        "note": report.note,
+        "classes": machine_classes(found(report)),
+        "runner": outcome,
+        "cases": cases,
+    }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ LOG_TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a runner ended: exit status (negative: killed by that signal), its last words, wall seconds."""
+    """How a runner ended: exit status (negative: killed by that signal), its last words, wall seconds.
+
+    `problems` tells by case what went wrong in it, as far as the runner says so.
+    """
 
     status: int
     log_tail: str
     seconds: float
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seconds < 0:
@@ -75,6 +79,16 @@ def split_command(command: str | None) -> list[str]:
     return words
 
 
+def run_command(
+    command: str | None, cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], work: Path
+) -> Outcome:
+    """Run `command` once on all cases, each into its folder; raises SpecError where it cannot be started."""
+    words = split_command(command)
+    jobs = work / "jobs.jsonl"
+    write_jobs(jobs, [job(case, golden, folders[case.name]) for case in cases])
+    return run_jobs(words, jobs.resolve(), work / "runner.log")
+
+
 def run_jobs(words: Sequence[str], jobs: Path, log: Path) -> Outcome:
     """Run the command with the jobs file as its last argument; stdout and stderr go to `log`."""
     started = time.monotonic()
@@ -85,5 +99,10 @@ def run_jobs(words: Sequence[str], jobs: Path, log: Path) -> Outcome:
         raise SpecError(
             f"cannot start the runner {words[0]!r}: {error.strerror}; give the path of an executable program"
         ) from error
+    return Outcome(ended.returncode, last_words(log), time.monotonic() - started)
+
+
+def last_words(log: Path) -> str:
+    """The end of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return Outcome(ended.returncode, "\n".join(lines[-LOG_TAIL_LINES:]), time.monotonic() - started)
+    return "\n".join(lines[-LOG_TAIL_LINES:])

@@ -1,17 +1,24 @@
-"""`python -m spec check [CASE …]`: run a runner on the golden cases and compare."""
+"""`python -m spec check [CASE …]`: run a runner, or a foreign run.py, on the golden cases and compare."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..golden import GOLDEN, load_cases, select
+from ..errors import SpecError
+from ..golden import GOLDEN, Case, load_cases, select
+from .capture import add_foreign
 from .workspace import workspace
+
+if TYPE_CHECKING:
+    from ..check import Report
 
 
 def add(commands: Any) -> None:
     check = commands.add_parser(
         "check",
-        help="run a runner on the golden cases and compare",
+        help="run a runner, or a foreign run.py, on the golden cases and compare",
         epilog="Exit status: 0 all cases match, 1 some do not, 2 the command line is wrong.",
     )
     check.add_argument("cases", nargs="*", metavar="CASE", help="cases to check (default: all)")
@@ -20,6 +27,10 @@ def add(commands: Any) -> None:
         metavar="COMMAND",
         help="runs the jobs of a JSONL file, whose path is added as last argument (default: the lean runner)",
     )
+    add_foreign(check, required=False)
+    check.add_argument(
+        "--against", type=Path, metavar="CAPTURE", help="compare with an earlier capture instead of golden/"
+    )
     check.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     check.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs in this new or empty folder")
     check.set_defaults(run=run)
@@ -27,10 +38,32 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import render
-    from ..check import check
 
+    if bool(args.run_py) != bool(args.python):
+        raise SpecError("--run-py and --python go together, got one of them; give both")
+    if args.run_py and args.runner is not None:
+        raise SpecError("--runner and --run-py name two runners; give one of them")
     cases = select(load_cases(GOLDEN), args.cases)
     with workspace(args.keep) as folder:
-        report = check(cases, GOLDEN, args.runner, folder)
+        report = compared(args, cases, folder)
     print(render.machine(report) if args.json else render.text(report))
     return 0 if report.matches else 1
+
+
+def compared(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "Report":
+    """Run whichever runner is named and judge its outputs by golden/ or by an earlier capture."""
+    from ..capture import changed_modules, read_capture
+    from ..check import report
+    from ..foreign import Foreign, run_foreign
+    from ..runner import run_command
+
+    known = read_capture(args.against) if args.against is not None else None
+    if known and (lacking := [case.name for case in cases if case.name not in known.cases]):
+        raise SpecError(f"{args.against} holds no capture of {', '.join(lacking)}; name the cases it holds")
+    expected = known.folder if known else GOLDEN
+    folders = {case.name: folder / case.name for case in cases}
+    if not args.run_py:
+        return report(cases, expected, folders, run_command(args.runner, cases, GOLDEN, folders, folder))
+    ended = run_foreign(Foreign(args.run_py, args.python, args.timeout), cases, GOLDEN, folders, folder)
+    found = report(cases, expected, folders, ended.outcome)
+    return replace(found, note=changed_modules(known, ended.provenance)) if known else found

@@ -1,0 +1,66 @@
+"""`python -m spec promote DIR --reason TEXT`: show how a capture differs from golden/, then put it in its place."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SpecError
+from ..golden import GOLDEN, case_entries, cases_from
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+CHANGELOG = GOLDEN.parent / "CHANGELOG.md"
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "promote",
+        help="show how a capture differs from golden/, then make it the golden state; never in CI",
+        epilog="Exit status: 0 promoted or nothing to promote, 2 refused; golden/ is then as it was.",
+    )
+    command.add_argument("capture", type=Path, metavar="DIR", help="a folder made by capture")
+    command.add_argument("--reason", required=True, metavar="TEXT", help="why run.py writes otherwise now")
+    command.add_argument("--golden", type=Path, default=GOLDEN, metavar="DIR", help="default: golden/ of this project")
+    command.add_argument("--changelog", type=Path, default=CHANGELOG, metavar="FILE", help="default: CHANGELOG.md")
+    command.add_argument("--dry-run", action="store_true", help="show the difference and change nothing")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import promote
+    from ..capture import read_capture
+
+    capture = read_capture(args.capture)
+    names = promote.changed_cases(capture, args.golden)
+    if not names:
+        print(f"golden/ holds these {len(capture.cases)} captures already, byte for byte; nothing was changed")
+        return 0
+    print(difference(capture, args.golden, names))
+    if problems := promote.refusals(capture, args.golden, args.changelog, args.reason, os.environ):
+        raise SpecError("not promoted: " + "\nspec: error: ".join(problems))
+    if args.dry_run:
+        print("\ndry run: nothing was changed")
+        return 0
+    sys.stdout.flush()
+    promote.promote(capture, args.golden, args.changelog, args.reason, names)
+    print(f"\n{len(names)} cases promoted: {', '.join(names)}; now run the tests, read the diff and commit both")
+    return 0
+
+
+def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
+    """All that a promotion would change: whole new cases by name, the others mismatch by mismatch."""
+    from ..check import report
+    from ..render import text
+    from ..runner import Outcome
+
+    known = case_entries(golden)
+    cases = cases_from(case_entries(capture.folder))
+    blocks = [f"{name}: a new case" for name in names if name not in known]
+    if old := [cases[name] for name in names if name in known]:
+        folders = {case.name: capture.folder / "outputs" / case.name for case in old}
+        blocks.append(text(report(old, golden, folders, Outcome(0, "", 0.0)), shown=sys.maxsize))
+    return "\n".join(blocks)

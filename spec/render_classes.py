@@ -1,0 +1,82 @@
+"""The first screen of a comparison that failed: what changed, in which order to look, one example each."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .compare import Mismatch
+from .explain import MismatchClass, classes, error, hint, stages_reached
+from .text import Line, aligned, indent, mismatch_line
+from .verdicts import VERDICTS
+
+SHOWN = 12  # classes with an example on the first screen
+
+
+def first_screen(found: Sequence[tuple[str, Mismatch]], cases: int) -> str:
+    """Classes as a table, then where to look first; "" where nothing differs."""
+    grouped = classes(found)
+    if not grouped:
+        return ""
+    touched = len({case for case, _ in found})
+    title = f"What changed: {len(found):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
+    return "\n\n".join((title, class_table(grouped), look(grouped)))
+
+
+def class_table(grouped: Sequence[MismatchClass]) -> str:
+    header = ("column", "stage", "difference", "cases", "values", "layers", "largest error")
+    lines = [class_line(one) for one in grouped[:SHOWN]]
+    more = f"\nand {len(grouped) - SHOWN} kinds more, all later in the flow" if len(grouped) > SHOWN else ""
+    return aligned(header, lines, left=3) + more
+
+
+def class_line(one: MismatchClass) -> Line:
+    worst = error(one.worst[1])
+    counts = (str(len(one.cases)), f"{len(one.mismatches):,}")
+    return (one.name, one.meaning.stage, one.kind, *counts, spans(one.layers), f"{worst:.2e}" if worst >= 0 else "")
+
+
+def spans(layers: Sequence[int]) -> str:
+    """Layers as ranges: 0, 2–4."""
+    parts: list[list[int]] = []
+    for layer in layers:
+        if parts and layer == parts[-1][-1] + 1:
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def look(grouped: Sequence[MismatchClass]) -> str:
+    """The first stage that differs, its columns with what they are made of, and an example of each."""
+    stage, equal = stages_reached(grouped)
+    before = f"; the stages before it ({', '.join(equal)}) are equal throughout" if equal else ""
+    lines = [f"Look first at stage “{stage}”{before}."]
+    for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
+        case, mismatch = one.worst
+        about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]
+        lines.append(f"{one.name}\n" + indent("\n".join(filter(None, about))))
+    return "\n".join(lines)
+
+
+def verdict_counts(verdicts: Sequence[Mapping[str, str]]) -> str:
+    """How many files of all cases are identical, equal, changed, missing, extra."""
+    counts = Counter(verdict for case in verdicts for verdict in case.values())
+    return "files: " + (", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) or "none")
+
+
+def machine_classes(found: Sequence[tuple[str, Mismatch]]) -> list[dict[str, Any]]:
+    """Classes as JSON objects."""
+    return [
+        {
+            "column": one.name,
+            "kind": one.kind,
+            "stage": one.meaning.stage,
+            "definition": one.meaning.definition,
+            "cases": list(one.cases),
+            "values": len(one.mismatches),
+            "layers": list(one.layers),
+            "largest_error": worst if (worst := error(one.worst[1])) >= 0 else None,
+            "example": {"case": one.worst[0], **vars(one.worst[1])},
+        }
+        for one in classes(found)
+    ]

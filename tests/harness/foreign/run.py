@@ -1,0 +1,88 @@
+"""A foreign run.py for the tests: run.py's surface over TransformerLens 2, with a copy of our stages as its helpers.
+
+It stands where the reference's own worker would: it imports HookedTransformer, reads its options from CLI_ARGS, and
+writes the files of the contract. The tests lay `lenses_min` next to it and change either.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from transformer_lens import HookedTransformer
+
+sys.modules["transformer_lens.model_bridge"] = ModuleType("transformer_lens.model_bridge")
+sys.modules["transformer_lens.model_bridge"].TransformerBridge = None  # type: ignore[attr-defined]
+
+from lenses_min import forward, pipeline  # noqa: E402
+from lenses_min.loading import LoadedModel  # noqa: E402
+from lenses_min.options import RunOptions  # noqa: E402
+from lenses_min.placement import place  # noqa: E402
+from lenses_min.tokens import Tokens  # noqa: E402
+from lenses_min.types import Facts, Norms, Unembedding  # noqa: E402
+
+CLI_ARGS = Namespace(
+    device="auto",
+    fp32_unembed=False,
+    keep_residuals=False,
+    copy_threshold=0.95,
+    copy_margin=0.1,
+    out_dir=None,
+    self_test=False,
+    prism="auto",
+    prism_dir="prisms",
+)
+FAMILIES = {"GPTNeoX": "gpt_neox"}
+
+
+def hook_name(layer: int) -> str:
+    return "blocks.0.hook_resid_pre" if layer == 0 else f"blocks.{layer - 1}.hook_resid_post"
+
+
+def read_norms(model: Any) -> Norms:
+    modules = [*(block.ln1 for block in model.blocks), model.ln_final]
+    scale = torch.stack([module.w.detach().float() for module in modules])
+    eps = torch.full((len(modules), 1), float(model.cfg.eps))
+    return Norms(scale, eps, torch.zeros(len(modules), 1, dtype=torch.bool))
+
+
+def load(options: RunOptions) -> LoadedModel:
+    placement = place(options.device, options.model, options.model_id, "llama", torch.float32)
+    model = HookedTransformer.from_pretrained_no_processing(
+        options.model_id, device=placement.device, torch_dtype=placement.dtype
+    )
+    cfg = model.cfg
+    architecture = cfg.original_architecture
+    family = next((name for key, name in FAMILIES.items() if key in architecture), architecture.lower())
+    family = family.removesuffix("forcausallm")
+    norm = "RMSNorm" if cfg.normalization_type == "RMS" else "LayerNorm"
+    facts = Facts(
+        family=family,
+        **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx", "d_vocab")},
+        device=placement.device,
+        dtype=str(placement.dtype).removeprefix("torch."),
+        first_norm=norm,
+        final_norm=norm,
+        learned_positions=cfg.positional_embedding_type == "standard",
+        output_transform=cfg.output_logits_soft_cap > 0,
+        fingerprint="",
+    )
+    bias = model.unembed.b_U.detach().float()
+    head = Unembedding(model.unembed.W_U.detach().float().T.contiguous(), bias)
+    return LoadedModel(model, Tokens.of(model.tokenizer, family), read_norms(model), head, facts, placement)
+
+
+def run_single_model(model_id: str) -> bool:
+    forward.hook_name = hook_name
+    pipeline.load = load
+    job = {name: value for name, value in vars(CLI_ARGS).items() if name != "self_test"}
+    folder = Path(CLI_ARGS.out_dir)  # type: ignore[arg-type]
+    options = RunOptions.from_job(
+        {**job, "model": model_id, "model_id": model_id, "raw_lens": os.environ.get("LOGOS_RAW_LENS", "sample")}
+    )
+    pipeline.run(options).save()
+    next(folder.glob("run-*.manifest.json")).unlink()
+    return True

@@ -1,0 +1,174 @@
+"""Capturing: whatever a foreign run.py does is a finding. Its libraries are stood in for here, so these are quick."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spec.__main__ import main
+from spec.capture import read_capture
+from spec.errors import SpecError
+from spec.golden import GOLDEN, verify
+
+HELPER = """
+import shutil
+from pathlib import Path
+
+def write(args, model_id):
+    name = {"Fact": "fact", "rms-rope": "rms-rope", "Raw-off": "raw-off"}[model_id.split("/")[-1]]
+    shutil.copytree(Path(%r) / name, args.out_dir, dirs_exist_ok=True)
+    return name
+"""
+RUN_PY = """
+import os, signal, sys, time
+from types import SimpleNamespace
+from transformer_lens import HookedTransformer
+import helper
+
+CLI_ARGS = SimpleNamespace(out_dir=None, prism_dir="prisms", quiet=False)
+
+def run_single_model(model_id):
+    name = helper.write(CLI_ARGS, model_id)
+    out = CLI_ARGS.out_dir
+    assert os.environ.get("LOGOS_RAW_LENS", "unset") == ("off" if name == "raw-off" else "unset")
+    {accident}
+    return True
+"""
+TORCH = """
+from types import SimpleNamespace
+get_num_threads = get_num_interop_threads = lambda: 1
+are_deterministic_algorithms_enabled = lambda: True
+backends = SimpleNamespace(cpu=SimpleNamespace(get_cpu_capability=lambda: "AVX2"))
+"""
+CASES = ["fact", "rms-rope", "raw-off"]
+Foreign = Callable[..., list[str]]
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Foreign:
+    """Writes a run.py that copies golden outputs, with an accident in it; returns the options that name it."""
+
+    def write(accident: str = "pass", run_py: str = RUN_PY) -> list[str]:
+        folder = tmp_path / "foreign"
+        folder.mkdir(exist_ok=True)
+        (folder / "transformer_lens.py").write_text("class HookedTransformer: pass\n")
+        (folder / "torch.py").write_text(TORCH)
+        (folder / "helper.py").write_text(HELPER % str(GOLDEN / "outputs"))
+        (folder / "run.py").write_text(run_py.replace("{accident}", accident))
+        return ["--run-py", str(folder / "run.py"), "--python", sys.executable]
+
+    return write
+
+
+def test_a_capture_tells_what_ran_and_leaves_golden_alone(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "out"
+    assert main(["capture", *foreign(), "--out", str(out), *CASES]) == 0
+    assert "3 of 3 cases captured" in capsys.readouterr().out
+    capture = read_capture(out)
+    assert list(capture.cases) == CASES
+    assert set(capture.provenance["modules"]) == {"run.py", "helper.py", "transformer_lens.py", "torch.py"}
+    assert all(len(digest) == 64 for digest in capture.provenance["modules"].values())
+    assert set(capture.provenance) >= {"python", "libraries", "threads"}
+    for file in (GOLDEN / "outputs" / "raw-off").iterdir():
+        assert (out / "outputs" / "raw-off" / file.name).read_bytes() == file.read_bytes()
+    assert verify() == []
+
+
+def test_the_same_bytes_are_called_identical(foreign: Foreign, capsys: Output) -> None:
+    assert main(["check", *foreign(), *CASES]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 of 3 cases match, 0 mismatches, files: 9 identical, ")
+
+
+ACCIDENTS = {
+    "raise": (
+        'name == "fact" and helper.write(CLI_ARGS, "nobody")',
+        "run.py raised KeyError: 'nobody' at helper.py:6 in write",
+    ),
+    "exit": ('name == "fact" and sys.exit(3)', "run.py raised SystemExit: 3 at run.py:13 in run_single_model"),
+    "killed": ('name == "fact" and os.kill(os.getpid(), 9)', "run.py was killed by signal 9 in this case"),
+    "hard exit": ('name == "fact" and os._exit(7)', "run.py exited with status 7 in this case"),
+    "false": ('if name == "fact": return False', "run_single_model returned False"),
+}
+
+
+@pytest.mark.parametrize("kind", ACCIDENTS)
+def test_a_crash_takes_one_case_only(foreign: Foreign, kind: str, capsys: Output) -> None:
+    accident, told = ACCIDENTS[kind]
+    assert main(["check", *foreign(accident), *CASES]) == 1
+    shown = capsys.readouterr().out
+    assert "Look first at stage “run”" in shown.split("case    ")[0]
+    assert told in shown
+    assert shown.splitlines()[-1].startswith("2 of 3 cases match, ")
+
+
+def test_missing_and_extra_files_are_findings(foreign: Foreign, capsys: Output) -> None:
+    accident = 'name == "fact" and (os.remove(out + "/output-Fact.json"), open(out + "/more.csv", "w"))'
+    assert main(["check", *foreign(accident), "--json", "fact"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    kinds = {(m["file"], m["kind"]) for m in found["cases"][0]["mismatches"]}
+    assert kinds == {("output-Fact.json", "missing file"), ("more.csv", "extra file")}
+    assert found["cases"][0]["verdicts"]["output-Fact.json"] == "missing"
+
+
+def test_a_run_py_that_hangs_is_stopped(foreign: Foreign, capsys: Output) -> None:
+    assert main(["check", *foreign("time.sleep(60)"), "--timeout", "2", "fact"]) == 1
+    assert "run.py took longer than 2 s a case in this case" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("run_py", "told"),
+    [
+        ("import nowhere\n", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("def run_single_model(m): return True\n", "run.py has no module-level CLI_ARGS"),
+    ],
+)
+def test_a_run_py_that_cannot_be_loaded_fails_every_case(
+    foreign: Foreign, run_py: str, told: str, tmp_path: Path, capsys: Output
+) -> None:
+    assert main(["check", *foreign(run_py=run_py), "fact", "raw-off"]) == 1
+    shown = capsys.readouterr().out
+    assert "run.py could not be loaded: it exited with status 1" in shown
+    assert told in shown
+    assert shown.splitlines()[-1].startswith("0 of 2 cases match, ")
+
+
+def test_a_capture_with_failed_cases_says_so(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+    assert main(["capture", *foreign("1 / 0"), "--out", str(tmp_path / "o"), "fact"]) == 1
+    assert "fact: run.py raised ZeroDivisionError" in capsys.readouterr().out
+    assert "ZeroDivisionError" in read_capture(tmp_path / "o").cases["fact"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--run-py", "nowhere.py", "--python", sys.executable], "no Python file at nowhere.py"),
+        (["--run-py", __file__, "--python", "/nowhere/python"], "no interpreter at /nowhere/python"),
+        (["--run-py", __file__, "--python", sys.executable, "--timeout", "0"], "seconds must be > 0, got 0"),
+        (["--run-py", __file__], "--run-py and --python go together"),
+        (["--run-py", __file__, "--python", sys.executable, "--runner", "x"], "name two runners"),
+        (["--against", "/nowhere"], "/nowhere is no complete capture"),
+    ],
+)
+def test_wrong_flags_are_one_clear_error(args: list[str], told: str, capsys: Output) -> None:
+    assert main(["check", *args]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_capture_goes_to_an_empty_folder(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "old.csv").touch()
+    assert main(["capture", *foreign(), "--out", str(tmp_path), "fact"]) == 2
+    assert "must be new or empty" in capsys.readouterr().err
+
+
+def test_a_capture_that_was_touched_or_cut_off_is_refused(foreign: Foreign, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["capture", *foreign(), "--out", str(out), "fact"]) == 0
+    (out / "outputs" / "fact" / "output-Fact.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"is not what was captured: outputs/fact/output-Fact.json changed"):
+        read_capture(out)
+    (out / "capture.json").unlink()
+    with pytest.raises(SpecError, match="is no complete capture"):
+        read_capture(out)
