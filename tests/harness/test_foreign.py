@@ -1,0 +1,108 @@
+"""A foreign run.py on TransformerLens 2: a refactoring is identical, each change of behaviour is found and located.
+
+Needs the interpreter of scripts/setup_reference_env.sh, which run_cpu_tests.sh makes.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spec.__main__ import main
+from spec.capture import read_capture
+from spec.golden import GOLDEN
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / os.environ.get("REFERENCE_VENV", ".venv-reference") / "bin" / "python"
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists(), reason="no interpreter with TransformerLens 2; make it: bash scripts/setup_reference_env.sh"
+)
+CASES = ["fact-prism", "rms-rope"]
+Output = pytest.CaptureFixture[str]
+Check = Callable[..., dict[str, Any]]
+
+
+def foreign(folder: Path) -> Path:
+    """run.py with its helper package next to it."""
+    folder.mkdir()
+    shutil.copy(Path(__file__).parent / "foreign" / "run.py", folder)
+    shutil.copytree(ROOT / "lenses_min", folder / "lenses_min", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "run.py"
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture of the run.py as it stands, every case."""
+    folder = tmp_path_factory.mktemp("before")
+    run_py = foreign(folder / "foreign")
+    assert main(["capture", "--run-py", str(run_py), "--python", str(PYTHON), "--out", str(folder / "capture")]) == 0
+    return folder / "capture"
+
+
+@pytest.fixture
+def check(before: Path, tmp_path: Path, capsys: Output) -> Check:
+    """Changes a copy of run.py and checks it against the capture; returns the report."""
+
+    def change(file: str, old: str, new: str, cases: list[str] = CASES) -> dict[str, Any]:
+        run_py = foreign(tmp_path / "foreign")
+        path = run_py.parent / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} no longer holds {old!r} once"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        words = ["--run-py", str(run_py), "--python", str(PYTHON), "--against", str(before)]
+        status = main(["check", *words, "--json", *cases])
+        report: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert status == (0 if report["matches"] else 1)
+        return report
+
+    return change
+
+
+def test_what_it_writes_matches_every_golden(before: Path) -> None:
+    from spec.check import report
+    from spec.golden import load_cases
+    from spec.runner import Outcome
+
+    cases = list(load_cases().values())
+    folders = {case.name: before / "outputs" / case.name for case in cases}
+    assert [
+        r.case for r in report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results if r.comparison.mismatches
+    ] == []
+    told = read_capture(before).provenance
+    assert told["libraries"]["transformer-lens"].startswith("2.16")
+    assert "lenses_min/lenses/norm.py" in told["modules"]
+    assert not any(name.startswith("spec") for name in told["modules"])
+
+
+def test_a_refactoring_is_identical(check: Check) -> None:
+    report = check(
+        "lenses_min/metrics.py", "-torch.where(p > 0, p * log_p, 0.0)", "-torch.where(0 < p, log_p * p, 0.0)"
+    )
+    assert report["matches"]
+    assert {v for case in report["cases"] for v in case["verdicts"].values()} == {"identical"}
+    assert report["note"] == "of run.py's own files, these differ from the capture: lenses_min/metrics.py"
+
+
+def test_nats_for_bits_is_located(check: Check) -> None:
+    report = check("lenses_min/metrics.py", ".sum(-1) / log(2)", ".sum(-1)", ["rms-rope"])
+    columns = {found["column"]: found for found in report["classes"]}
+    assert set(columns) <= {
+        *("records: entropy", "pure-next-token: entropy", "pure-next-token: entropy_collapse"),
+        *("json: final_prediction.entropy", "json: test_prompts[].entropy", "json: temperature_exploration[].entropy"),
+    }
+    assert columns["pure-next-token: entropy"]["layers"] == [0, 1, 2, 3, 4]
+    assert columns["pure-next-token: entropy"]["stage"] == "metrics"
+
+
+def test_a_wrong_next_layer_norm_is_located(check: Check) -> None:
+    report = check("run.py", "*(block.ln1 for block in model.blocks), model.ln_final", 
+                   "model.blocks[0].ln1, *(block.ln1 for block in model.blocks)")  # fmt: skip
+    first = report["classes"][0]
+    assert first["stage"] == "lens"
+    assert {found["stage"] for found in report["classes"]}.isdisjoint({"run", "files", "rows", "tokens", "forward"})
+    assert 0 not in first["layers"]
+    assert report["note"].endswith(": run.py")

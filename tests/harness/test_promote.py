@@ -1,0 +1,209 @@
+"""The life cycle of a golden state: captured, shown, explained, promoted; refused wherever it could be an accident."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spec.__main__ import main
+from spec.capture import RECORD, captured_files, write_json
+from spec.errors import SpecError
+from spec.golden import GOLDEN, MANIFEST, build_manifest, read_manifest, verify
+from spec.new_case import entry
+
+REASON = "run.py rounds the entropy now"
+Output = pytest.CaptureFixture[str]
+Build = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a golden/ of two cases and a changelog."""
+    golden = tmp_path / "project" / "golden"
+    for case in ("fact", "rms-rope"):
+        shutil.copytree(GOLDEN / "outputs" / case, golden / "outputs" / case)
+    cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
+    (golden / "cases.json").write_text(json.dumps({"cases": {n: cases[n] for n in ("fact", "rms-rope")}}, indent=1))
+    write_json(golden / MANIFEST, build_manifest(golden))
+    (golden.parent / "CHANGELOG.md").write_text("# Changes\n\n### Golden changes\n\n- the first.\n\n### Else\n")
+    return golden.parent
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Build:
+    """Builds a capture of `fact` with one entropy changed, as the capture command stores it."""
+
+    def build(problem: str = "", old: str = "1.7617796659469604", new: str = "1.75") -> Path:
+        folder = tmp_path / "capture"
+        shutil.copytree(GOLDEN / "outputs" / "fact", folder / "outputs" / "fact")
+        table = folder / "outputs" / "fact" / "output-Fact-pure-next-token.csv"
+        table.write_text(table.read_text().replace(old, new, 1))
+        cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
+        write_json(folder / "cases.json", {"cases": {"fact": cases["fact"]}})
+        told = {"fact": {"problem": problem, "seconds": 0.1}}
+        ran = {"run_py": "run.py", "modules": {"run.py": "ab" * 32}}
+        write_json(folder / RECORD, {"provenance": ran, "cases": told, "files": captured_files(folder)})
+        return folder
+
+    return build
+
+
+def promote(capture: Path, project: Path, *more: str, reason: str = REASON) -> int:
+    where = ["--golden", str(project / "golden"), "--changelog", str(project / "CHANGELOG.md")]
+    return main(["promote", str(capture), "--reason", reason, *where, *more])
+
+
+def state(project: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in project.rglob("*") if path.is_file()}
+
+
+def test_a_promotion_shows_the_difference_and_proves_the_new_state(
+    capture: Build, project: Path, capsys: Output
+) -> None:
+    folder = capture()
+    assert promote(folder, project) == 0
+    shown = capsys.readouterr().out
+    assert "pos/orig layer 0 pos 16, entropy: expected 1.7617796659469604, obtained 1.75 (value)" in shown
+    assert shown.index("obtained 1.75") < shown.index("1 cases promoted: fact")
+    golden = project / "golden"
+    assert verify(golden) == []
+    assert "1.75," in (golden / "outputs/fact/output-Fact-pure-next-token.csv").read_text()
+    told = read_manifest(golden)["promotions"]
+    assert [(p["reason"], p["cases"], p["provenance"]["run_py"]) for p in told] == [(REASON, ["fact"], "run.py")]
+    lines = (project / "CHANGELOG.md").read_text().splitlines()
+    assert lines[4] == f"- {told[0]['date']}: fact: {REASON} (run.py abababababab)."
+    assert lines[5:] == ["- the first.", "", "### Else"]
+    assert sorted(path.name for path in project.iterdir()) == ["CHANGELOG.md", "golden"]
+
+
+def test_the_same_capture_again_changes_nothing(capture: Build, project: Path, capsys: Output) -> None:
+    folder = capture()
+    assert promote(folder, project) == 0
+    before = state(project)
+    assert promote(folder, project) == 0
+    assert state(project) == before
+    assert "byte for byte; nothing was changed" in capsys.readouterr().out
+
+
+def test_every_difference_is_shown_however_many(capture: Build, project: Path, capsys: Output) -> None:
+    folder = capture(old="", new="")
+    table = folder / "outputs/fact/output-Fact-records.csv"
+    table.write_text(table.read_text().replace("pos,orig,0", "pos,orig,9"))
+    record = json.loads((folder / RECORD).read_text())
+    write_json(folder / RECORD, record | {"files": captured_files(folder)})
+    assert promote(folder, project, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("(missing row)") >= 17
+    assert "more; --json" not in shown
+
+
+REFUSALS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], Any], dict[str, str], str]] = {
+    "in CI": (lambda p, m: m.setenv("CI", "true"), {}, "not in CI"),
+    "no reason": (lambda p, m: None, {"reason": "  "}, "needs an explanation, got --reason '  '"),
+    "one word": (lambda p, m: None, {"reason": "update"}, "needs an explanation, got --reason 'update'"),
+    "tampered": (
+        lambda p, m: (p / "golden/outputs/fact/output-Fact.json").write_text("{}"), {}, "output-Fact.json was changed",
+    ),
+    "missing": (
+        lambda p, m: (p / "golden/outputs/fact/output-Fact.json").unlink(), {}, "Fact.json is listed but missing",
+    ),
+    "extra": (lambda p, m: (p / "golden/outputs/fact/more.csv").touch(), {}, "outputs/fact/more.csv is not listed"),
+    "no list": (lambda p, m: (p / "CHANGELOG.md").write_text("# Changes\n"), {}, "has no list “### Golden changes”"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_refused_and_nothing_is_touched(
+    why: str, capture: Build, project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harm, more, told = REFUSALS[why]
+    harm(project, monkeypatch)
+    before = state(project)
+    assert promote(capture(), project, **more) == 2
+    assert told in capsys.readouterr().err
+    assert state(project) == before
+
+
+def test_a_reason_must_be_given(capture: Build) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["promote", str(capture())])
+    assert ended.value.code == 2
+
+
+def test_a_capture_with_a_failed_case_is_refused(capture: Build, project: Path, capsys: Output) -> None:
+    assert promote(capture(problem="run.py raised KeyError"), project) == 2
+    assert "the capture holds cases that failed: fact (run.py raised KeyError)" in capsys.readouterr().err
+
+
+def test_golden_with_uncommitted_changes_is_refused(capture: Build, project: Path, capsys: Output) -> None:
+    words = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for more in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*words, *more], check=True)
+    document = json.loads((project / "golden" / MANIFEST).read_text())
+    write_json(project / "golden" / MANIFEST, document | {"note": "by hand"})
+    assert verify(project / "golden") == []
+    assert promote(capture(), project) == 2
+    assert "golden/ has changes that are not committed: golden/MANIFEST.json" in capsys.readouterr().err
+
+
+def test_a_failed_swap_leaves_golden_in_place(capture: Build, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, before = capture(), state(project)
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.parent.name.startswith(".golden-") and self.name == "golden":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left"):
+        promote(folder, project)
+    assert state(project) == before
+
+
+def test_a_new_case_from_a_recipe_and_from_a_checkpoint(tmp_path: Path, capsys: Output) -> None:
+    library = tmp_path / "library"
+    words = ["--option", "copy_threshold=0.5", "--raw-lens", "full"]
+    assert main(["new-case", "qwen-soft", "--recipe", "qwen3", "--seed", "5", "--out", str(library), *words]) == 0
+    assert main(["new-case", "loose-fact", "--recipe", "fact", "--out", str(library)]) == 0
+    checkpoint = str(library / "models" / "qwen-soft")
+    assert main(["new-case", "again", "--checkpoint", checkpoint, "--model-id", "a/B", "--out", str(library)]) == 0
+    assert "capture --cases" in capsys.readouterr().out
+    cases = json.loads((library / "cases.json").read_text())["cases"]
+    assert cases["qwen-soft"]["args"] == {"copy_threshold": 0.5}
+    assert cases["qwen-soft"]["env"] == {"LOGOS_RAW_LENS": "full"}
+    assert cases["loose-fact"]["model"] == "fact"
+    assert sorted(path.name for path in (library / "models").iterdir()) == ["again", "qwen-soft"]
+    assert main(["new-case", "again", "--recipe", "fact", "--out", str(library)]) == 2
+    assert "has a case again already" in capsys.readouterr().err
+
+
+def test_a_wrong_case_is_told_in_full() -> None:
+    with pytest.raises(SpecError) as told:
+        entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
+    for words in (
+        "got 'Fact!'",
+        "got 'a/b/c'",
+        "unknown option depth",
+        "copy_margin is a float, got 'x'",
+        "got 'loud'",
+        "got 'fp8'",
+    ):
+        assert words in str(told.value)
+    with pytest.raises(SpecError, match="golden/ has a case fact already"):
+        entry("fact", "fact", "tiny/x", {}, None, "fp32")
+
+
+def test_every_promotion_stands_in_the_changelog() -> None:
+    changelog = (GOLDEN.parent / "CHANGELOG.md").read_text()
+    for promotion in read_manifest().get("promotions", []):
+        assert f"- {promotion['date']}: {', '.join(promotion['cases'])}: {promotion['reason']}" in changelog
