@@ -1,5 +1,5 @@
 """One module per command of `python -m spec`: what it takes, and what it calls. Nothing is computed here."""
 
-from . import capture, check, new_case, promote
+from . import capture, check, new_case, promote, validate
 
-COMMANDS = (check, capture, new_case, promote)
+COMMANDS = (check, validate, capture, new_case, promote)

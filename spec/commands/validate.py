@@ -1,0 +1,29 @@
+"""`python -m spec validate DIR …`: hold runs to the schema alone, without a capture to compare with."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    validate = commands.add_parser(
+        "validate",
+        help="hold runs to the schema alone",
+        epilog="Exit status: 0 every run keeps the contract, 1 some do not, 2 the command line is wrong.",
+    )
+    validate.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="holds runs, or folders that hold runs; all are judged"
+    )
+    validate.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    validate.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import render_validate
+    from ..directories import runs_of
+    from ..validating import judge
+
+    places = [place for folder in args.folders for place in runs_of(folder)]
+    results = [judge(folder, clean) for folder, clean in dict.fromkeys(places)]
+    print(render_validate.machine(results) if args.json else render_validate.text(results))
+    return 0 if all(result.valid for result in results) else 1
