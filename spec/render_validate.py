@@ -4,8 +4,9 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .render import aligned, indent, violation_object
+from .render import violation_object
 from .schema import RULES, Violation
+from .text import aligned, indent
 from .validating import Judged
 
 SHOWN = 5  # places printed for each rule and run
