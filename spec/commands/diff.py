@@ -30,7 +30,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import render_diff
-    from ..diff import CHANGED, diff
+    from ..diff import diff
+    from ..verdicts import CHANGED
     from ..tolerance import by_name
 
     if len(args.names) > 2:
