@@ -31,8 +31,8 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import render_diff
     from ..diff import diff
-    from ..verdicts import CHANGED
     from ..tolerance import by_name
+    from ..verdicts import CHANGED
 
     if len(args.names) > 2:
         raise SpecError(f"--run may be given twice, got {', '.join(args.names)}; a diff has two sides")
