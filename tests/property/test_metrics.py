@@ -66,6 +66,14 @@ def test_uniform_logits_have_full_entropy_and_no_divergence(v: int) -> None:
 
 
 @given(SEEDS, SIZES)
+def test_an_impossible_token_adds_nothing(seed: int, v: int) -> None:
+    z = logits(seed, 1, v)
+    more = torch.cat([z, torch.full((1, 1), -torch.inf)], -1)
+    found = metrics.entropy_bits(torch.log_softmax(more, -1))
+    assert found.tolist() == pytest.approx(metrics.entropy_bits(torch.log_softmax(z, -1)).tolist(), rel=1e-5, abs=1e-6)
+
+
+@given(SEEDS, SIZES)
 def test_rank_one_is_top_one(seed: int, v: int) -> None:
     z = logits(seed, 1, v)
     found = measured(z, z[0], list(range(v)))
@@ -99,8 +107,8 @@ def test_chunks_change_nothing(seed: int, chunk: int) -> None:
     from lenses_min.types import Rows
 
     z, final = logits(seed, 7, 5), logits(seed + 1, 5)
-    rows = Rows(z, [0] * 7, list(range(7)))
-    decode, reference = (lambda x, layers: x), metrics.Final(final).decode
+    rows = Rows(z, list(range(7)), [0] * 7)
+    decode, reference = (lambda x, layers: x * (1 + layers[:, None])), metrics.Final(final).decode
     whole = metrics.measure_rows(decode, reference, rows, 5, [2], 3)
     with patch.object(metrics, "CHUNK_ELEMENTS", chunk):
         parts = metrics.measure_rows(decode, reference, rows, 5, [2], 3)

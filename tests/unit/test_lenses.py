@@ -45,6 +45,17 @@ def test_the_norm_keeps_the_dtype_of_the_residual_and_logits_are_float32(norms: 
     assert NormLens(norms, head).decode(x.bfloat16(), layers).dtype == torch.float32
 
 
+def test_half_precision_ends_at_the_norm_and_begins_behind_it(norms: Norms, head: Unembedding) -> None:
+    """A bfloat16 residual is normed in float32, rounded once, and meets a float32 unembedding."""
+    x, layers = rows()
+    half = x.bfloat16()
+    normed = normalise(half.float(), layers, norms).bfloat16()
+    assert torch.equal(normalise(half, layers, norms), normed)
+    for lens, read in ((NormLens(norms, head), normed), (RawReadout(head), half)):
+        expected = read.double() @ head.weight.T.double() + head.bias
+        assert torch.allclose(lens.decode(half, layers).double(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_raw_readout_is_the_unembedding_alone(head: Unembedding) -> None:
     x, layers = rows()
     assert torch.allclose(RawReadout(head).decode(x, layers), x @ head.weight.T + head.bias)

@@ -44,6 +44,12 @@ def test_a_tokenizer_without_bos_lends_its_eos() -> None:
     assert Tokens.of(words, "gpt2").model_input("a") == [9, 97]
 
 
+def test_the_copy_rule_reads_the_prompt_without_bos() -> None:
+    encoded = Tokens.of(Words(), "llama").encode(Prompt("pos", "orig", "ab", "Berlin"), 9)
+    assert encoded.token_ids == (7, 97, 98)
+    assert encoded.context_ids == (97, 98)
+
+
 def test_alignment_with_space_without_space_and_unresolved() -> None:
     prompt = Prompt("pos", "orig", "ab", "Berlin")
     with_space = Tokens.of(Words(), "llama").align(prompt)

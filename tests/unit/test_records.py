@@ -1,0 +1,63 @@
+"""Rows of one pass: the copy window's beginning and end, and an answer that has no id."""
+
+import numpy as np
+import pytest
+import torch
+
+from lenses_min import records
+from lenses_min.lenses.norm import NormLens
+from lenses_min.lenses.prism import PrismLens, Whitening
+from lenses_min.records import RowContext
+from lenses_min.suite import ABLATION, CONTROL, MAIN
+from lenses_min.tokens import Tokens
+from lenses_min.types import Encoded, Gold, Lens, Norms, Prompt, Rows, Unembedding
+
+TEXTS = {0: " Berlin", 1: " Paris", 2: " x"}
+
+
+def lens(kind: type[Lens]) -> Lens:
+    norms = Norms(torch.ones(4, 2), torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.bool))
+    head = Unembedding(torch.ones(3, 2), None)
+    if kind is NormLens:
+        return NormLens(norms, head)
+    return PrismLens(norms, head, Whitening(torch.zeros(2), torch.ones(2), torch.eye(2)))
+
+
+def copies(context: RowContext, kind: type[Lens], top: list[int]) -> list[bool]:
+    """The copy flags of a pass whose layers have these ids on top, all of them sure."""
+    n = len(top)
+    host = {name: np.zeros(n) for name in ("entropy", "kl", "cos", "p_top5")}
+    host |= {"top_p": np.array([[0.99, 0.01]] * n), "top_id": np.array([[i, 1] for i in top])}
+    host |= {"p_answer": np.zeros((n, 0)), "rank": np.zeros((n, 0), dtype=np.int32)}
+    rows = Rows(torch.zeros(n, 2), list(range(n)), [0] * n)
+    return [row.copy_collapse for row in context.pure(rows, host, lens(kind))]
+
+
+def context(prompt: Prompt = MAIN, ids: tuple[int, ...] = (2, 2)) -> RowContext:
+    encoded = Encoded(prompt, Gold(prompt.answer, (), (), "unknown"), (9,), ids, ())
+    return RowContext(encoded, Tokens(None, None, TEXTS), 0.95, 0.10)
+
+
+def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With run.py's window of one token nobody could tell, so it is two here."""
+    monkeypatch.setattr(records, "COPY_WINDOW", 2)
+    for prompt in (MAIN, ABLATION):
+        row_of = context(prompt)
+        for kind in (NormLens, PrismLens):
+            assert copies(row_of, kind, [2, 2, 2, 1]) == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "top", "found"),
+    [
+        (MAIN, NormLens, 0, True),
+        (MAIN, PrismLens, 0, True),
+        (CONTROL, NormLens, 0, True),
+        (CONTROL, NormLens, 1, False),
+        (CONTROL, PrismLens, 0, False),
+        (CONTROL, PrismLens, 1, True),
+    ],
+)
+def test_an_answer_without_an_id_is_found_by_its_text(prompt: Prompt, kind: type[Lens], top: int, found: bool) -> None:
+    """The norm lens looks for Berlin even in the control pass (R6), Prism for the pass's own answer."""
+    assert context(prompt).is_answer(None, top, lens(kind).fallback_answer) is found
