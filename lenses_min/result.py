@@ -60,5 +60,5 @@ class Run:
                 torch.save(residual, stage / f"{clean}_{layer:02d}_resid.pt")
             write_text(stage / f"output-{clean}.json", json_text(self.document))
             write_text(stage / f"run-{clean}.manifest.json", json_text(self.manifest) + "\n")
-            names = sorted((path.name for path in stage.iterdir()), key=lambda name: name.startswith("run-"))
+            names = sorted((path.name for path in stage.iterdir()), key=lambda name: (name.startswith("run-"), name))
         return [folder / name for name in names]

@@ -1,6 +1,8 @@
 """The command line: help, exit statuses, quiet and verbose, and one clear error for each bad input."""
 
 import json
+import logging
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from syrupy.assertion import SnapshotAssertion
 
-from lenses_min import cli
+from lenses_min import LensError, cli, pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +180,37 @@ def test_every_bad_job_is_told_with_its_line(text: str, message: str, tmp_path: 
 def test_a_missing_jobs_file(tmp_path: Path, capsys) -> None:
     assert cli.main(["batch", str(tmp_path / "none.jsonl")]) == 2
     assert "cannot read the jobs file" in capsys.readouterr().err
+
+
+def test_a_command_must_be_named(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([])
+    assert stopped.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text('{"model": "a"}\n  \n{"modle": 1, "x": 2}\n[2]\n{"model": 3}\n')
+    assert cli.main(["batch", str(path)]) == 2
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: copy_margin, copy_")
+    assert others == [f"{path}:4: a job is a JSON object, got [2]", f"{path}:5: a job needs a string 'model', got 3"]
+
+
+@pytest.mark.parametrize(("error", "told"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")])
+def test_an_unforeseen_error_is_told_with_its_type(
+    error: Exception, told: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    assert run("org/m", tmp_path, "--quiet") == 1
+    assert capsys.readouterr().err == f"lenses-min: error: org/m: {told}\n"
+
+
+def test_every_step_on_a_line_of_its_own(models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / "fact", tmp_path, "--verbose") == 0
+    assert re.fullmatch(r"INFO fact: starting\nINFO fact: done in \d+\.\d s\n", capsys.readouterr().err)
+    assert not logging.getLogger("lenses_min").propagate

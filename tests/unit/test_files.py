@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,19 @@ def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) ->
     assert kept["Big-34B_06_resid.pt"].dtype == torch.bfloat16
     root = kept["Big-34B_06_resid.pt"].float().square().mean(-1).sqrt()
     assert ((root > 0.5) & (root < 2)).all()
+
+
+def test_an_error_report_makes_its_folder(tmp_path: Path) -> None:
+    assert files.write_error(tmp_path / "new" / "deep", "M", {}) is not None
+
+
+def test_the_manifest_is_named_last(fact_run: Run, tmp_path: Path) -> None:
+    first = replace(fact_run.passes[0], residuals={0: torch.zeros(1, 1, 2)})
+    late = replace(fact_run, options=replace(fact_run.options, model_id="tiny/zeta"), passes=[first])
+    assert [path.name for path in late.save(tmp_path)] == [
+        "output-zeta-pure-next-token.csv",
+        "output-zeta-records.csv",
+        "output-zeta.json",
+        "zeta_00_resid.pt",
+        "run-zeta.manifest.json",
+    ]

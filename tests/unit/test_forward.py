@@ -52,3 +52,18 @@ def test_layer_zero_holds_learned_positions(models, monkeypatch) -> None:
     weights = model.bridge.original_model.transformer
     expected = weights.wte.weight[5] + weights.wpe.weight[:3]
     assert torch.allclose(residuals.at(0), expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearby"),
+    [
+        ("blocks.9.hook_out", [f"blocks.{i}.hook_out" for i in (7, 6, 5, 4, 3)]),
+        ("hook", ["blocks.0.hook_in", *(f"blocks.{i}.hook_out" for i in (7, 6, 5, 4))]),
+        ("zzz", ["blocks.0.hook_in", *(f"blocks.{i}.hook_out" for i in range(4))]),
+    ],
+)
+def test_five_nearby_keys_are_listed(key: str, nearby: list[str]) -> None:
+    captured = {hook_name(layer): torch.zeros(1, 2) for layer in range(9)}
+    with pytest.raises(LensError) as caught:
+        lookup(captured, key)
+    assert str(caught.value) == f"no residual was captured at {key!r}; nearby keys: {', '.join(nearby)}"

@@ -89,6 +89,10 @@ def test_prism_with_identity_artifacts_is_the_norm_lens(tmp_path: Path, norms: N
 BROKEN = {
     "missing": (lambda f: None, "Missing prism artifacts in"),
     "width": (lambda f: save_artifacts(f, D + 1), rf"incompatible with model dims \(d_model={D}\)"),
+    "width of the mean": (lambda f: save_artifacts(f, mean=torch.zeros(D + 1)), "incompatible with model dims"),
+    "width of the variance": (lambda f: save_artifacts(f, var=torch.ones(D + 1)), "incompatible with model dims"),
+    "width of Q": (lambda f: save_artifacts(f, q=torch.eye(D + 1)), "incompatible with model dims"),
+    "constant": (lambda f: save_artifacts(f, var=torch.zeros(D)), "corrupt .*variance below zero"),
     "skewed": (lambda f: save_artifacts(f, q=2 * torch.eye(D)), r"not orthogonal .* is 3, at most 0.001"),
     "infinite": (lambda f: save_artifacts(f, mean=torch.full((D,), torch.inf)), "corrupt .*not finite"),
     "negative": (lambda f: save_artifacts(f, var=-torch.ones(D)), "corrupt .*variance below zero"),
@@ -110,6 +114,7 @@ def test_broken_artifacts_skip_in_auto_and_fail_in_on(
     lens, summary = prism.build(norms, head, options(tmp_path, "auto"))
     assert lens is None
     assert (summary["present"], summary["compatible"]) == (False, False)
+    assert summary["artifact_path"] == str(tmp_path / "M")
     with pytest.raises(LensError, match=message) as caught:
         prism.build(norms, head, options(tmp_path, "on"))
     assert "--prism auto or off" in str(caught.value)
@@ -118,3 +123,9 @@ def test_broken_artifacts_skip_in_auto_and_fail_in_on(
 
 def test_prism_off_reads_nothing(tmp_path: Path, norms: Norms, head: Unembedding) -> None:
     assert prism.build(norms, head, options(tmp_path / "nowhere", "off"))[1]["error"] is None
+
+
+def test_whitening_adds_eps_to_the_variance(tmp_path: Path) -> None:
+    save_artifacts(tmp_path / "M", var=torch.full((D,), 0.5), eps=1.75)
+    frame, _ = prism.read_artifacts(tmp_path / "M", D, torch.device("cpu"))
+    assert torch.allclose(frame.inverse_std, torch.full((D,), 1 / 1.5))

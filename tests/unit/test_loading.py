@@ -1,11 +1,14 @@
-"""What is read from a model once: its head."""
+"""What is read from a model once: its norms, its head, its fingerprint."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
-from lenses_min import RunOptions
-from lenses_min.loading import load
+from lenses_min import LensError, RunOptions, loading
+from lenses_min.loading import fingerprint, load, norm_name, read_norms
+from lenses_min.placement import Placement
 from spec.recipe import build, new_model
 
 
@@ -22,3 +25,68 @@ def test_the_head_is_float32_in_half_precision(models: Path) -> None:
     model = load(RunOptions(str(models / "rms-rope"), model_id="tiny/rms-rope-34B", device="cpu"))
     assert model.facts.dtype == "bfloat16"
     assert model.head.weight.dtype == torch.float32
+
+
+def norm(weight: list[float] | None = None, offset: bool = False, **eps: float) -> SimpleNamespace:
+    """A norm as the bridge wraps it; 7 is the configuration's eps."""
+    kept = {} if weight is None else {"weight": torch.tensor(weight)}
+    inner = SimpleNamespace(**kept, **eps)
+    return SimpleNamespace(original_component=inner, uses_weight_offset=offset, config=SimpleNamespace(eps=7.0))
+
+
+def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
+    head = SimpleNamespace(original_component=SimpleNamespace(weight=torch.zeros(3, 2)))
+    modules = [norm([1.0, 2.0], eps=0.5, variance_epsilon=9), norm(variance_epsilon=0.25), norm([1.0, 2.0], True)]
+    blocks = [*(SimpleNamespace(ln1=module) for module in modules), SimpleNamespace()]
+    found = read_norms(SimpleNamespace(cfg=SimpleNamespace(d_model=2), unembed=head, blocks=blocks))
+    assert found.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
+    assert found.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
+    assert found.identity.tolist() == [[False], [False], [False], [True], [True]]
+
+
+def test_names_of_norms() -> None:
+    modules = [None, SimpleNamespace(uses_rms_norm=True), SimpleNamespace(uses_rms_norm=False)]
+    assert list(map(norm_name, modules)) == ["Identity", "RMSNorm", "LayerNorm"]
+
+
+def weights(*kinds: torch.dtype) -> SimpleNamespace:
+    kept = {f"p{i}": torch.nn.Parameter(torch.ones(3, dtype=k), requires_grad=False) for i, k in enumerate(kinds)}
+    return SimpleNamespace(original_model=torch.nn.ParameterDict(kept))
+
+
+def test_the_fingerprint_tells_every_bit_name_and_dtype() -> None:
+    kinds = (torch.int8, torch.bfloat16, torch.float32, torch.float64)
+    found = {fingerprint(weights(*kinds), "m"), fingerprint(weights(*reversed(kinds)), "m")}
+    for i in range(len(kinds)):
+        changed = weights(*kinds)
+        changed.original_model[f"p{i}"].data[1] = 2
+        found.add(fingerprint(changed, "m"))
+    assert len(found) == 6
+    assert fingerprint(weights(*kinds), "m") in found
+
+
+@pytest.mark.parametrize(("bad", "told"), [(1, "p0;"), (2, "p0 and 1 more;"), (3, "p0 and 2 more;")])
+def test_weights_that_are_not_finite_are_counted(bad: int, told: str) -> None:
+    model = weights(*[torch.float32] * 4)
+    for i in range(bad):
+        model.original_model[f"p{i}"].data[0] = torch.inf
+    with pytest.raises(LensError) as caught:
+        fingerprint(model, "org/m")
+    assert str(caught.value) == f"org/m has weights that are not finite: {told} get a sound checkpoint"
+
+
+def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model(torch.nn.Module):
+        pass
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(
+        loading.AutoModelForCausalLM, "from_pretrained", lambda _, **more: asked.update(more) or Model()
+    )
+    monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
+    where = {"gguf_file": "m.gguf", "local_files_only": True}
+    given = loading.boot("folder", where, None, Placement("cpu", torch.bfloat16))
+    assert asked == where | {"dtype": torch.bfloat16}
+    assert isinstance(given["hf_model"], Model)
+    assert not given["hf_model"].training
+    assert "hf_model" not in loading.boot("folder", {}, None, Placement("cpu", torch.float32))

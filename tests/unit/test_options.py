@@ -1,5 +1,6 @@
 import pytest
 
+import lenses_min
 from lenses_min import LensError, RunOptions
 
 
@@ -53,3 +54,8 @@ def test_jobs_name_unknown_and_missing_keys() -> None:
         RunOptions.from_job({"modle": "x"})
     with pytest.raises(LensError, match="needs a string 'model', got None"):
         RunOptions.from_job({"out_dir": "x"})
+
+
+def test_the_package_runs_a_model_with_the_fields_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenses_min.pipeline.run", lambda options: options)
+    assert lenses_min.run("org/m", device="cpu", prism="off") == RunOptions("org/m", device="cpu", prism="off")

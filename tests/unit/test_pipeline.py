@@ -140,3 +140,7 @@ def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
     assert {len(row.top) for row in run.records()} == {5, 7}
     assert len(run.document["final_prediction"]["topk"]) == 7
     assert [entry["layer"] for entry in run.document["raw_lens_check"]["samples"]] == [0, 1]
+
+
+def test_only_the_detailed_pass_is_read_without_a_norm(fact_run: Run) -> None:
+    assert [len(result.raw_samples) for result in fact_run.passes] == [4, 0, 0]

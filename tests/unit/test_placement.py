@@ -1,6 +1,7 @@
 """Device and dtype by the contract's policy."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,3 +60,20 @@ def test_an_absent_device_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPa
         "cpu",
         ("device cuda was asked for but is not available: running on cpu",),
     )
+
+
+@pytest.mark.parametrize(("cuda", "mps"), [(False, True), (True, False)])
+def test_what_is_available_is_asked_of_torch(cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert [placement.available(device) for device in ("cpu", "cuda", "mps")] == [True, cuda, mps]
+
+
+def test_free_memory_is_the_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5, 80))
+    monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90))
+    assert [placement.free_bytes(device) for device in ("cuda", "mps", "cpu")] == [5, 7, 7]
+
+
+def test_a_renamed_model_is_sized_by_its_hub_id() -> None:
+    assert placement.count_parameters("org/x-70B", "mine", torch.float32) == 70e9

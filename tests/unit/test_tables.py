@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from pytest_regressions.data_regression import DataRegressionFixture
 from pytest_regressions.dataframe_regression import DataFrameRegressionFixture
 from rich.console import Console
@@ -33,3 +34,32 @@ def test_numbers_of_every_pass(fact_run: Run, dataframe_regression: DataFrameReg
     if stored.exists():  # the fixture itself lets a column go that has disappeared
         assert list(pd.read_csv(stored, index_col=0).columns) == NUMBERS
     dataframe_regression.check(frame, default_tolerance={"atol": 2e-6, "rtol": 1e-4})
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_shown_run(fact_run: Run, terminal: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
+    """Long paths stay whole, brackets in them are no markup, and only the table's head is set off."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for name, value in {"COLUMNS": str(table.WIDTH), "TERM": "xterm-256color", "COLORTERM": ""}.items():
+        monkeypatch.setenv(name, value)
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    table.show(fact_run, [Path("out", "long" * 30 + ".json"), Path("out", "[bold]b.csv")])
+    assert capsys.readouterr().out.splitlines() == snapshot
+
+
+def test_a_narrow_table_is_cut_and_never_wrapped(fact_run: Run) -> None:
+    out = io.StringIO()
+    rows = fact_run.passes[0].pure["norm"]
+    Console(file=out, width=50).print(table.layer_table(rows))
+    assert len(out.getvalue().splitlines()) == len(rows) + 1
+
+
+def test_numbers_for_people() -> None:
+    assert [table.number(value) for value in (None, 3, 0.25, -0.00004)] == ["-", "3", "0.2500", "0.0000"]
+
+
+def test_frames_hold_the_rows_of_their_table(fact_run: Run) -> None:
+    frame = fact_run.frame("records")
+    assert list(frame["layer"]) == [row.layer for row in fact_run.records()]
+    assert list(frame["token"]) == [row.token for row in fact_run.records()]

@@ -91,3 +91,10 @@ def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
 )
 def test_keywords(text: str, keyword: bool) -> None:
     assert is_keyword(text) is keyword
+
+
+def test_a_prompt_may_fill_the_context_and_may_be_one_token(fact_model: LoadedModel) -> None:
+    assert len(fact_model.tokens.encode(MAIN, 17).token_ids) == 17
+    assert Tokens.of(Words(), "qwen2").encode(Prompt("pos", "orig", "a", "b"), 8).token_ids == (97,)
+    with pytest.raises(LensError, match=r"; use another prompt or a model with a longer context$"):
+        fact_model.tokens.encode(MAIN, 16)

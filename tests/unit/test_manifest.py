@@ -1,0 +1,33 @@
+"""The manifest and the error report: what a reader finds in them."""
+
+import datetime
+from dataclasses import asdict
+
+import pytest
+
+from lenses_min import RunOptions, manifest
+from lenses_min.result import Run
+
+
+def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
+    told = fact_run.manifest
+    run = ["options", "versions", "seed", "prompts", "warnings", "finished_at", "elapsed_s"]
+    assert list(told) == ["model_id", "contract", *asdict(fact_model.facts), *run]
+    assert told["contract"] == "reference"
+    assert set(told["versions"]) == {"lenses-min", "python", "torch", "transformer-lens", "transformers", "numpy"}
+    assert [list(prompt) for prompt in told["prompts"]] == [["prompt_id", "prompt_variant", "token_ids"]] * 3
+    assert datetime.datetime.fromisoformat(told["finished_at"]).utcoffset() == datetime.timedelta(0)
+
+
+def test_elapsed_seconds_are_told_to_the_millisecond(
+    fact_run: Run, fact_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
+    told = manifest.manifest(fact_model.facts, fact_run.options, fact_run.passes, [], 100.0)
+    assert told["elapsed_s"] == 7.654
+
+
+def test_an_error_report_names_model_options_and_error(fact_options: RunOptions) -> None:
+    told = manifest.error_report(fact_options, ValueError("no"))
+    assert list(told) == ["model", "options", "error_type", "message", "time"]
+    assert (told["model"], told["error_type"], told["message"]) == ("tiny/Fact", "ValueError", "no")

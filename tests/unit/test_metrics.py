@@ -1,0 +1,35 @@
+"""Metrics at the edges that random logits never reach."""
+
+import pytest
+import torch
+
+from lenses_min import metrics
+from lenses_min.types import Rows
+
+
+def test_a_vanishing_vector_has_a_vanishing_cosine() -> None:
+    """The 1e-12 that the norms are raised by counts from there on."""
+    tiny, unit = torch.tensor([[1e-12, 0.0]]), torch.tensor([[1.0, 0.0]])
+    assert metrics.cosine(tiny, unit).item() == pytest.approx(0.5)
+    assert metrics.cosine(unit, tiny).item() == pytest.approx(0.5)
+    assert metrics.cosine(torch.zeros(1, 2), unit).item() == 0
+
+
+def test_every_row_has_its_own_reference() -> None:
+    draw = torch.Generator().manual_seed(3)
+    z, final = torch.randn(3, 7, generator=draw), torch.randn(3, 7, generator=draw) * torch.tensor([[1.0], [9], [99]])
+    alone = [metrics.cosine(z[i : i + 1], final[i : i + 1]) for i in range(3)]
+    assert torch.allclose(metrics.cosine(z, final), torch.cat(alone))
+
+
+def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "CHUNK_ELEMENTS", 4)
+    sizes = []
+
+    def decode(x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.shape[0])
+        return x
+
+    rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
+    metrics.measure_rows(decode, decode, rows, vocab=5, answers=[], k=1)
+    assert sizes == [1] * 6
