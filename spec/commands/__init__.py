@@ -1,5 +1,5 @@
 """One module per command of `python -m spec`: what it takes, and what it calls. Nothing is computed here."""
 
-from . import capture, check, diff, new_case, promote, validate
+from . import audit, capture, check, diff, new_case, promote, validate
 
-COMMANDS = (check, diff, validate, capture, new_case, promote)
+COMMANDS = (check, diff, validate, audit, capture, new_case, promote)
