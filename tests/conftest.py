@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from jaxtyping import install_import_hook
 
 import lenses_min.options  # checks its own values, so it stays outside the hook
@@ -35,4 +35,7 @@ def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.loading.Loa
 
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(  # of scripts/mutation_test.sh: a failure need not be made small
+    "quick", settings.get_profile("repeatable"), max_examples=30, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("repeatable")

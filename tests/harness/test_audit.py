@@ -108,7 +108,7 @@ def test_an_entropy_near_its_bound_is_fragile(golden: Path) -> None:
 
 def test_a_capture_that_is_not_whole_is_one_clear_error(golden: Path) -> None:
     csv_path(golden / "outputs" / "fact", PURE).write_text("layer\n")
-    with pytest.raises(SpecError, match="cannot audit case fact: .*; see spec validate"):
+    with pytest.raises(SpecError, match=r"cannot audit case fact: .*; see spec validate"):
         audit_case(load_cases()["fact"], golden)
 
 
@@ -127,7 +127,7 @@ def test_margins_by_hand() -> None:
 
 
 def test_an_audit_of_nothing_proves_nothing() -> None:
-    with pytest.raises(ValueError, match="at least one case, got 0|at least one case, got none"):
+    with pytest.raises(ValueError, match="at least one case, got none"):
         Audit((), {})
 
 

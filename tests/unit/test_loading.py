@@ -77,16 +77,116 @@ def test_weights_that_are_not_finite_are_counted(bad: int, told: str) -> None:
 
 def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     class Model(torch.nn.Module):
-        pass
+        def to(self, device: str) -> "Model":
+            assert device == "cpu"
+            return self
 
     asked: dict[str, object] = {}
     monkeypatch.setattr(
-        loading.AutoModelForCausalLM, "from_pretrained", lambda _, **more: asked.update(more) or Model()
+        loading.AutoModelForCausalLM, "from_pretrained", lambda name, **more: asked.update(more, name=name) or Model()
     )
     monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
     where = {"gguf_file": "m.gguf", "local_files_only": True}
     given = loading.boot("folder", where, None, Placement("cpu", torch.bfloat16))
-    assert asked == where | {"dtype": torch.bfloat16}
+    assert asked == where | {"dtype": torch.bfloat16, "name": "folder"}
     assert isinstance(given["hf_model"], Model)
     assert not given["hf_model"].training
     assert "hf_model" not in loading.boot("folder", {}, None, Placement("cpu", torch.float32))
+
+
+def test_where_a_model_is_read_from(tmp_path: Path) -> None:
+    """A local model is never looked up on the hub."""
+    (tmp_path / "m.gguf").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
+    local = {"local_files_only": True}
+    assert loading.source_of(str(tmp_path / "m.gguf")) == (str(tmp_path), {"gguf_file": "m.gguf"} | local)
+    assert loading.source_of(str(tmp_path)) == (str(tmp_path), local)
+    assert loading.source_of("org/m") == ("org/m", {})
+    (tmp_path / "file").write_text("")
+    for missing in (str(tmp_path / "file"), "~m"):
+        with pytest.raises(LensError, match="there is no checkpoint folder"):
+            loading.source_of(missing)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError(" one line\nand another"), "one line"),
+        (KeyError(), "KeyError"),
+        (ValueError("x" * 400), "x" * 300),
+        (ValueError("two  words"), "two  words"),
+    ],
+)
+def test_what_a_library_raises_becomes_one_line(error: Exception, told: str) -> None:
+    def read() -> None:
+        raise error
+
+    with pytest.raises(LensError) as caught:
+        loading.attempt("weights", "org/m", read)
+    assert str(caught.value) == f"cannot read the weights of org/m: {told}"
+
+
+@pytest.mark.parametrize(
+    ("names", "encoder", "refused"),
+    [
+        (["XForCausalLM"], {}, ""),
+        (["XForCausalLM"], {"is_encoder_decoder": False}, ""),
+        ([], {}, ""),
+        (["X", "Y"], {}, "X, Y"),
+        (["XForConditionalGeneration"], {"is_encoder_decoder": True}, "XForConditionalGeneration"),
+    ],
+)
+def test_decoders_alone_are_read(names: list[str], encoder: dict[str, bool], refused: str) -> None:
+    config = SimpleNamespace(architectures=names, **encoder)
+    if not refused:
+        loading.check_causal(config, "m")
+        return
+    with pytest.raises(LensError) as caught:
+        loading.check_causal(config, "m")
+    assert str(caught.value) == f"m is {refused}, not a causal language model; the lens reads decoders only"
+
+
+def test_a_tokenizer_file_is_read_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Except where a .gguf file holds the tokenizer."""
+    monkeypatch.setattr(loading.PreTrainedTokenizerFast, "from_pretrained", lambda name, **more: ("fast", name, more))
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", lambda name, **more: ("auto", name, more))
+    where = {"local_files_only": True}
+    assert loading.read_tokenizer(str(tmp_path), where) == ("auto", str(tmp_path), where)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert loading.read_tokenizer(str(tmp_path), where) == ("fast", str(tmp_path), where)
+    gguf = where | {"gguf_file": "m.gguf"}
+    assert loading.read_tokenizer(str(tmp_path), gguf) == ("auto", str(tmp_path), gguf)
+
+
+def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    config = SimpleNamespace(architectures=["XForCausalLM"], model_type="llama", dtype=torch.bfloat16)
+    (tmp_path / "config.json").write_text("{}")
+
+    def boot(name: str, where: object, tokenizer: object, placement: object) -> None:
+        asked.update(name=name, where=where, tokenizer=tokenizer, placement=placement)
+        raise LensError("enough")
+
+    def place(*args: object) -> Placement:
+        asked["stored"] = args[-1]
+        return Placement("cpu", torch.float16)
+
+    def configure(name: str, **where: object) -> SimpleNamespace:
+        asked["config"] = where
+        return config
+
+    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", configure)
+    monkeypatch.setattr(loading, "read_tokenizer", lambda name, where: "tokenizer")
+    monkeypatch.setattr(loading, "place", place)
+    monkeypatch.setattr(loading, "boot", boot)
+    with pytest.raises(LensError, match="enough"):
+        load(RunOptions(str(tmp_path)))
+    where = {"local_files_only": True}
+    assert asked.pop("placement") == Placement("cpu", torch.float16)
+    assert asked == {
+        "config": where,
+        "name": str(tmp_path),
+        "where": where,
+        "tokenizer": "tokenizer",
+        "stored": torch.bfloat16,
+    }

@@ -33,3 +33,8 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
     rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
     metrics.measure_rows(decode, decode, rows, vocab=5, answers=[], k=1)
     assert sizes == [1] * 6
+
+
+def test_a_tie_shares_the_better_rank() -> None:
+    found = metrics.measure(torch.tensor([[2.0, 1.0, 2.0, 1.0]]), torch.zeros(1, 4), [0, 1, 2, 3], 1)
+    assert found.rank.tolist() == [[1, 3, 1, 3]]

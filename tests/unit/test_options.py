@@ -59,3 +59,17 @@ def test_jobs_name_unknown_and_missing_keys() -> None:
 def test_the_package_runs_a_model_with_the_fields_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lenses_min.pipeline.run", lambda options: options)
     assert lenses_min.run("org/m", device="cpu", prism="off") == RunOptions("org/m", device="cpu", prism="off")
+
+
+def test_the_ends_of_a_probability_are_probabilities() -> None:
+    options = RunOptions("m", copy_threshold=0, copy_margin=1.0, lenses=["norm"])
+    assert (options.copy_threshold, options.copy_margin, options.lenses) == (0, 1.0, ("norm",))
+
+
+def test_wrong_types_are_told_word_for_word() -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("", model_id="m", keep_residuals="yes", out_dir=5)
+    assert str(caught.value) == (
+        "keep_residuals must be true or false, got 'yes'; out_dir must be a string, got 5; "
+        "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
+    )

@@ -67,8 +67,8 @@ def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
 
 
 def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
-    with pytest.raises(LensError, match="unknown lens tuned; known lenses: norm, prism"):
-        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuned")))
+    with pytest.raises(LensError, match=r"^unknown lens tuned, jacobian; known lenses: norm, prism$"):
+        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuned", "jacobian")))
 
 
 def test_one_forward_a_pass_and_one_transfer_a_pass(fact_options: RunOptions) -> None:

@@ -77,3 +77,8 @@ def test_free_memory_is_the_devices_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_renamed_model_is_sized_by_its_hub_id() -> None:
     assert placement.count_parameters("org/x-70B", "mine", torch.float32) == 70e9
+
+
+def test_a_wanted_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "available", lambda device: True)
+    assert placement.place("cuda", "m", "m", "llama", torch.float32) == placement.Placement("cuda", torch.float16)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Mutation testing of lenses_min/: small faults are put into its functions one at a time, and the quick tests must fail.
+# Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
+#   --minutes N   stop after N minutes (default 60); started again, it goes on where it stopped
+#   --survivors   judge again what survived, after tests were added
+#   module        judge again the mutants of these modules, for example: metrics lenses.norm
+# Needs Python 3.11 or newer. Ends with the tables of scripts/mutation_table.py; a new start: rm -r mutants
+#
+# mutmut 3 was chosen by trying: importing torch and the bridge takes ten seconds, so a tool that starts a process a
+# mutant (cosmic-ray) needs hours; mutmut imports once and forks. It works under the shape checks of tests/conftest.py.
+# It leaves alone module constants and decorated functions (properties, context managers).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+minutes=60 names=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --minutes) minutes="$2"; shift ;;
+        --survivors) mapfile -t names < <(python3 scripts/mutation_table.py --survivors) ;;
+        *) names+=("lenses_min.$1.x*") ;;
+    esac
+    shift
+done
+
+source scripts/setup_env.sh
+setup_env
+tool=.venv/mutation pins=scripts/mutation_requirements.txt
+if ! cmp -s "$pins" "$tool/installed"; then
+    rm -rf "$tool"
+    .venv/bin/python -m pip install -q --no-deps --target "$tool" -r "$pins"
+    cp "$pins" "$tool/installed"
+fi
+
+export PYTHONPATH="$PWD/$tool:$PWD/scripts" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES=""
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # a process with threads must not fork
+ended=0
+timeout --foreground --signal=INT --kill-after=60 "${minutes}m" env --default-signal=INT \
+    .venv/bin/python "$tool/bin/mutmut" run --max-children 2 "${names[@]}" | tr '\r' '\n' | awk 'NR % 25 == 1 || !/^.? ?[0-9]+\//' ||
+    ended=$?
+python3 scripts/mutation_table.py
+exit "$ended"

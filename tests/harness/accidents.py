@@ -1,0 +1,267 @@
+"""Hand-made accidents of the kind that happen in a refactoring, and who must catch each, and where.
+
+An accident replaces one text of one file of lenses_min by another. It is caught by a golden case, and `sights` say
+where `python -m spec check` must point; or, where no case can see it, by a test that is named.
+"""
+
+from dataclasses import dataclass
+
+PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = "pure-next-token", "records", "pure-next-token-prism", "records-prism"
+JSON, RESIDUAL = "json", "resid"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A column of a kind of file that must be among the findings, and the row of its first finding.
+
+    Where `rule` is given the finding is a violation of the schema, else a mismatch with the capture.
+    """
+
+    file: str
+    column: str
+    row: str = ""
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Accident:
+    """`old` stands once in `file`. `alone`: no other column than those of the sights differs from the capture."""
+
+    file: str
+    old: str
+    new: str
+    case: str = ""
+    sights: tuple[Sight, ...] = ()
+    alone: bool = False
+    test: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.case) == bool(self.test) or bool(self.case) != bool(self.sights):
+            raise ValueError("an accident is caught by a case with sights or by a test; name one of the two")
+
+
+ACCIDENTS = {
+    "a loop dedented, so that only the last position is written": Accident(
+        "records.py",
+        "                out.append(self.record(layer, pos, token, host, i, k))\n",
+        "        out.append(self.record(layer, pos, token, host, i, k))\n",
+        "rms-rope",
+        (Sight(RECORDS, "", "pos/orig layer 0 pos 0"), Sight(RECORDS, "", "pos/orig layer 0 pos 0", "rows.missing")),
+        alone=True,
+    ),
+    "the control pass decoding the last layer in every row": Accident(
+        "pipeline.py",
+        "        rows = residuals.rows({0} if detailed else set())\n",
+        (
+            "        rows = residuals.rows({0} if detailed else set())\n"
+            "        if prompt.rival:\n"
+            "            rows = Rows(rows.x[-1:].expand_as(rows.x), rows.layer, rows.pos)\n"
+        ),
+        "fact",
+        (Sight(PURE, "top1", "ctl/orig layer 0 pos 16"), Sight(PURE, "is_answer", "ctl/orig layer 0 pos 16")),
+    ),
+    "a window shared between lenses": Accident(
+        "records.py",
+        (
+            "        window: list[int] = []\n"
+            "        for i, pos in enumerate(rows.pos):\n"
+            "            if pos == self.encoded.last:\n"
+            '                window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+        ),
+        (
+            '        window: list[int] = self.__dict__.setdefault("window", [])\n'
+            "        for i, pos in enumerate(rows.pos):\n"
+            "            if pos == self.encoded.last:\n"
+            '                window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+        ),
+        test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
+    ),
+    "a window not reset between variants": Accident(
+        "records.py",
+        (
+            "        window: list[int] = []\n"
+            "        for i, pos in enumerate(rows.pos):\n"
+            "            if pos == self.encoded.last:\n"
+            '                window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+        ),
+        (
+            '        window: list[int] = globals().setdefault("windows", {}).setdefault(lens.name, [])\n'
+            "        for i, pos in enumerate(rows.pos):\n"
+            "            if pos == self.encoded.last:\n"
+            '                window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+        ),
+        test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
+    ),
+    "the norm after the next": Accident(
+        "lenses/norm.py",
+        "* norms.scale[layers])",
+        "* norms.scale[(layers + 1).clamp(max=len(norms.scale) - 1)])",
+        "rms-rope",
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "prob1", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0"),
+        ),
+    ),
+    "the norm before the next": Accident(
+        "lenses/norm.py",
+        "* norms.scale[layers])",
+        "* norms.scale[(layers - 1).clamp(min=0)])",
+        "rms-rope",
+        (
+            Sight(PURE, "entropy", "pos/orig layer 1 pos 16"),
+            Sight(PURE, "prob1", "pos/orig layer 1 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 1 pos 16"),
+        ),
+    ),
+    "the norm applied twice": Accident(
+        "lenses/norm.py",
+        "unembed(normalise(x, layers, self.norms), self.head)",
+        "unembed(normalise(normalise(x, layers, self.norms), layers, self.norms), self.head)",
+        "rms-rope",
+        (Sight(PURE, "entropy", "pos/orig layer 0 pos 16"), Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0")),
+    ),
+    "eps outside the root": Accident(
+        "lenses/norm.py",
+        "torch.sqrt(wide.square().mean(-1, keepdim=True) + norms.eps[layers])",
+        "torch.sqrt(wide.square().mean(-1, keepdim=True)) + norms.eps[layers]",
+        test="tests/unit/test_lenses.py::test_each_row_meets_the_norm_of_its_own_layer",
+    ),
+    "a scale without Gemma's + 1": Accident(
+        "loading.py",
+        "scales.append(1 + scale if weight",
+        "scales.append(scale if weight",
+        "softcap-postnorm",
+        (Sight(PURE, "entropy", "pos/orig layer 0 pos 16"), Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0")),
+    ),
+    "softmax over positions": Accident(
+        "metrics.py",
+        "    p = torch.softmax(z, -1)\n",
+        "    p = torch.softmax(z, 0)\n",
+        "rms-rope",
+        (Sight(PURE, "p_top1", "pos/orig layer 0 pos 16"), Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16")),
+    ),
+    "Berlin's id used for Paris": Accident(
+        "tokens.py",
+        "        gold = self.align(prompt)\n",
+        "        gold = self.align(prompt.rival or prompt)\n",
+        "fact",
+        (
+            Sight(PURE, "p_answer", "ctl/orig layer 0 pos 16"),
+            Sight(PURE, "control_margin", "ctl/orig layer 0 pos 16"),
+            Sight(JSON, "control_prompt.gold_answer.first_id"),
+            Sight(JSON, "control_prompt.gold_answer.string", "", "gold"),
+        ),
+    ),
+    "KL reversed": Accident(
+        "metrics.py",
+        "kl_nats(p, torch.softmax(final, -1))",
+        "kl_nats(torch.softmax(final, -1), p)",
+        "fact",
+        (
+            Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
+            Sight(JSON, "kl_norm_vs_raw_bits", "raw_lens_check.samples[0]"),
+            Sight(JSON, "raw_lens_check.summary.max_kl_norm_vs_raw_bits"),
+        ),
+        alone=True,
+    ),
+    "entropy in nats": Accident(
+        "metrics.py",
+        "0.0).sum(-1) / log(2)",
+        "0.0).sum(-1)",
+        "fact",
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "entropy_collapse", "pos/orig layer 3 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0"),
+            Sight(JSON, "entropy", "test_prompts[0]"),
+            Sight(JSON, "final_prediction.entropy"),
+        ),
+        alone=True,
+    ),
+    "a rank that counts ties": Accident(
+        "metrics.py",
+        "1 + (p > p[:, a : a + 1]).sum(-1)",
+        "(p >= p[:, a : a + 1]).sum(-1)",
+        test="tests/unit/test_metrics.py::test_a_tie_shares_the_better_rank",
+    ),
+    "rest_mass from unrounded sums": Accident(
+        "records.py",
+        ("    total = 0.0\n    for p in probs:\n        total += p\n"),
+        '    total = __import__("math").fsum(probs)\n',
+        test="tests/property/test_rows.py::test_rest_mass_is_the_sum_from_left_to_right",
+    ),
+    "rest_mass of more than is listed": Accident(
+        "records.py",
+        "entropy, top, rest_mass(probs))",
+        'entropy, top, rest_mass(host["top_p"][i].tolist()))',
+        "fact",
+        (
+            Sight(PURE, "rest_mass", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "rest_mass", "pos/orig layer 0 pos 0"),
+            Sight(PURE, "rest_mass", "pos/orig layer 0 pos 16", "rest-mass"),
+            Sight(RECORDS, "rest_mass", "pos/orig layer 0 pos 0", "rest-mass"),
+        ),
+        alone=True,
+    ),
+    "the top-k clamp lost": Accident(
+        "metrics.py",
+        "p.topk(min(k, p.shape[-1]), dim=-1)",
+        "p.topk(k, dim=-1)",
+        test="tests/unit/test_pipeline.py::test_a_small_vocabulary_and_one_layer_clamp_top_k",
+    ),
+    "the bias dropped": Accident(
+        "loading.py",
+        "None if linear.bias is None else linear.bias.detach().float())",
+        "None)",
+        test="tests/unit/test_loading.py::test_the_bias_of_the_unembedding_is_read",
+    ),
+    "no float32 copy of the unembedding in half precision": Accident(
+        "loading.py",
+        "return Unembedding(linear.weight.detach().float(), ",
+        "return Unembedding(linear.weight.detach(), ",
+        test="tests/unit/test_loading.py::test_the_head_is_float32_in_half_precision",
+    ),
+    "logits in half precision": Accident(
+        "lenses/norm.py",
+        "F.linear(x.float(), head.weight, head.bias)",
+        "F.linear(x.bfloat16(), head.weight.bfloat16()).float()",
+        test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
+    ),
+    "a norm in half precision": Accident(
+        "lenses/norm.py",
+        "    wide = x.float()\n",
+        "    wide = x\n",
+        test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
+    ),
+    "residuals saved un-normalised": Accident(
+        "lenses/norm.py",
+        "        normed = normalise(x, torch.full((x.shape[0],), layer, device=x.device), norms)\n",
+        "        normed = x\n",
+        "keep-residuals",
+        (Sight(RESIDUAL, "value", "pos 8 component 21"),),
+        alone=True,
+    ),
+    "Prism rows for the wrong variant": Accident(
+        "result.py",
+        "for result in self.passes for row in result.pure[lens]]",
+        'for result in self.passes for row in (result if lens == "norm" else self.passes[0]).pure[lens]]',
+        "fact-prism",
+        (
+            Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 15"),
+            Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 16", "rows.missing"),
+            Sight(PURE_PRISM, "", "pos/orig layer 0 pos 16 #2", "rows.extra"),
+        ),
+    ),
+    "Prism rows from the norm lens's numbers": Accident(
+        "pipeline.py",
+        "row_of.pure(rows, host[lens.name], lens) for lens",
+        'row_of.pure(rows, host["norm"], lens) for lens',
+        "fact-prism",
+        (
+            Sight(PURE_PRISM, "top1", "pos/orig layer 0 pos 16"),
+            Sight(PURE_PRISM, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(PURE_PRISM, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
+        ),
+    ),
+}

@@ -1,0 +1,109 @@
+"""The gallery: accidents of the kind that happen in a refactoring, each applied to a copy of the runner and caught.
+
+A copy is run by a process that has loaded the heavy libraries once, see workshop.py: an accident costs a second.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from accidents import ACCIDENTS, RESIDUAL, Accident, Sight
+
+from spec.check import Report, report
+from spec.golden import GOLDEN, load_cases
+from spec.runner import Outcome, job, write_jobs
+
+ROOT = GOLDEN.parent
+Perform = Callable[[Path, list[str]], tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def perform() -> Iterator[Perform]:
+    """A function that runs a command of workshop.py on the packages of a folder; exit status and what it printed."""
+    started = [sys.executable, str(Path(__file__).with_name("workshop.py")), str(GOLDEN / "models" / "rms-rope")]
+    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def ask(folder: Path, command: list[str]) -> tuple[int, str]:
+            log = folder / "log.txt"
+            process.stdin.write(json.dumps({"folder": str(folder), "command": command, "log": str(log)}) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline()), log.read_text(encoding="utf-8")
+
+        yield ask
+        process.stdin.close()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The runner and its tests in a folder of their own."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("lenses_min", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("golden", "spec", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def run_cases(names: list[str], folder: Path, perform: Perform) -> Report:
+    """The copy's runner on golden cases, judged as `python -m spec check` does."""
+    cases = [load_cases()[name] for name in names]
+    folders = {name: folder / "runs" / name for name in names}
+    jobs = folder / "jobs.jsonl"
+    write_jobs(jobs, [job(case, GOLDEN, folders[case.name]) for case in cases])
+    status, log = perform(folder, ["batch", str(jobs)])
+    return report(cases, GOLDEN, folders, Outcome(status, log, 0.0))
+
+
+def sights_of(found: Report) -> list[Sight]:
+    """The first finding of every column of every kind of file."""
+    first: dict[tuple[str, str, str], Sight] = {}
+    for result in found.results:
+        told = [(m.file, m.column, m.row, "") for m in result.comparison.mismatches]
+        told += [(v.file, v.column, v.row, v.rule) for v in result.violations]
+        for file, column, row, rule in told:
+            sight = Sight(kind_of(file, load_cases()[result.case].model_id.split("/")[-1]), column, row, rule)
+            first.setdefault((sight.file, column, rule), sight)
+    return list(first.values())
+
+
+def kind_of(file: str, clean: str) -> str:
+    """pure-next-token, records, the same with -prism, json or resid."""
+    if file.endswith("_resid.pt"):
+        return RESIDUAL
+    return file.removeprefix(f"output-{clean}").strip("-.").removesuffix(".csv") if file != "" else file
+
+
+def test_the_unchanged_copy_matches_every_case_and_passes_every_test(copy: Path, perform: Perform) -> None:
+    found = run_cases(sorted({a.case for a in ACCIDENTS.values() if a.case}), copy, perform)
+    assert found.matches, found.outcome.log_tail
+    status, log = perform(copy, ["pytest", "-q", *sorted({a.test for a in ACCIDENTS.values() if a.test})])
+    assert status == 0, log
+
+
+@pytest.mark.parametrize("name", ACCIDENTS)
+def test_an_accident_is_caught_and_located(name: str, copy: Path, perform: Perform) -> None:
+    accident = ACCIDENTS[name]
+    apply(accident, copy)
+    if accident.test:
+        status, log = perform(copy, ["pytest", "-q", accident.test])
+        assert status == 1, log
+        assert f"FAILED {accident.test}" in log
+        return
+    found = run_cases([accident.case], copy, perform)
+    assert not found.outcome.problem, found.outcome.log_tail
+    sights = sights_of(found)
+    assert set(accident.sights) <= set(sights)
+    assert not accident.alone or {(s.file, s.column) for s in sights} == {(s.file, s.column) for s in accident.sights}
+
+
+def apply(accident: Accident, copy: Path) -> None:
+    path = copy / "lenses_min" / accident.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(accident.old) == 1, f"{accident.file} has changed: give the accident its new text"
+    path.write_text(text.replace(accident.old, accident.new), encoding="utf-8")

@@ -1,0 +1,71 @@
+"""A process that has loaded the heavy libraries once and forks a child for each thing to run.
+
+Started as `python workshop.py MODEL`; MODEL is booted once, so that no child pays for first uses. Each line on stdin is
+a JSON object: `folder`, which holds the packages to run, `command`, the arguments of `batch` or of `pytest`, and `log`,
+the file for what the child prints. Each line on stdout is the child's exit status.
+"""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def warm_up(model: str) -> None:
+    """Import what runner and tests import, but not these, and boot a model; one thread, as a child inherits none."""
+    for name in ("pandas", "psutil", "rich.table", "gguf", "beartype", "hypothesis.strategies", "pytest"):
+        importlib.import_module(name)
+    import torch
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
+    torch.set_num_threads(1)
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(model)
+    transformers.AutoConfig.from_pretrained(model)
+    bridge = TransformerBridge.boot_transformers(model, device="cpu", dtype=torch.float32, tokenizer=tokenizer)
+    bridge(torch.tensor([[1, 2, 3]]), return_type="logits")
+
+
+def perform(folder: str, command: list[str], log: str) -> int:
+    """In the child: run the command with the packages of `folder`."""
+    for number in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    import torch
+
+    torch.set_num_threads(1)  # rebuilds the pool that the fork broke, before two threads try it at once
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    if command[0] == "pytest":
+        import pytest
+
+        return int(pytest.main(["-p", "no:cacheprovider", *command[1:]]))
+    from lenses_min import cli
+
+    assert Path(cli.__file__).is_relative_to(folder), f"the runner came from {cli.__file__}"
+    return cli.main(command)
+
+
+def main() -> None:
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    os.environ.update(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # the tests that are named need none
+    os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", HF_DEACTIVATE_ASYNC_LOAD="1")  # no thread before a fork
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    warm_up(sys.argv[1])
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            status = 70
+            try:
+                status = perform(**json.loads(line))
+            except BaseException as error:  # a child never returns into the loop
+                print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
