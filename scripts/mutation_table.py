@@ -108,10 +108,9 @@ def main() -> int:
     harmless = sum(m.change in reasons for m in alive)
     killed, counting = len(judged) - len(alive), max(1, len(judged) - harmless)
     print(survivors_table(alive, reasons), modules_table(mutants), sep="\n\n", end="\n\n")
-    print(
-        f"{killed} of {len(judged)} mutants killed ({killed / max(1, len(judged)):.1%}); {harmless} survive for a reason"
-    )
-    print(f"given, {len(alive) - harmless} for none; killed of those that count: {killed / counting:.1%}")
+    print(f"killed: {killed} of {len(judged)} mutants, {killed / max(1, len(judged)):.1%}")
+    print(f"survivors with a reason: {harmless}, without: {len(alive) - harmless}")
+    print(f"killed of those that count: {killed / counting:.1%}")
     print(f"not run: {len(mutants) - len(judged)} of {len(mutants)}")
     return 0 if killed >= BAR * counting and harmless == len(alive) and mutants else 1
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spec import columns
 from spec.compare import compare
 from spec.compare_tables import row_name
-from spec.tolerance import FP32, Bound, Tolerance
+from spec.tolerance import BF16, FP32, Bound, Tolerance
 
 CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
 
@@ -23,9 +23,9 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str
 
 
 @st.composite
-def cells(draw: Any) -> tuple[str, str, int, str, str]:
+def cells(draw: Any, cases: tuple[str, ...] = CASES) -> tuple[str, str, int, str, str]:
     """A case and one of its cells that is not empty: table, row, column and text."""
-    case = draw(st.sampled_from(CASES))
+    case = draw(st.sampled_from(cases))
     run = captured(case)
     kind = draw(st.sampled_from(sorted(run.tables)))
     table = run.tables[kind]
@@ -35,12 +35,12 @@ def cells(draw: Any) -> tuple[str, str, int, str, str]:
     return case, kind, row, column, table.column(column, row)
 
 
-def beyond(text: str, quantity: str, factor: float) -> str:
+def beyond(text: str, quantity: str, factor: float, tolerance: Tolerance = FP32) -> str:
     """Another text for a cell, at `factor` times the allowed distance where it is a float."""
     if quantity in columns.FLOATS:
-        return repr(float(text) + factor * FP32.allowed(quantity, float(text)))
+        return repr(float(text) + factor * tolerance.allowed(quantity, float(text)))
     if quantity == columns.RANK:
-        return str(int(text) + 1)
+        return str(int(text) + 1 + tolerance.rank_moves(int(text)))
     return {"True": "False", "False": "True"}.get(text, text + "x")
 
 
@@ -88,3 +88,20 @@ def test_any_json_leaf_beyond_tolerance_is_found(case: str, data: Any) -> None:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     where = f"{where.removesuffix('[1]')}.p" if len(path) > 2 and path[-3] == "topk" else where
     assert ".".join(filter(None, (row, column))) == where
+
+
+@settings(max_examples=100, deadline=None)
+@given(cells(("bf16",)), st.floats(1.01, 1e3) | st.floats(-1e3, -1.01))
+def test_half_precision_has_wider_bounds_and_misses_no_more(
+    cell: tuple[str, str, int, str, str], factor: float
+) -> None:
+    case, kind, row, column, text = cell
+    quantity = columns.quantity(column)
+    assume(quantity in columns.FLOATS or quantity == columns.RANK)
+    run = captured(case)
+    changed = with_cell(run, kind, row, column, beyond(text, quantity, factor, BF16))
+    where = only(compare(run, changed, BF16))[:3]
+    assert where == (run.table_name(kind), row_name(run.tables[kind], row), column)
+    if quantity in columns.FLOATS:
+        close = with_cell(run, kind, row, column, beyond(text, quantity, 0.99 * factor / abs(factor), BF16))
+        assert compare(run, close, BF16).matches
