@@ -190,3 +190,8 @@ def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypa
         "tokenizer": "tokenizer",
         "stored": torch.bfloat16,
     }
+
+
+def test_a_head_without_bias_stays_without() -> None:
+    linear = torch.nn.Linear(2, 3, bias=False)
+    assert loading.read_head(SimpleNamespace(unembed=SimpleNamespace(original_component=linear))).bias is None
