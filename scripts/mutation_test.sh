@@ -12,15 +12,29 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-minutes=60 names=()
+refuse() {
+    echo "mutation_test.sh: $1" >&2
+    exit 2
+}
+
+minutes=60 survivors="" names=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        --minutes) minutes="$2"; shift ;;
-        --survivors) mapfile -t names < <(python3 scripts/mutation_table.py --survivors) ;;
-        *) names+=("lenses_min.$1.x*") ;;
+        --minutes)
+            minutes="${2-}"
+            [[ "$minutes" =~ ^[1-9][0-9]*$ ]] || refuse "--minutes takes a whole number from 1 on, got '$minutes'"
+            shift
+            ;;
+        --survivors) survivors=yes ;;
+        -*) refuse "unknown option $1; the options are --minutes N and --survivors" ;;
+        *)
+            [ -f "lenses_min/${1//.//}.py" ] || refuse "there is no module lenses_min.$1; write metrics or lenses.norm"
+            names+=("lenses_min.$1.x*")
+            ;;
     esac
     shift
 done
+[ -z "$survivors" ] || mapfile -t -O "${#names[@]}" names < <(python3 scripts/mutation_table.py --survivors)
 
 source scripts/setup_env.sh
 setup_env
