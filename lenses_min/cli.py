@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--copy-margin", type=float, default=0.10, help="its lead over top-2 (default: %(default)s)")
     run.add_argument("--prism", choices=CHOICES["prism"], default="auto", help="default: %(default)s")
     run.add_argument("--prism-dir", default="prisms", help="Prism artifacts, <dir>/<name>/ (default: %(default)s)")
+    run.add_argument("--lens", dest="lenses", metavar="LENS,…", default=RunOptions.lenses, help="norm,final,raw,prism")
     run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")

@@ -15,23 +15,23 @@ TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
 
 
 def compare_logits(
-    z: Float[Tensor, " V"], final: Float[Tensor, " V"], answers: Sequence[int]
+    z: Float[Tensor, " V"], final: Float[Tensor, " V"], answers: Sequence[int], name: str = "last"
 ) -> dict[str, Mapping[str, Tensor]]:
-    """Lens logits against final logits, still on their device: three groups for `to_host`."""
+    """Lens logits against final logits, still on their device: three groups for `to_host`, under a name."""
     scaled = torch.softmax(z / TEMPERATURES.to(z.device)[:, None], -1)
     return {
-        "last_lens": vars(measure(z[None], final, answers, 1)),
-        "last_model": vars(measure(final[None], final, answers, 1)),
-        "last_temps": {"kl": kl_nats(scaled, torch.softmax(final, -1))},
+        f"{name}_lens": vars(measure(z[None], final, answers, 1)),
+        f"{name}_model": vars(measure(final[None], final, answers, 1)),
+        f"{name}_temps": {"kl": kl_nats(scaled, torch.softmax(final, -1))},
     }
 
 
-def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int]) -> dict[str, Any]:
+def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int], name: str = "last") -> dict[str, Any]:
     """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
 
     A transform found in the model's configuration is never reported: the reference finds none (R3).
     """
-    lens, model, kls = host["last_lens"], host["last_model"], host["last_temps"]["kl"]
+    lens, model, kls = host[f"{name}_lens"], host[f"{name}_model"], host[f"{name}_temps"]["kl"]
     kl = float(lens["kl"][0]) / log(2)
     best = int(kls.argmin())
     return {
@@ -47,3 +47,15 @@ def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int]) -> 
         "kl_after_transform_bits": {"scale": None, "softcap": None, "scale_then_softcap": None},
         "warn_high_last_layer_kl": kl > HIGH_KL_BITS,
     }
+
+
+def agreement(
+    host: Mapping[str, Host], pairs: Sequence[tuple[str, str]], answers: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What any two lenses, or a lens and the model, say at the last layer: KL(lens‖against) in bits, and the rest."""
+    entries = []
+    for lens, against in pairs:
+        said = last_layer_consistency(host, answers, f"{lens}_{against}")
+        kept = {key: said[key] for key in ("top1_agree", "temp_est", "kl_after_temp_bits")}
+        entries.append({"lens": lens, "against": against, "kl_bits": said["kl_to_final_bits"]} | kept)
+    return entries

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import __version__
 from .determinism import SEED
+from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .types import Facts, PassResult
 
@@ -29,10 +30,19 @@ def manifest(
         "versions": {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES},
         "seed": SEED,
         "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
+        "lenses": {lens: lens_block(passes, lens) for lens in passes[0].pure if lens != "norm"},
+        "last_layer_agreement": passes[0].agreement,
         "warnings": list(warnings),
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
+
+
+def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
+    """The milestones of a further lens; those of the norm lens stand in the document."""
+    main, ablation, control = (result.pure[lens] for result in passes)
+    summaries = {"ablation_summary": ablation_summary(main, ablation), "control_summary": control_summary(control)}
+    return {"milestones": milestones(main)} | summaries
 
 
 def now() -> str:

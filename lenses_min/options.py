@@ -41,7 +41,10 @@ class RunOptions:
             object.__setattr__(self, "raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
         if not self.model_id:
             object.__setattr__(self, "model_id", default_model_id(self.model))
-        object.__setattr__(self, "lenses", tuple(self.lenses))
+        if isinstance(self.lenses, str):
+            object.__setattr__(self, "lenses", tuple(filter(None, map(str.strip, self.lenses.split(",")))))
+        if isinstance(self.lenses, list | tuple):
+            object.__setattr__(self, "lenses", tuple(dict.fromkeys(("norm", *map(str, self.lenses)))))
         if problems := list(self._problems()):
             raise LensError("; ".join(problems))
 
@@ -57,6 +60,8 @@ class RunOptions:
             for field in (f.name for f in fields(self) if f.type is kind):
                 if not isinstance(value := getattr(self, field), kind):
                     yield f"{field} must be {told}, got {value!r}"
+        if not isinstance(self.lenses, tuple):
+            yield f"lenses must be names such as norm,final,raw,prism, got {self.lenses!r}"
         if not self.model:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
         elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):

@@ -6,8 +6,9 @@ Read this file first: every stage is one call here and one module beside it.
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +20,8 @@ from .document import document
 from .errors import LensError
 from .forward import capture, last_logits
 from .lenses import LENSES
-from .lenses.norm import NormLens, RawReadout, normalise_all
+from .lenses.norm import NormLens, normalise_all
+from .lenses.raw import RawLens
 from .loading import LoadedModel, load
 from .manifest import manifest
 from .metrics import Final, measure_rows, to_host
@@ -37,6 +39,7 @@ def run(options: RunOptions) -> Run:
     Raises LensError for anything a person can mend: the model, an option, the artifacts, the device.
     """
     started = time.perf_counter()
+    check_lenses(options)
     with deterministic():
         model = load(options)
         lenses, summaries = build_lenses(model, options)
@@ -47,15 +50,20 @@ def run(options: RunOptions) -> Run:
         sweep = Sweep(model, lenses, options)
         passes = [sweep.run_pass(prompt) for prompt in PASSES]
         said = run_probes(model, passes[0])
-    written = document(model.facts, options, passes, said, summaries.get("prism", {}))
+    written = document(model.facts, options, passes, said, summaries["prism"])
     return Run(options, passes, written, manifest(model.facts, options, passes, warnings, started))
+
+
+def check_lenses(options: RunOptions) -> None:
+    """Refuse a lens that is not registered, before a model is read."""
+    if unknown := [str(name) for name in options.lenses if name not in LENSES]:
+        raise LensError(f"unknown lens {', '.join(unknown)}; known lenses: {', '.join(LENSES)}")
 
 
 def build_lenses(model: LoadedModel, options: RunOptions) -> tuple[list[Lens], dict[str, Mapping[str, Any]]]:
     """The lenses asked for that can serve this model, and what each has to say of itself."""
-    if unknown := [name for name in options.lenses if name not in LENSES]:
-        raise LensError(f"unknown lens {', '.join(unknown)}; known lenses: {', '.join(LENSES)}")
-    built = {name: LENSES[name](model.norms, model.head, options) for name in options.lenses}
+    asked = options if "prism" in options.lenses else replace(options, prism="off")  # the outputs tell of it anyway
+    built = {name: LENSES[name](model.norms, model.head, asked) for name in dict.fromkeys((*asked.lenses, "prism"))}
     lenses = [lens for lens, _ in built.values() if lens is not None]
     return lenses, {name: summary for name, (_, summary) in built.items()}
 
@@ -67,6 +75,12 @@ class Sweep:
     model: LoadedModel
     lenses: Sequence[Lens]
     options: RunOptions
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every two lenses, and each lens with the model itself; norm and model have their block in the outputs."""
+        names = [*(lens.name for lens in self.lenses), "model"]
+        return [pair for pair in combinations(names, 2) if pair != ("norm", "model")]
 
     def run_pass(self, prompt: Prompt) -> PassResult:
         """One prompt through the model once, through every lens, and to the host in one transfer."""
@@ -84,6 +98,7 @@ class Sweep:
             {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
             consistency.last_layer_consistency(host, encoded.answers),
+            consistency.agreement(host, self.pairs, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
             final,
             normalise_all({y: residuals.at(y) for y in range(n + 1)}, model.norms) if keeps else {},
@@ -93,13 +108,16 @@ class Sweep:
         self, encoded: Encoded, rows: Rows, final: Tensor, checked: Sequence[int]
     ) -> dict[str, Mapping[str, Tensor]]:
         """residuals → lens → metrics on the model's device: groups of tensors for the one transfer."""
-        norm, raw = NormLens(self.model.norms, self.model.head), RawReadout(self.model.head)
+        norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
         measured = partial(measure_rows, vocab=self.model.facts.d_vocab, answers=encoded.answers)
         groups: dict[str, Mapping[str, Tensor]] = {
             lens.name: measured(lens.decode, Final(final).decode, rows, k=records.K_FULL) for lens in self.lenses
         }
         ends = rows.last_of([rows.layer[-1]])
-        groups |= consistency.compare_logits(norm.decode(ends.x, ends.layers)[0], final, encoded.answers)
+        logits = {lens.name: lens.decode(ends.x, ends.layers)[0] for lens in self.lenses} | {"model": final}
+        groups |= consistency.compare_logits(logits["norm"], final, encoded.answers)
+        for a, b in self.pairs if encoded.prompt.detailed else ():
+            groups |= consistency.compare_logits(logits[a], logits[b], encoded.answers, f"{a}_{b}")
         if checked:
             ends = rows.last_of(checked)
             groups["raw_norm"] = measured(norm.decode, raw.decode, ends, k=1)

@@ -177,6 +177,7 @@ class PassResult:
     records: dict[str, list[RecordRow]]
     pure: dict[str, list[PureRow]]
     consistency: dict[str, Any]
+    agreement: list[dict[str, Any]]
     raw_samples: list[dict[str, Any]]
     final: Float[Tensor, " V"]
     residuals: dict[int, Float[Tensor, "1 S D"]]

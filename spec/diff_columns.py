@@ -68,7 +68,7 @@ class Parting:
 
 def part(file: str) -> str:
     """What a file holds: a table's kind, residual or json."""
-    kind = re.search(r"-((?:records|pure-next-token)(?:-prism)?)\.csv$", file)
+    kind = re.search(r"-((?:records|pure-next-token)(?:-[a-z]+)?)\.csv$", file)
     return kind[1] if kind else "residual" if file.endswith(".pt") else "json"
 
 

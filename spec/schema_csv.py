@@ -9,7 +9,7 @@ from typing import Any
 from . import columns
 from .compare_ledger import is_float, is_integer
 from .compare_tables import row_names
-from .reading import PURE, PURE_PRISM
+from .reading import PURE
 from .reading_csv import Table, encode, quoted
 from .schema_rules import Violation
 
@@ -48,7 +48,7 @@ class Row:
 
 
 def expected_columns(kind: str) -> tuple[str, ...]:
-    return columns.PURE_COLUMNS if kind in (PURE, PURE_PRISM) else columns.RECORD_COLUMNS
+    return columns.PURE_COLUMNS if kind.startswith(PURE) else columns.RECORD_COLUMNS
 
 
 def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], list[Row]]:
@@ -67,7 +67,7 @@ def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], li
         violations += found
         if not found:
             rows.append(Row(file, name, cells))
-    if kind in (PURE, PURE_PRISM):
+    if kind.startswith(PURE):
         violations += [row.broken("token", "cell.fixed") for row in rows if row["token"] != NEXT]
     return violations, rows
 

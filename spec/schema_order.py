@@ -16,11 +16,11 @@ def key(row: Row) -> Key:
 
 def expected_keys(kind: str, rows: Sequence[Row], n: int, last: int) -> list[Key]:
     """The keys of a table of a model with n blocks; `last` is the last position of pos/orig."""
-    if kind == RECORDS:
-        embeddings = [("pos", "orig", 0, pos) for pos in range(last + 1)]
-        return [*embeddings, *(("pos", "orig", layer, last) for layer in range(1, n + 1))]
+    ends_of_blocks = [("pos", "orig", layer, last) for layer in range(1, n + 1)]
     if kind == RECORDS_PRISM:
-        return [("pos", "orig", layer, last) for layer in range(1, n + 1)]
+        return ends_of_blocks
+    if kind.startswith(RECORDS):
+        return [*(("pos", "orig", 0, pos) for pos in range(last + 1)), *ends_of_blocks]
     ends = {row.where: row["pos"] for row in reversed(rows)} | {("pos", "orig"): last}
     return [(*where, layer, ends.get(where, last)) for where in PASSES for layer in range(n + 1)]
 

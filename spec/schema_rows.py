@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import log2
 
 from . import columns
+from .reading import PURE
 from .schema_csv import Row
 from .schema_rules import Violation
 
@@ -115,9 +116,9 @@ def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
 
 
 def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
-    """Flags that follow from the row's numbers. Without an id, a Prism control row may look for Paris (R6)."""
+    """Flags that follow from the row's numbers. Without an id, a control row of a sidecar may look for Paris (R6)."""
     rank = row["answer_rank"]
-    judged = rank is not None or row["prompt_id"] == "pos" or not row.file.endswith("-prism.csv")
+    judged = rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
     if judged and row["is_answer"] != (rank == 1 if rank is not None else row["top1"].strip() == "Berlin"):
         yield row.broken("is_answer", "is-answer")
     if row["entropy_collapse"] != (row["entropy"] <= 1.0):

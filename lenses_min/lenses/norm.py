@@ -55,15 +55,5 @@ class NormLens(Lens):
         return unembed(normalise(x, layers, self.norms), self.head)
 
 
-@dataclass(frozen=True)
-class RawReadout:
-    """x @ W_U + b_U with no norm: what the raw-lens check holds the norm lens against."""
-
-    head: Unembedding
-
-    def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        return unembed(x, self.head)
-
-
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[NormLens, dict[str, Any]]:
     return NormLens(norms, head), {}

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenses_min.forward import capture, last_logits
-from lenses_min.lenses.norm import NormLens, RawReadout
+from lenses_min.lenses.final import FinalLens
+from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
+from lenses_min.lenses.raw import RawLens
 from lenses_min.loading import LoadedModel
 from lenses_min.types import Norms, Unembedding
 from spec import oracle
@@ -33,12 +35,28 @@ def test_norm_and_raw_lens_equal_the_oracle(seed: int, layers: list[int], scale:
     norms, head = parts(seed)
     x = logits(seed + 3, len(layers), D, scale=scale)
     found = NormLens(norms, head).decode(x, torch.tensor(layers))
-    raw = RawReadout(head).decode(x, torch.tensor(layers))
+    raw = RawLens(head).decode(x, torch.tensor(layers))
     for i, layer in enumerate(layers):
         arguments = wide(head.weight.T), wide(head.bias)
         expected = oracle.norm_lens(wide(x[i]), wide(norms.scale[layer]), EPS, *arguments)
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert wide(raw[i]) == pytest.approx(oracle.raw_lens(wide(x[i]), *arguments), rel=1e-4, abs=1e-4 * scale)
+
+
+@given(SEEDS, st.lists(st.integers(0, L - 1), min_size=1, max_size=6))
+def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(seed: int, layers: list[int]) -> None:
+    norms, head = parts(seed)
+    x = logits(seed + 3, len(layers), D)
+    found = FinalLens(norms, head).decode(x, torch.tensor(layers))
+    for i in range(len(layers)):
+        expected = oracle.final_lens(
+            wide(x[i]),
+            lambda row: oracle.reference_norm(row, wide(norms.scale[-1]), EPS),
+            wide(head.weight.T),
+            wide(head.bias),
+        )
+        assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert torch.equal(found, NormLens(norms, head).decode(x, torch.full((len(layers),), L - 1)))
 
 
 @given(SEEDS, st.lists(st.integers(0, L - 1), min_size=1, max_size=4))

@@ -147,7 +147,7 @@ def test_prism_on_without_artifacts_and_an_unwritable_target(models: Path, tmp_p
 def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None:
     assert run(models / "fact", tmp_path, "--copy-threshold", "1.5") == 2
     assert "copy_threshold must be a probability between 0 and 1, got 1.5" in capsys.readouterr().err
-    for wrong in (["--prism", "maybe"], ["--copy-margin", "much"], ["--lens", "x"]):
+    for wrong in (["--prism", "maybe"], ["--copy-margin", "much"], ["--lense", "x"]):
         with pytest.raises(SystemExit) as stopped:
             run(models / "fact", tmp_path, *wrong)
         assert stopped.value.code == 2
@@ -214,3 +214,11 @@ def test_every_step_on_a_line_of_its_own(models: Path, tmp_path: Path, capsys) -
     assert run(models / "fact", tmp_path, "--verbose") == 0
     assert re.fullmatch(r"INFO fact: starting\nINFO fact: done in \d+\.\d s\n", capsys.readouterr().err)
     assert not logging.getLogger("lenses_min").propagate
+
+
+def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> None:
+    assert run(models / "fact", tmp_path, "--lens", "norm,final", "--quiet") == 0
+    assert (tmp_path / "output-fact-records-final.csv").is_file()
+    assert not (tmp_path / "output-fact-records-raw.csv").exists()
+    assert run(models / "fact", tmp_path / "other", "--lens", "final,tune") == 1
+    assert "unknown lens tune; known lenses: norm, final, raw, prism" in capsys.readouterr().err

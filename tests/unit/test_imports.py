@@ -55,6 +55,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "set()"
 
 
+LATER = {"two further lenses, side by side": 70}
+
+
 def code_lines(path: Path) -> int:
     """Lines that are neither blank, nor comment, nor docstring."""
     tree = ast.parse(text := path.read_text(encoding="utf-8"))
@@ -66,6 +69,7 @@ def code_lines(path: Path) -> int:
 
 
 def test_the_runner_stays_lean() -> None:
+    """1,300 lines of code for the reference contract, and what came after it in so many more."""
     files = sorted((ROOT / "lenses_min").rglob("*.py"))
     assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 200 for path in files)
-    assert sum(map(code_lines, files)) <= 1300
+    assert sum(map(code_lines, files)) <= 1300 + LATER["two further lenses, side by side"]

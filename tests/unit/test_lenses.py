@@ -8,7 +8,8 @@ import torch
 
 from lenses_min import LensError, RunOptions
 from lenses_min.lenses import LENSES, prism
-from lenses_min.lenses.norm import NormLens, RawReadout, normalise
+from lenses_min.lenses.norm import NormLens, normalise
+from lenses_min.lenses.raw import RawLens
 from lenses_min.types import Norms, Unembedding
 
 D, V, L = 6, 11, 3
@@ -51,14 +52,14 @@ def test_half_precision_ends_at_the_norm_and_begins_behind_it(norms: Norms, head
     half = x.bfloat16()
     normed = normalise(half.float(), layers, norms).bfloat16()
     assert torch.equal(normalise(half, layers, norms), normed)
-    for lens, read in ((NormLens(norms, head), normed), (RawReadout(head), half)):
+    for lens, read in ((NormLens(norms, head), normed), (RawLens(head), half)):
         expected = read.double() @ head.weight.T.double() + head.bias
         assert torch.allclose(lens.decode(half, layers).double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_raw_readout_is_the_unembedding_alone(head: Unembedding) -> None:
     x, layers = rows()
-    assert torch.allclose(RawReadout(head).decode(x, layers), x @ head.weight.T + head.bias)
+    assert torch.allclose(RawLens(head).decode(x, layers), x @ head.weight.T + head.bias)
 
 
 def test_contexts_are_frozen(norms: Norms, head: Unembedding) -> None:

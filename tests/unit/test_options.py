@@ -73,3 +73,25 @@ def test_wrong_types_are_told_word_for_word() -> None:
         "keep_residuals must be true or false, got 'yes'; out_dir must be a string, got 5; "
         "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "lenses"),
+    [
+        ("norm,final", ("norm", "final")),
+        ("raw", ("norm", "raw")),
+        (" final, raw,", ("norm", "final", "raw")),
+        ("", ("norm",)),
+        (["final", "norm", "final"], ("norm", "final")),
+        ((), ("norm",)),
+    ],
+)
+def test_the_norm_lens_is_always_first_and_none_comes_twice(given: object, lenses: tuple[str, ...]) -> None:
+    assert RunOptions("m", lenses=given).lenses == lenses
+
+
+@pytest.mark.parametrize("given", [None, 3, {"norm": 1}])
+def test_lenses_that_are_no_list_are_told(given: object) -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("m", lenses=given)
+    assert str(caught.value) == f"lenses must be names such as norm,final,raw,prism, got {given!r}"

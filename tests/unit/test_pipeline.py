@@ -1,7 +1,7 @@
 """Steps 5 and 6: one pass runner for every prompt and variant. A new lens touches nothing in it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,9 +11,12 @@ import torch
 
 from lenses_min import LensError, RunOptions, files, forward, lenses, metrics, pipeline
 from lenses_min.lenses.norm import unembed
+from lenses_min.milestones import milestones
 from lenses_min.result import Run
 from lenses_min.suite import PASSES, TEST_PROMPTS
 from lenses_min.types import Lens, Unembedding
+from spec.reading import read_run
+from spec.schema import validate
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
 
 
 def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
-    with pytest.raises(LensError, match=r"^unknown lens tuned, jacobian; known lenses: norm, prism$"):
+    with pytest.raises(LensError, match=r"^unknown lens tuned, jacobian; known lenses: norm, final, raw, prism$"):
         pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuned", "jacobian")))
 
 
@@ -144,3 +147,54 @@ def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
 
 def test_only_the_detailed_pass_is_read_without_a_norm(fact_run: Run) -> None:
     assert [len(result.raw_samples) for result in fact_run.passes] == [4, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def side_by_side(fact_options: RunOptions) -> Run:
+    return pipeline.run(replace(fact_options, lenses=("final", "raw")))
+
+
+def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(side_by_side: Run, fact_run: Run) -> None:
+    assert side_by_side.lenses == ["norm", "final", "raw"]
+    assert files.json_text(side_by_side.document) == files.json_text(fact_run.document)
+    assert (side_by_side.pure(), side_by_side.records()) == (fact_run.pure(), fact_run.records())
+
+
+def test_the_final_lens_meets_the_norm_lens_at_the_last_layer_alone(side_by_side: Run) -> None:
+    norm, final, raw = (side_by_side.passes[0].pure[lens] for lens in side_by_side.lenses)
+    assert [row.kl_to_final_bits == other.kl_to_final_bits for row, other in zip(norm, final)] == [False] * 6 + [True]
+    assert all(row.entropy != other.entropy for row, other in zip(norm, raw))
+
+
+def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agree(side_by_side: Run) -> None:
+    told = side_by_side.manifest
+    assert list(told["lenses"]) == ["final", "raw"]
+    assert told["lenses"]["final"]["milestones"] == milestones(side_by_side.passes[0].pure["final"])
+    assert list(told["lenses"]["raw"]) == ["milestones", "ablation_summary", "control_summary"]
+    pairs = {(entry["lens"], entry["against"]): entry for entry in told["last_layer_agreement"]}
+    assert set(pairs) == {("norm", "final"), ("norm", "raw"), ("final", "raw"), ("final", "model"), ("raw", "model")}
+    assert abs(pairs["norm", "final"]["kl_bits"]) < 1e-6
+    assert pairs["raw", "model"]["kl_bits"] == pytest.approx(
+        side_by_side.passes[0].pure["raw"][-1].kl_to_final_bits, abs=1e-6
+    )
+    assert pairs["norm", "raw"]["kl_bits"] > 1e-3
+
+
+def test_sidecars_of_every_lens_obey_the_schema(side_by_side: Run, tmp_path: Path) -> None:
+    names = {path.name for path in side_by_side.save(tmp_path)}
+    assert {
+        f"output-Fact-{table}-{lens}.csv" for table in ("records", "pure-next-token") for lens in ("final", "raw")
+    } < names
+    found = read_run(tmp_path, "Fact")
+    assert len(found.tables) == 6
+    assert validate(found) == []
+
+
+def test_without_prism_in_the_list_its_artifacts_are_not_read(models: Path) -> None:
+    options = RunOptions(str(models / "fact"), device="cpu", prism="on", prism_dir="none", lenses=("norm",))
+    assert pipeline.run(options).document["diagnostics"]["prism_summary"]["mode"] == "off"
+
+
+def test_an_unknown_lens_is_refused_before_a_model_is_read(tmp_path: Path) -> None:
+    with pytest.raises(LensError, match="unknown lens tuned"):
+        pipeline.run(RunOptions(str(tmp_path / "no-model"), lenses=("tuned",)))

@@ -11,7 +11,17 @@ from lenses_min.result import Run
 
 def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
     told = fact_run.manifest
-    run = ["options", "versions", "seed", "prompts", "warnings", "finished_at", "elapsed_s"]
+    run = [
+        "options",
+        "versions",
+        "seed",
+        "prompts",
+        "lenses",
+        "last_layer_agreement",
+        "warnings",
+        "finished_at",
+        "elapsed_s",
+    ]
     assert list(told) == ["model_id", "contract", *asdict(fact_model.facts), *run]
     assert told["contract"] == "reference"
     assert set(told["versions"]) == {"lenses-min", "python", "torch", "transformer-lens", "transformers", "numpy"}

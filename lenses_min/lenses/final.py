@@ -1,0 +1,29 @@
+"""The final lens: the model's last norm reads every layer, as in nostalgebraist, "interpreting GPT: the logit lens"."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..options import RunOptions
+from ..types import Lens, Norms, Unembedding
+from .norm import normalise, unembed
+
+
+@dataclass(frozen=True)
+class FinalLens(Lens):
+    """ln_final(x) @ W_U + b_U at every layer, by the formula of the norm lens; the two agree at the last layer."""
+
+    name = "final"
+    norms: Norms
+    head: Unembedding
+
+    def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
+        last = torch.full_like(layers, len(self.norms.scale) - 1)
+        return unembed(normalise(x, last, self.norms), self.head)
+
+
+def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[FinalLens, dict[str, Any]]:
+    return FinalLens(norms, head), {}
