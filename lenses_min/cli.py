@@ -30,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--prism-dir", default="prisms", help="Prism artifacts, <dir>/<name>/ (default: %(default)s)")
     run.add_argument("--lens", dest="lenses", metavar="LENS,…", default=RunOptions.lenses, help="norm,final,raw,prism")
     run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
+    run.add_argument("--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s")
+    run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
     for command in (run, batch):
@@ -43,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
     args = vars(parser().parse_args(argv))
     command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
+    only_test = args.pop("self_test", False)
     talk(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
     try:
         jobs = [RunOptions(**args)] if command == "run" else read_jobs(Path(args["jobs"]))
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
+    if only_test:
+        return self_test(jobs[0])
     shows = command == "run" and not quiet
     return max([perform(job, shows) for job in jobs], default=0)
 
@@ -70,23 +75,44 @@ def read_jobs(path: Path) -> list[RunOptions]:
     return jobs
 
 
-def perform(options: RunOptions, shows: bool) -> int:
-    """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
-    from transformers.utils import logging as transformers_logging
+def self_test(options: RunOptions) -> int:
+    """The proof alone: status 0 where the last layer is the model's own output; nothing is written."""
+    from . import pipeline, proof
 
-    from . import files, manifest, pipeline, table
+    hush()
+    try:
+        held = pipeline.self_test(options)
+    except Exception as error:
+        return failed(options, error)
+    print(f"{options.model_id}, {options.contract} contract: {proof.sentence(held)}")
+    return 0 if held["holds"] else 1
+
+
+def hush() -> None:
+    from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+
+
+def failed(options: RunOptions, error: Exception) -> int:
+    kind = "" if isinstance(error, LensError) else f"{type(error).__name__}: "
+    print(f"lenses-min: error: {options.model_id}: {kind}{error}", file=sys.stderr)
+    return 1
+
+
+def perform(options: RunOptions, shows: bool) -> int:
+    """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
+    from . import files, manifest, pipeline, table
+
+    hush()
     log.info("%s: starting", options.model_id)
     try:
         finished = pipeline.run(options)
         written = finished.save()
     except Exception as error:
         files.write_error(Path(options.out_dir), options.clean, manifest.error_report(options, error))
-        kind = "" if isinstance(error, LensError) else f"{type(error).__name__}: "
-        print(f"lenses-min: error: {options.model_id}: {kind}{error}", file=sys.stderr)
-        return 1
+        return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:
         table.show(finished, written)

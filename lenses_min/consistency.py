@@ -15,12 +15,16 @@ TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
 
 
 def compare_logits(
-    z: Float[Tensor, " V"], final: Float[Tensor, " V"], answers: Sequence[int], name: str = "last"
+    z: Float[Tensor, " V"],
+    final: Float[Tensor, " V"],
+    answers: Sequence[int],
+    name: str = "last",
+    rank_logits: bool = False,
 ) -> dict[str, Mapping[str, Tensor]]:
     """Lens logits against final logits, still on their device: three groups for `to_host`, under a name."""
     scaled = torch.softmax(z / TEMPERATURES.to(z.device)[:, None], -1)
     return {
-        f"{name}_lens": vars(measure(z[None], final, answers, 1)),
+        f"{name}_lens": vars(measure(z[None], final, answers, 1, rank_logits)),
         f"{name}_model": vars(measure(final[None], final, answers, 1)),
         f"{name}_temps": {"kl": kl_nats(scaled, torch.softmax(final, -1))},
     }

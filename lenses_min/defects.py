@@ -6,14 +6,14 @@ from typing import Any
 from .types import Facts
 
 
-def defect_warnings(facts: Facts, summaries: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What the reference contract gets wrong here and which columns it changes."""
-    if "LayerNorm" in (facts.first_norm, facts.final_norm):
+def defect_warnings(facts: Facts, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False) -> Iterator[str]:
+    """What the reference contract gets wrong here and which columns it changes; the corrected one mends it."""
+    if not corrected and "LayerNorm" in (facts.first_norm, facts.final_norm):
         yield (
             f"R1: {facts.family} uses LayerNorm, read through the RMS formula without centring or bias: every lens "
             "column is off, and the last layer does not equal the model's own output"
         )
-    if facts.output_transform:
+    if not corrected and facts.output_transform:
         yield (
             "R3: the model's soft cap or logit scale is not applied to lens logits: lens probabilities and "
             "kl_to_final_bits are off at every layer"

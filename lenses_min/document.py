@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import contracts
 from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .raw_check import raw_lens_check
@@ -15,6 +16,9 @@ def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapp
     found = milestones(main.pure["norm"])
     head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
     learned = facts.learned_positions
+    mended = contracts.DIAGNOSTICS if options.corrected else {}
+    transform = {"scale": facts.logit_scale, "softcap": facts.soft_cap} if options.corrected else None
+    said = main.consistency | ({"cfg_transform": transform} if transform else {})
     return {
         "type": "diagnostics",
         "model": options.model_id,
@@ -27,6 +31,7 @@ def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapp
         "layernorm_bias_fix": "not_needed_rms_model",
         "norm_alignment_fix": "using_ln2_rmsnorm_for_post_block",
         "layer0_norm_fix": "using_real_ln1_on_embeddings",
+        **mended,
         "mixed_precision_fix": "casting_to_fp32_before_unembed",
         "layer0_position_info": "additive_pos_embed_included" if learned else "token_only_rotary_model",
         "context_prompt": main.encoded.prompt.text,
@@ -38,7 +43,7 @@ def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapp
         "copy_match_level": "id_subsequence",
         **found,
         "gold_alignment": main.encoded.gold.alignment,
-        "last_layer_consistency": main.consistency,
+        "last_layer_consistency": said,
     }
 
 
@@ -61,6 +66,7 @@ def document(
     prompt = {"type": "prompt", "context_prompt": main.encoded.prompt.text, "ground_truth": main.encoded.prompt.answer}
     control_gold = {"gold_answer": gold_block(control.encoded.gold), "gold_alignment": control.encoded.gold.alignment}
     return {
+        **(contracts.heading() if options.corrected else {}),
         "prompt": prompt,
         "test_prompts": probes["test_prompts"],
         "temperature_exploration": probes["temperature_exploration"],

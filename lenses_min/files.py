@@ -1,11 +1,14 @@
 """rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10)."""
 
+import csv
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +18,12 @@ from .errors import LensError
 from .types import PureRow, RecordRow
 
 TOP_COLUMNS = 20
+MISSING = frozenset(  # what pandas reads as missing, quoted or not
+    (
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    )
+)
 BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
 TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
 RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
@@ -41,9 +50,37 @@ def csv_cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def csv_text(rows: Sequence[RecordRow], columns: Sequence[str]) -> str:
+def csv_text(rows: Sequence[RecordRow], columns: Sequence[str], corrected: bool = False) -> str:
+    """A table in the reference's dialect, or in that of Python's csv module (R5)."""
     lines = [columns, *(cells(row, columns) for row in rows)]
-    return "".join(",".join(csv_cell(value) for value in line) + "\n" for line in lines)
+    return table_text(lines) if corrected else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
+
+
+def table_text(lines: Iterable[Sequence[Any]]) -> str:
+    """Lines as csv and pandas read them back with their defaults; None is an empty cell."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([plain(value) for value in line] for line in lines)
+    return stream.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """A text as it stands, or as a JSON string where a reader would take it for something else.
+
+    That is: a missing value, a number or a flag to pandas, a line end, or a text that begins with a quote already.
+    """
+    if not isinstance(value, str):
+        return value
+    odd = any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
+    taken = value in MISSING or value.strip().lower() in ("true", "false") or is_number(value)
+    return json.dumps(value) if odd or taken or value.startswith('"') else value
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def json_text(document: Mapping[str, Any]) -> str:

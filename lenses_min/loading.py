@@ -13,7 +13,9 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from .anatomy import own_norms, transform_of
 from .errors import LensError
+from .norms import FormulaNorms
 from .options import RunOptions
 from .placement import Placement, place
 from .tokens import Tokens
@@ -69,7 +71,8 @@ def load(options: RunOptions) -> LoadedModel:
     tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(name, where))
     bridge = attempt("weights", options.model, lambda: boot(name, where, tokenizer, placement))
     tokens = Tokens.of(tokenizer, family)
-    norms, head = read_norms(bridge), read_head(bridge)
+    norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
+    head = read_head(bridge, options.corrected)
     return LoadedModel(bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement)
 
 
@@ -96,7 +99,7 @@ def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement)
     return TransformerBridge.boot_transformers(name, **wanted)
 
 
-def read_norms(bridge: Any) -> Norms:
+def read_norms(bridge: Any) -> FormulaNorms:
     """The norm that reads each layer: first block's ln1, the next block's ln1, ln_final; Gemma's scale is 1 + w."""
     width, device = bridge.cfg.d_model, bridge.unembed.original_component.weight.device
     scales, eps, identity = [], [], []
@@ -107,7 +110,7 @@ def read_norms(bridge: Any) -> Norms:
         scales.append(1 + scale if weight is not None and module.uses_weight_offset else scale)
         eps.append([0.0 if module is None else norm_eps(module)])
         identity.append([module is None])
-    return Norms(torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device))
+    return FormulaNorms(torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device))
 
 
 def norm_eps(module: Any) -> float:
@@ -122,15 +125,17 @@ def norm_name(module: Any) -> str:
     return "RMSNorm" if module.uses_rms_norm else "LayerNorm"
 
 
-def read_head(bridge: Any) -> Unembedding:
-    """W_U and b_U in float32: copies where the model computes in half precision, itself otherwise."""
+def read_head(bridge: Any, corrected: bool) -> Unembedding:
+    """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3)."""
     linear = bridge.unembed.original_component
-    return Unembedding(linear.weight.detach().float(), None if linear.bias is None else linear.bias.detach().float())
+    bias = None if linear.bias is None else linear.bias.detach().float()
+    transform = bridge.adapter.apply_output_logits_transform if corrected else None
+    return Unembedding(linear.weight.detach().float(), bias, transform)
 
 
 def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
     cfg, weight = bridge.cfg, bridge.unembed.original_component.weight
-    probe = torch.tensor([[-1000.0, 1000.0]], device=weight.device)
+    scale, cap = transform_of(bridge)
     return Facts(
         family=family,
         **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
@@ -140,7 +145,9 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
         first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),
         final_norm=norm_name(getattr(bridge, "ln_final", None)),
         learned_positions="pos_embed.hook_out" in bridge.hook_dict,
-        output_transform=not torch.equal(bridge.adapter.apply_output_logits_transform(probe), probe),
+        output_transform=(scale, cap) != (None, None),
+        logit_scale=scale,
+        soft_cap=cap,
         fingerprint=fingerprint(bridge, options.model),
     )
 

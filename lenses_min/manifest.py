@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from platform import python_version
@@ -18,19 +18,25 @@ PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 
 
 def manifest(
-    facts: Facts, options: RunOptions, passes: Sequence[PassResult], warnings: Sequence[str], started: float
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    warnings: Sequence[str],
+    held: Mapping[str, Any],
+    started: float,
 ) -> dict[str, Any]:
     """`run-<clean>.manifest.json`; `elapsed_s` are seconds since `started` on the performance counter."""
     read = [(p.encoded.prompt, p.encoded.token_ids) for p in passes]
     return {
         "model_id": options.model_id,
-        "contract": "reference",
+        "contract": options.contract,
         **asdict(facts),
         "options": asdict(options),
         "versions": {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES},
         "seed": SEED,
         "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
         "lenses": {lens: lens_block(passes, lens) for lens in passes[0].pure if lens != "norm"},
+        "last_layer_proof": dict(held),
         "last_layer_agreement": passes[0].agreement,
         "warnings": list(warnings),
         "finished_at": now(),

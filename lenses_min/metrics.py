@@ -47,12 +47,18 @@ class Measures:
     rank: Int[Tensor, "N A"]
 
 
-def measure(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"], answers: Sequence[int], k: int) -> Measures:
-    """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary."""
+def measure(
+    z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"], answers: Sequence[int], k: int, rank_logits: bool = False
+) -> Measures:
+    """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary.
+
+    Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
+    """
     p = torch.softmax(z, -1)
     top_p, top_id = p.topk(min(k, p.shape[-1]), dim=-1)
     p_answer = p[:, list(answers)]
-    rank = torch.stack([1 + (p > p[:, a : a + 1]).sum(-1) for a in answers], -1) if answers else p_answer.long()
+    by = z if rank_logits else p
+    rank = torch.stack([1 + (by > by[:, a : a + 1]).sum(-1) for a in answers], -1) if answers else p_answer.long()
     kl = kl_nats(p, torch.softmax(final, -1))
     p_top5 = top_p[:, :5].sum(-1)
     return Measures(top_p, top_id, p_top5, entropy_bits(torch.log_softmax(z, -1)), kl, cosine(z, final), p_answer, rank)
@@ -69,12 +75,12 @@ class Final:
 
 
 def measure_rows(
-    decode: Decode, reference: Decode, rows: Rows, vocab: int, answers: Sequence[int], k: int
+    decode: Decode, reference: Decode, rows: Rows, vocab: int, answers: Sequence[int], k: int, rank_logits: bool = False
 ) -> dict[str, Tensor]:
     """The fields of Measures for all rows, in chunks, so that memory never grows with rows × vocabulary."""
     step = max(1, CHUNK_ELEMENTS // vocab)
     chunks = zip(torch.split(rows.x, step), torch.split(rows.layers, step))
-    parts = [measure(decode(x, layers), reference(x, layers), answers, k) for x, layers in chunks]
+    parts = [measure(decode(x, layers), reference(x, layers), answers, k, rank_logits) for x, layers in chunks]
     return {f.name: torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Measures)}
 
 

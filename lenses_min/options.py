@@ -9,6 +9,7 @@ from typing import Any
 from .errors import LensError
 
 CHOICES = {
+    "contract": ("reference", "corrected"),
     "device": ("auto", "cuda", "mps", "cpu"),
     "prism": ("auto", "on", "off"),
     "raw_lens": ("off", "sample", "full"),
@@ -35,6 +36,7 @@ class RunOptions:
     prism_dir: str = "prisms"
     raw_lens: str = ""
     lenses: tuple[str, ...] = ("norm", "prism")
+    contract: str = "reference"
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
@@ -66,6 +68,11 @@ class RunOptions:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
         elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):
             yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the defects R1 to R7 of the reference are mended."""
+        return self.contract == "corrected"
 
     @property
     def clean(self) -> str:

@@ -13,18 +13,19 @@ from typing import Any
 
 from torch import Tensor
 
-from . import consistency, probes, raw_check, records
+from . import consistency, probes, proof, raw_check, records
 from .defects import defect_warnings
 from .determinism import deterministic
 from .document import document
 from .errors import LensError
 from .forward import capture, last_logits
 from .lenses import LENSES
-from .lenses.norm import NormLens, normalise_all
+from .lenses.norm import NormLens
 from .lenses.raw import RawLens
 from .loading import LoadedModel, load
 from .manifest import manifest
 from .metrics import Final, measure_rows, to_host
+from .norms import normalise_all
 from .options import RunOptions
 from .result import Run
 from .suite import PASSES
@@ -43,15 +44,30 @@ def run(options: RunOptions) -> Run:
     with deterministic():
         model = load(options)
         lenses, summaries = build_lenses(model, options)
-        warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries)]
+        warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries, options.corrected)]
         for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
             for line in lines:
                 log.log(level, line)
         sweep = Sweep(model, lenses, options)
         passes = [sweep.run_pass(prompt) for prompt in PASSES]
         said = run_probes(model, passes[0])
+    held = proof.proof([result.error for result in passes], model.facts.dtype)
+    if not held["holds"]:
+        log.error("%s: %s", options.model_id, proof.sentence(held))
     written = document(model.facts, options, passes, said, summaries["prism"])
-    return Run(options, passes, written, manifest(model.facts, options, passes, warnings, started))
+    return Run(options, passes, written, manifest(model.facts, options, passes, warnings, held, started))
+
+
+def self_test(options: RunOptions) -> dict[str, Any]:
+    """Only the proof of a run, on the first prompt: the last layer against the model's own logits."""
+    with deterministic():
+        model = load(options)
+        encoded = model.tokens.encode(PASSES[0], model.facts.n_ctx)
+        residuals, final = capture(model.bridge, encoded.token_ids, model.facts.n_layers, [])
+        ends = residuals.rows(()).last_of([model.facts.n_layers])
+        logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
+        error = proof.last_layer_error(to_host({"proof": {"lens": logits, "model": final}})["proof"])
+    return proof.proof([error], model.facts.dtype)
 
 
 def check_lenses(options: RunOptions) -> None:
@@ -85,19 +101,22 @@ class Sweep:
     def run_pass(self, prompt: Prompt) -> PassResult:
         """One prompt through the model once, through every lens, and to the host in one transfer."""
         model, n, detailed = self.model, self.model.facts.n_layers, prompt.detailed
-        keeps = detailed and self.options.keep_residuals
+        keeps, corrected = detailed and self.options.keep_residuals, self.options.corrected
+        full = range(n + 1) if detailed and corrected else range(1 if detailed else 0)  # R4
         checked = raw_check.sampled_layers(self.options.raw_lens if detailed else "off", n)
 
         encoded = model.tokens.encode(prompt, model.facts.n_ctx)
-        residuals, final = capture(model.bridge, encoded.token_ids, n, range(n + 1 if keeps else 1))
-        rows = residuals.rows({0} if detailed else set())
+        residuals, final = capture(model.bridge, encoded.token_ids, n, range(n + 1) if keeps else full)
+        rows = residuals.rows(full)
         host = to_host(self.read_out(encoded, rows, final, checked))
-        row_of = records.RowContext(encoded, model.tokens, self.options.copy_threshold, self.options.copy_margin)
+        bounds = self.options.copy_threshold, self.options.copy_margin
+        row_of = records.RowContext(encoded, model.tokens, *bounds, corrected)
         return PassResult(
             encoded,
             {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
             consistency.last_layer_consistency(host, encoded.answers),
+            proof.last_layer_error(host["proof"]),
             consistency.agreement(host, self.pairs, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
             final,
@@ -109,15 +128,17 @@ class Sweep:
     ) -> dict[str, Mapping[str, Tensor]]:
         """residuals → lens → metrics on the model's device: groups of tensors for the one transfer."""
         norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
-        measured = partial(measure_rows, vocab=self.model.facts.d_vocab, answers=encoded.answers)
+        answers, vocab, by_logits = encoded.answers, self.model.facts.d_vocab, self.options.corrected
+        measured = partial(measure_rows, vocab=vocab, answers=answers, rank_logits=by_logits)
         groups: dict[str, Mapping[str, Tensor]] = {
             lens.name: measured(lens.decode, Final(final).decode, rows, k=records.K_FULL) for lens in self.lenses
         }
         ends = rows.last_of([rows.layer[-1]])
         logits = {lens.name: lens.decode(ends.x, ends.layers)[0] for lens in self.lenses} | {"model": final}
-        groups |= consistency.compare_logits(logits["norm"], final, encoded.answers)
+        groups["proof"] = {"lens": logits["norm"], "model": final}
+        groups |= consistency.compare_logits(logits["norm"], final, encoded.answers, rank_logits=self.options.corrected)
         for a, b in self.pairs if encoded.prompt.detailed else ():
-            groups |= consistency.compare_logits(logits[a], logits[b], encoded.answers, f"{a}_{b}")
+            groups |= consistency.compare_logits(logits[a], logits[b], answers, f"{a}_{b}")
         if checked:
             ends = rows.last_of(checked)
             groups["raw_norm"] = measured(norm.decode, raw.decode, ends, k=1)

@@ -23,12 +23,13 @@ class RowContext:
     tokens: Tokens
     copy_threshold: float
     copy_margin: float
+    corrected: bool = False
 
     def records(self, rows: Rows, host: Host, lens: Lens) -> list[RecordRow]:
         """Rows of a records file: every row decoded, from the lens's first layer on."""
         out = []
         for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)):
-            if layer >= lens.first_record_layer:
+            if self.corrected or layer >= lens.first_record_layer:
                 token = self.tokens.text(self.encoded.token_ids[pos])
                 k = K_FULL if pos == self.encoded.last or is_keyword(token) else K_SHORT
                 out.append(self.record(layer, pos, token, host, i, k))
@@ -36,12 +37,13 @@ class RowContext:
 
     def pure(self, rows: Rows, host: Host, lens: Lens) -> list[PureRow]:
         """Rows of a pure-next-token file: the last position at every layer, in layer order."""
+        fallback = None if self.corrected else lens.fallback_answer
         out: list[PureRow] = []
         window: list[int] = []
         for i, pos in enumerate(rows.pos):
             if pos == self.encoded.last:
                 window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]
-                out.append(self.pure_row(rows.layer[i], host, i, window, lens.fallback_answer))
+                out.append(self.pure_row(rows.layer[i], host, i, window, fallback))
         return out
 
     def record(self, layer: int, pos: int, token: str, host: Host, i: int, k: int) -> RecordRow:

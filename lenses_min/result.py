@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from .files import PURE_COLUMNS, RECORD_COLUMNS, cells, csv_text, json_text, output_names, staged, write_text
+from .files import PURE_COLUMNS, RECORD_COLUMNS, cells, csv_text, json_text, output_names, plain, staged, write_text
 from .milestones import milestones
 from .options import RunOptions
 from .types import PassResult, PureRow, RecordRow
@@ -36,12 +36,13 @@ class Run:
         return [row for result in self.passes for row in result.pure[lens]]
 
     def frame(self, table: str = "pure", lens: str = "norm") -> pd.DataFrame:
-        """`records` or `pure` of a lens as a frame with the contract's columns."""
+        """`records` or `pure` of a lens with the contract's columns; a corrected one as pandas reads its file."""
         if table not in ("records", "pure") or lens not in self.lenses:
             raise KeyError(f"no table {table!r} of lens {lens!r}; tables: records, pure; lenses: {self.lenses}")
-        if table == "records":
-            return pd.DataFrame([cells(row, RECORD_COLUMNS) for row in self.records(lens)], columns=RECORD_COLUMNS)
-        return pd.DataFrame([cells(row, PURE_COLUMNS) for row in self.pure(lens)], columns=PURE_COLUMNS)
+        columns = RECORD_COLUMNS if table == "records" else PURE_COLUMNS
+        lines = [cells(row, columns) for row in (self.records(lens) if table == "records" else self.pure(lens))]
+        shown = [list(map(plain, line)) for line in lines] if self.options.corrected else lines
+        return pd.DataFrame(shown, columns=columns)
 
     @property
     def milestones(self) -> dict[str, int | None]:
@@ -51,11 +52,12 @@ class Run:
     def save(self, out_dir: str | Path | None = None) -> list[Path]:
         """Write every file of the run, all or none; returns their paths, the manifest last."""
         folder, clean = Path(out_dir or self.options.out_dir), self.options.clean
+        corrected = self.options.corrected
         with staged(folder, clean) as stage:
             for lens in self.lenses:
                 records_name, pure_name = output_names(clean, lens)
-                write_text(stage / records_name, csv_text(self.records(lens), RECORD_COLUMNS))
-                write_text(stage / pure_name, csv_text(self.pure(lens), PURE_COLUMNS))
+                write_text(stage / records_name, csv_text(self.records(lens), RECORD_COLUMNS, corrected))
+                write_text(stage / pure_name, csv_text(self.pure(lens), PURE_COLUMNS, corrected))
             for layer, residual in self.passes[0].residuals.items():
                 torch.save(residual, stage / f"{clean}_{layer:02d}_resid.pt")
             write_text(stage / f"output-{clean}.json", json_text(self.document))

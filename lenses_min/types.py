@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -64,21 +64,29 @@ class Encoded:
         return len(self.token_ids) - 1
 
 
-@dataclass(frozen=True)
-class Norms:
-    """The norm read at each layer, stacked; `identity` marks layers without one."""
+class Norms(ABC):
+    """The norm that reads each layer next."""
 
-    scale: Float[Tensor, "L D"]
-    eps: Float[Tensor, "L 1"]
-    identity: Bool[Tensor, "L 1"]
+    @property
+    @abstractmethod
+    def last(self) -> int:
+        """The layer that the final norm reads."""
+
+    @abstractmethod
+    def apply(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """Residual rows, and the layer of each, to normed rows of the same dtype."""
 
 
 @dataclass(frozen=True)
 class Unembedding:
-    """W_U (transposed, as Linear stores it) and b_U, float32."""
+    """W_U (transposed, as Linear stores it) and b_U, float32; `transform` is the model's own soft cap or scale.
+
+    Without `transform` logits stay as they come, as in the reference (R3).
+    """
 
     weight: Float[Tensor, "V D"]
     bias: Float[Tensor, " V"] | None
+    transform: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,8 @@ class Facts:
     final_norm: str
     learned_positions: bool
     output_transform: bool
+    logit_scale: float | None
+    soft_cap: float | None
     fingerprint: str
 
 
@@ -116,7 +126,7 @@ class Rows:
 
     @property
     def layers(self) -> Int[Tensor, " N"]:
-        return torch.tensor(self.layer, device=self.x.device)
+        return torch.tensor(self.layer)  # on the host: the layers of a row decide which norm is called
 
 
 # Residual rows [N, D] and the layer of each [N] to float32 logits [N, V], or [1, V] where one row serves for all.
@@ -177,6 +187,7 @@ class PassResult:
     records: dict[str, list[RecordRow]]
     pure: dict[str, list[PureRow]]
     consistency: dict[str, Any]
+    error: dict[str, float]
     agreement: list[dict[str, Any]]
     raw_samples: list[dict[str, Any]]
     final: Float[Tensor, " V"]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,11 @@ from .errors import SpecError
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MANIFEST = "MANIFEST.json"
+CORRECTED_LENSES = ("norm", "final", "raw", "prism")
+CORRECTED_CASES = (
+    *("rms-rope", "layernorm-learned-pos", "layernorm-parallel", "softcap-postnorm", "qk-norm", "attn-bias"),
+    *("byte-bpe", "dropped-answer", "fact", "fact-prism", "layernorm-prism", "raw-full"),
+)
 PROVENANCE = {
     "runner": "run.py of logos-in-layers",
     "licence": "MIT",
@@ -38,11 +43,20 @@ class Case:
         return golden / "models" / self.model
 
     def expected_dir(self, golden: Path = GOLDEN) -> Path:
-        return golden / "outputs" / self.name
+        return golden / ("corrected" if self.args.get("contract") == "corrected" else "outputs") / self.name
 
     def prism_path(self, golden: Path = GOLDEN) -> Path:
         """The case's artifacts, or a folder that does not exist, as when the case was captured."""
         return golden / (self.prism_dir or "no-prisms")
+
+
+def corrected(cases: Iterable[Case]) -> list[Case]:
+    """The cases that have a golden of the corrected contract, asked for under it with all its lenses."""
+    wanted = {"contract": "corrected", "lenses": list(CORRECTED_LENSES)}
+    found = [replace(case, args={**case.args, **wanted}) for case in cases if case.name in CORRECTED_CASES]
+    if not found:
+        raise SpecError(f"no such case has a corrected golden; there are {', '.join(CORRECTED_CASES)}")
+    return found
 
 
 def read_manifest(golden: Path = GOLDEN) -> dict[str, Any]:
@@ -75,8 +89,9 @@ def select(cases: Mapping[str, Case], names: Iterable[str]) -> list[Case]:
 
 
 def file_hashes(golden: Path) -> dict[str, str]:
-    """SHA-256 of every file under golden/ but the manifest, by relative path."""
-    files = sorted(path for path in golden.rglob("*") if path.is_file() and path != golden / MANIFEST)
+    """SHA-256 of every file of the captures, by relative path; golden/corrected has a manifest of its own."""
+    own = {golden / MANIFEST, *(golden / "corrected").rglob("*")}
+    files = sorted(path for path in golden.rglob("*") if path.is_file() and path not in own)
     return {path.relative_to(golden).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

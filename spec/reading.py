@@ -47,6 +47,11 @@ class Run:
         object.__setattr__(self, "residuals", MappingProxyType(dict(self.residuals)))
 
     @property
+    def corrected(self) -> bool:
+        """Whether the document says that the run keeps the corrected contract."""
+        return (self.document or {}).get("contract") == "corrected"
+
+    @property
     def document_name(self) -> str:
         return f"output-{self.clean}.json"
 
@@ -121,6 +126,14 @@ def read_error(path: Path) -> Finding:
     return Finding(path.name, f"the run failed: {told or reading_json.layout(report)}")
 
 
+def is_corrected(path: Path) -> bool:
+    """Whether a document names the corrected contract, and its tables are in that dialect."""
+    try:
+        return reading_json.parse(read_text(path)).get("contract") == "corrected"
+    except (OSError, ValueError):
+        return False
+
+
 def read_run(folder: Path, clean: str | None = None) -> Run:
     """Read the run `clean` in a folder, by default the only one; raises ValueError where that is not clear."""
     name = sole_run(folder) if clean is None else clean
@@ -128,10 +141,11 @@ def read_run(folder: Path, clean: str | None = None) -> Run:
     findings: list[Finding] = [] if folder.is_dir() else [Finding("", "the run left no folder")]
     owners = {file: owner(file, name) for file in names_in(folder)}
     parts: dict[str, Any] = {"tables": {}, "residuals": {}}
+    parse = reading_csv.parse_corrected if is_corrected(folder / f"output-{name}.json") else reading_csv.parse
     for file, part in owners.items():
         path = folder / file
         if part in TABLE_KINDS:
-            if (table := attempt(lambda p: reading_csv.parse(read_text(p)), path, findings)) is not None:
+            if (table := attempt(lambda p: parse(read_text(p)), path, findings)) is not None:
                 parts["tables"][part] = table
         elif part == "document":
             parts["document"] = attempt(lambda p: reading_json.parse(read_text(p)), path, findings)

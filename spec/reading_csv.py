@@ -5,6 +5,9 @@ Minimal means: only a cell with `,` `"` or a line feed is quoted; a bare carriag
 on line feeds outside quotes only. Python's csv module splits on the carriage return too, hence this parser.
 """
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +26,7 @@ class Table:
     rows: tuple[Cells, ...]
     sources: tuple[Cells, ...]
     complete: bool  # the last line ends with a line feed
+    corrected: bool = False  # the dialect of the corrected contract
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.sources):
@@ -92,6 +96,23 @@ def source_lines(text: str) -> Iterator[Cells]:
                 break
         yield tuple(cells)
         line += 1
+
+
+def parse_corrected(text: str) -> Table:
+    """Read a file of the corrected contract: the dialect of csv; what begins with a quote is a JSON string.
+
+    Raises CsvError where it is empty or such a cell is no JSON string.
+    """
+    lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    if not lines:
+        raise CsvError("the file is empty; it needs a header line")
+    try:
+        decoded = [tuple(json.loads(c) if c.startswith('"') else c for c in line) for line in lines]
+    except ValueError as error:
+        raise CsvError(
+            f"a cell begins with a quote but is no JSON string: {error}; write it with json.dumps"
+        ) from error
+    return Table(decoded[0], tuple(decoded[1:]), tuple(lines[1:]), text.endswith("\n"), corrected=True)
 
 
 def parse(text: str) -> Table:

@@ -60,7 +60,8 @@ def facts_of(document: Mapping[str, Any] | None) -> Facts:
     ids = [gold["first_id"] for gold in golds if isinstance(gold, Mapping) and "first_id" in gold]
     known = len(ids) == 2 and all(i is None or type(i) is int for i in ids)
     threshold = threshold if isinstance(threshold, float) else None
-    return Facts(vocabulary, layers, threshold, (ids[0], ids[1]) if known else None)
+    corrected = lookup(document, "contract") == "corrected"
+    return Facts(vocabulary, layers, threshold, (ids[0], ids[1]) if known else None, corrected)
 
 
 def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[Violation]:
@@ -71,7 +72,7 @@ def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[
     for kind, rows in tables.items():
         if rows and last is not None:
             names = row_names(run.tables[kind])
-            violations += check_order(run.table_name(kind), kind, rows, names, n, last)
+            violations += check_order(run.table_name(kind), kind, rows, names, n, last, run.corrected)
         pure = kind.startswith(PURE)
         for row in rows:
             violations += check_list(row, None if pure else last, facts)

@@ -142,6 +142,12 @@ RAW_SUMMARY = {
     "max_kl_norm_vs_raw_bits": MAYBE_FLOAT,
     "lens_artifact_risk": Leaf(("string", "null"), ("low", "medium", "high", None)),
 }
+CORRECTED_DIAGNOSTICS = {
+    "layernorm_bias_fix": const("model_norm_module_called"),
+    "norm_alignment_fix": const("norm_that_reads_the_layer_next"),
+    "layer0_norm_fix": const("norm_that_reads_the_embeddings"),
+    "last_layer_consistency": CONSISTENCY | {"cfg_transform": {"scale": MAYBE_FLOAT, "softcap": MAYBE_FLOAT}},
+}
 DOCUMENT: Mapping[str, Any] = {
     "prompt": {"type": const("prompt"), "context_prompt": const(POSITIVE), "ground_truth": const("Berlin")},
     "test_prompts": Items(
@@ -165,4 +171,10 @@ DOCUMENT: Mapping[str, Any] = {
     "control_prompt": {"context_prompt": const(CONTROL), "gold_answer": GOLD, "gold_alignment": ALIGNMENT},
     "control_summary": {"first_control_margin_pos": MAYBE_INT, "max_control_margin": MAYBE_FLOAT},
     "gold_answer": GOLD,
+}
+CORRECTED_DOCUMENT: Mapping[str, Any] = {
+    "contract": const("corrected"),
+    "differs": Items({"id": one_of("R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank"), "corrected": STRING}),
+    **DOCUMENT,
+    "diagnostics": {**DIAGNOSTICS, **CORRECTED_DIAGNOSTICS},
 }

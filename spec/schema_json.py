@@ -8,7 +8,7 @@ from . import columns
 from .compare_json import Path, kind, place, written
 from .reading import Run
 from .reading_json import layout
-from .schema_document import DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK
+from .schema_document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK
 from .schema_rows import TINY, Facts, is_float32
 from .schema_rules import Violation
 
@@ -16,7 +16,7 @@ from .schema_rules import Violation
 def check_document(run: Run, document: Mapping[str, Any], facts: Facts) -> list[Violation]:
     """Everything about the document by itself."""
     file = run.document_name
-    violations = list(check_shape(file, (), document, DOCUMENT, facts))
+    violations = list(check_shape(file, (), document, CORRECTED_DOCUMENT if facts.corrected else DOCUMENT, facts))
     if layout(document) != run.document_text:
         violations.append(Violation(file, "", "layout", "json.layout", "another layout"))
     if not violations:

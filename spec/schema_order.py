@@ -14,9 +14,11 @@ def key(row: Row) -> Key:
     return row["prompt_id"], row["prompt_variant"], row["layer"], row["pos"]
 
 
-def expected_keys(kind: str, rows: Sequence[Row], n: int, last: int) -> list[Key]:
-    """The keys of a table of a model with n blocks; `last` is the last position of pos/orig."""
+def expected_keys(kind: str, rows: Sequence[Row], n: int, last: int, corrected: bool = False) -> list[Key]:
+    """The keys of a table of a model with n blocks; `last` is the last position of pos/orig; corrected: R4."""
     ends_of_blocks = [("pos", "orig", layer, last) for layer in range(1, n + 1)]
+    if corrected and kind.startswith(RECORDS):
+        return [("pos", "orig", layer, pos) for layer in range(n + 1) for pos in range(last + 1)]
     if kind == RECORDS_PRISM:
         return ends_of_blocks
     if kind.startswith(RECORDS):
@@ -35,10 +37,10 @@ def last_position(tables: dict[str, list[Row]]) -> int | None:
 
 
 def check_order(
-    file: str, kind: str, rows: Sequence[Row], names: Collection[str], n: int, last: int
+    file: str, kind: str, rows: Sequence[Row], names: Collection[str], n: int, last: int, corrected: bool = False
 ) -> list[Violation]:
     """Missing, extra and misplaced rows. `names` are those of all rows: what could not be typed is not missing."""
-    wanted, found = expected_keys(kind, rows, n, last), [key(row) for row in rows]
+    wanted, found = expected_keys(kind, rows, n, last, corrected), [key(row) for row in rows]
     demanded_names = ["{}/{} layer {} pos {}".format(*k) for k in wanted]
     missing = [name for name in demanded_names if name not in names]
     violations = [Violation(file, name, "", "rows.missing", "no such row") for name in missing]

@@ -23,6 +23,7 @@ class Facts:
     layers: int | None = None
     copy_threshold: float | None = None
     answer_ids: tuple[int | None, int | None] | None = None  # first ids of Berlin and Paris
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         if self.vocabulary is not None and self.vocabulary < 1:
@@ -111,15 +112,22 @@ def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
         )
     if rank is not None and not 1 <= rank <= (facts.vocabulary or rank):
         yield row.broken("answer_rank", "rank.range")
-    if (rank is None) != (p is None) or (rank and sum(q > p for q in listed) != min(rank - 1, len(listed))):
+    if (rank is None) != (p is None) or (rank and p is not None and not ranked(rank, p, listed, facts)):
         yield row.broken("answer_rank", "rank.list")
+
+
+def ranked(rank: int, p: float, listed: list[float], facts: Facts) -> bool:
+    """Whether as many listed probabilities exceed p as the rank says; logits may part what probabilities tie."""
+    above, before = sum(q > p for q in listed), min(rank - 1, len(listed))
+    return above <= before <= sum(q >= p for q in listed) if facts.corrected else above == before
 
 
 def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
     """Flags that follow from the row's numbers. Without an id, a control row of a sidecar may look for Paris (R6)."""
     rank = row["answer_rank"]
-    judged = rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
-    if judged and row["is_answer"] != (rank == 1 if rank is not None else row["top1"].strip() == "Berlin"):
+    judged = facts.corrected or rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
+    gold = "Paris" if facts.corrected and row["prompt_id"] == "ctl" else "Berlin"
+    if judged and row["is_answer"] != (rank == 1 if rank is not None else row["top1"].strip() == gold):
         yield row.broken("is_answer", "is-answer")
     if row["entropy_collapse"] != (row["entropy"] <= 1.0):
         yield row.broken("entropy_collapse", "entropy-collapse")

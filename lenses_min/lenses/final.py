@@ -9,20 +9,19 @@ from torch import Tensor
 
 from ..options import RunOptions
 from ..types import Lens, Norms, Unembedding
-from .norm import normalise, unembed
+from .norm import unembed
 
 
 @dataclass(frozen=True)
 class FinalLens(Lens):
-    """ln_final(x) @ W_U + b_U at every layer, by the formula of the norm lens; the two agree at the last layer."""
+    """ln_final(x) @ W_U + b_U at every layer, by the norms of the norm lens; the two agree at the last layer."""
 
     name = "final"
     norms: Norms
     head: Unembedding
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        last = torch.full_like(layers, len(self.norms.scale) - 1)
-        return unembed(normalise(x, last, self.norms), self.head)
+        return unembed(self.norms.apply(x, torch.full_like(layers, self.norms.last)), self.head)
 
 
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[FinalLens, dict[str, Any]]:

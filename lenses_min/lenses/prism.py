@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import LensError
 from ..options import RunOptions
 from ..types import Lens, Norms, Unembedding
-from .norm import normalise, unembed
+from .norm import unembed
 
 ORTHOGONALITY_BOUND = 1e-3  # max |QᵀQ − I|; float32 Procrustes solutions reach about 1e-6
 
@@ -41,7 +41,7 @@ class PrismLens(Lens):
     frame: Whitening
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        normed = normalise(x, layers, self.norms).float()
+        normed = self.norms.apply(x, layers).float()
         return unembed((normed - self.frame.mean) * self.frame.inverse_std @ self.frame.q, self.head)
 
 
@@ -56,7 +56,7 @@ def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[PrismLe
     if options.prism == "off":
         return None, summary
     try:
-        frame, provenance = read_artifacts(folder, norms.scale.shape[-1], norms.scale.device)
+        frame, provenance = read_artifacts(folder, head.weight.shape[1], head.weight.device)
     except LensError as error:
         if options.prism == "on":
             raise LensError(f"{error}; fit the artifacts for this model or use --prism auto or off") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
-from ..golden import GOLDEN, Case, load_cases, select
+from ..golden import GOLDEN, Case, corrected, load_cases, select
 from .capture import add_foreign
 from .workspace import workspace
 
@@ -31,6 +31,12 @@ def add(commands: Any) -> None:
     check.add_argument(
         "--against", type=Path, metavar="CAPTURE", help="compare with an earlier capture instead of golden/"
     )
+    check.add_argument(
+        "--contract",
+        choices=("reference", "corrected"),
+        default="reference",
+        help="corrected: the goldens of that contract, made by scripts/make_corrected_goldens.py",
+    )
     check.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     check.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs in this new or empty folder")
     check.set_defaults(run=run)
@@ -44,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     if args.run_py and args.runner is not None:
         raise SpecError("--runner and --run-py name two runners; give one of them")
     cases = select(load_cases(GOLDEN), args.cases)
+    if args.contract == "corrected":
+        if args.run_py or args.against:
+            raise SpecError("run.py has no corrected contract; leave out --run-py, --python and --against")
+        cases = corrected(cases)
     with workspace(args.keep) as folder:
         report = compared(args, cases, folder)
     print(render.machine(report) if args.json else render.text(report))

@@ -33,6 +33,8 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "gptj": GPT2_SIZES | {"rotary_dim": 4},
         "bloom": {"hidden_size": 32, "n_layer": 4, "n_head": 4},
         "falcon": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 128},
+        "cohere": GATED | {"logit_scale": 0.0625, "pad_token_id": 3},
+        "granite": GATED | {"logits_scaling": 4.0},
     }
 )
 

@@ -1,5 +1,6 @@
 """Families that golden/ does not hold meet the schema, and agree with the model as plain transformers runs it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from spec.reading import read_run
 from spec.recipe import FAMILIES, build, new_model
 from spec.schema import validate
 
-LAYERNORM = {"bloom", "falcon", "gpt2", "gpt_neox", "gptj", "opt", "phi", "stablelm"}
-CAPPED = {"gemma2"}
+LAYERNORM = {"bloom", "cohere", "falcon", "gpt2", "gpt_neox", "gptj", "opt", "phi", "stablelm"}
+TRANSFORMED = {"cohere": (0.0625, None), "gemma2": (None, 30.0), "granite": (0.25, None)}
 WITHOUT_BOS = {"bloom", "qwen2", "qwen3"}
 
 
@@ -34,6 +35,20 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     assert listed == pytest.approx(sorted(oracle.softmax(z), reverse=True)[:20], rel=1e-4, abs=2e-6)
 
     warned = {warning.split(":")[0] for warning in run.manifest["warnings"]}
-    assert warned == ({"R1"} if family in LAYERNORM else {"R3"} if family in CAPPED else set())
+    assert warned == ({"R1"} if family in LAYERNORM else set()) | ({"R3"} if family in TRANSFORMED else set())
     kl = run.document["diagnostics"]["last_layer_consistency"]["kl_to_final_bits"]
     assert (abs(kl) <= 1e-6) == (not warned), "the last layer is the model's own output unless a defect is told"
+    assert run.manifest["last_layer_proof"]["holds"] == (not warned)
+
+    corrected = pipeline.run(replace(options, contract="corrected", lenses=("final", "raw"), keep_residuals=False))
+    corrected.save()
+    assert validate(read_run(tmp_path / "out", family)) == []
+    held = corrected.manifest["last_layer_proof"]
+    assert held["kl_bits"] <= held["bound_bits"] == 1e-6
+    assert corrected.manifest["warnings"] == []
+    end = corrected.pure()[len(corrected.pure()) // 3 - 1]
+    probabilities = oracle.softmax(z)
+    assert [p for _, p in end.top] == pytest.approx(sorted(probabilities, reverse=True)[:5], rel=1e-4, abs=2e-6)
+    assert corrected.pure("final")[end.layer].entropy == end.entropy
+    told = corrected.document["diagnostics"]["last_layer_consistency"]["cfg_transform"]
+    assert (told["scale"], told["softcap"]) == TRANSFORMED.get(family, (None, None))

@@ -51,9 +51,9 @@ ACCIDENTS = {
     ),
     "the control pass decoding the last layer in every row": Accident(
         "pipeline.py",
-        "        rows = residuals.rows({0} if detailed else set())\n",
+        "        rows = residuals.rows(full)\n",
         (
-            "        rows = residuals.rows({0} if detailed else set())\n"
+            "        rows = residuals.rows(full)\n"
             "        if prompt.rival:\n"
             "            rows = Rows(rows.x[-1:].expand_as(rows.x), rows.layer, rows.pos)\n"
         ),
@@ -93,9 +93,9 @@ ACCIDENTS = {
         test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
     ),
     "the norm after the next": Accident(
-        "lenses/norm.py",
-        "* norms.scale[layers])",
-        "* norms.scale[(layers + 1).clamp(max=len(norms.scale) - 1)])",
+        "norms.py",
+        "* self.scale[layers])",
+        "* self.scale[(layers + 1).clamp(max=self.last)])",
         "rms-rope",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -104,9 +104,9 @@ ACCIDENTS = {
         ),
     ),
     "the norm before the next": Accident(
-        "lenses/norm.py",
-        "* norms.scale[layers])",
-        "* norms.scale[(layers - 1).clamp(min=0)])",
+        "norms.py",
+        "* self.scale[layers])",
+        "* self.scale[(layers - 1).clamp(min=0)])",
         "rms-rope",
         (
             Sight(PURE, "entropy", "pos/orig layer 1 pos 16"),
@@ -116,15 +116,15 @@ ACCIDENTS = {
     ),
     "the norm applied twice": Accident(
         "lenses/norm.py",
-        "unembed(normalise(x, layers, self.norms), self.head)",
-        "unembed(normalise(normalise(x, layers, self.norms), layers, self.norms), self.head)",
+        "unembed(self.norms.apply(x, layers), self.head)",
+        "unembed(self.norms.apply(self.norms.apply(x, layers), layers), self.head)",
         "rms-rope",
         (Sight(PURE, "entropy", "pos/orig layer 0 pos 16"), Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0")),
     ),
     "eps outside the root": Accident(
-        "lenses/norm.py",
-        "torch.sqrt(wide.square().mean(-1, keepdim=True) + norms.eps[layers])",
-        "torch.sqrt(wide.square().mean(-1, keepdim=True)) + norms.eps[layers]",
+        "norms.py",
+        "torch.sqrt(wide.square().mean(-1, keepdim=True) + self.eps[layers])",
+        "torch.sqrt(wide.square().mean(-1, keepdim=True)) + self.eps[layers]",
         test="tests/unit/test_lenses.py::test_each_row_meets_the_norm_of_its_own_layer",
     ),
     "a scale without Gemma's + 1": Accident(
@@ -181,8 +181,8 @@ ACCIDENTS = {
     ),
     "a rank that counts ties": Accident(
         "metrics.py",
-        "1 + (p > p[:, a : a + 1]).sum(-1)",
-        "(p >= p[:, a : a + 1]).sum(-1)",
+        "1 + (by > by[:, a : a + 1]).sum(-1)",
+        "(by >= by[:, a : a + 1]).sum(-1)",
         test="tests/unit/test_metrics.py::test_a_tie_shares_the_better_rank",
     ),
     "rest_mass from unrounded sums": Accident(
@@ -212,8 +212,8 @@ ACCIDENTS = {
     ),
     "the bias dropped": Accident(
         "loading.py",
-        "None if linear.bias is None else linear.bias.detach().float())",
-        "None)",
+        "bias = None if linear.bias is None else linear.bias.detach().float()",
+        "bias = None",
         test="tests/unit/test_loading.py::test_the_bias_of_the_unembedding_is_read",
     ),
     "no float32 copy of the unembedding in half precision": Accident(
@@ -229,14 +229,14 @@ ACCIDENTS = {
         test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
     ),
     "a norm in half precision": Accident(
-        "lenses/norm.py",
+        "norms.py",
         "    wide = x.float()\n",
         "    wide = x\n",
         test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
     ),
     "residuals saved un-normalised": Accident(
-        "lenses/norm.py",
-        "        normed = normalise(x, torch.full((x.shape[0],), layer, device=x.device), norms)\n",
+        "norms.py",
+        "        normed = norms.apply(x, torch.full((x.shape[0],), layer))\n",
         "        normed = x\n",
         "keep-residuals",
         (Sight(RESIDUAL, "value", "pos 8 component 21"),),

@@ -12,7 +12,8 @@ from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.raw import RawLens
 from lenses_min.loading import LoadedModel
-from lenses_min.types import Norms, Unembedding
+from lenses_min.norms import FormulaNorms
+from lenses_min.types import Unembedding
 from spec import oracle
 
 from .strategies import SEEDS, logits
@@ -20,9 +21,9 @@ from .strategies import SEEDS, logits
 D, V, L, EPS = 8, 13, 4, 1e-3
 
 
-def parts(seed: int) -> tuple[Norms, Unembedding]:
+def parts(seed: int) -> tuple[FormulaNorms, Unembedding]:
     scale = 1 + 0.2 * logits(seed, L, D)
-    norms = Norms(scale, torch.full((L, 1), EPS), torch.zeros(L, 1, dtype=torch.bool))
+    norms = FormulaNorms(scale, torch.full((L, 1), EPS), torch.zeros(L, 1, dtype=torch.bool))
     return norms, Unembedding(logits(seed + 1, V, D), logits(seed + 2, V))
 
 

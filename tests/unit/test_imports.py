@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "set()"
 
 
-LATER = {"two further lenses, side by side": 70}
+LATER = {"two further lenses, side by side": 70, "the corrected contract and the proof": 230}
 
 
 def code_lines(path: Path) -> int:
@@ -72,4 +72,4 @@ def test_the_runner_stays_lean() -> None:
     """1,300 lines of code for the reference contract, and what came after it in so many more."""
     files = sorted((ROOT / "lenses_min").rglob("*.py"))
     assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 200 for path in files)
-    assert sum(map(code_lines, files)) <= 1300 + LATER["two further lenses, side by side"]
+    assert sum(map(code_lines, files)) <= 1300 + sum(LATER.values())

@@ -194,4 +194,4 @@ def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypa
 
 def test_a_head_without_bias_stays_without() -> None:
     linear = torch.nn.Linear(2, 3, bias=False)
-    assert loading.read_head(SimpleNamespace(unembed=SimpleNamespace(original_component=linear))).bias is None
+    assert loading.read_head(SimpleNamespace(unembed=SimpleNamespace(original_component=linear)), False).bias is None

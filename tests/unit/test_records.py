@@ -7,16 +7,17 @@ import torch
 from lenses_min import records
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
+from lenses_min.norms import FormulaNorms
 from lenses_min.records import RowContext
 from lenses_min.suite import ABLATION, CONTROL, MAIN
 from lenses_min.tokens import Tokens
-from lenses_min.types import Encoded, Gold, Lens, Norms, Prompt, PureRow, Rows, Unembedding
+from lenses_min.types import Encoded, Gold, Lens, Prompt, PureRow, Rows, Unembedding
 
 TEXTS = {0: " Berlin", 1: " Paris", 2: " x"}
 
 
 def lens(kind: type[Lens]) -> Lens:
-    norms = Norms(torch.ones(4, 2), torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.bool))
+    norms = FormulaNorms(torch.ones(4, 2), torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.bool))
     head = Unembedding(torch.ones(3, 2), None)
     if kind is NormLens:
         return NormLens(norms, head)

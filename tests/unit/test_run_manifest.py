@@ -17,6 +17,7 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "seed",
         "prompts",
         "lenses",
+        "last_layer_proof",
         "last_layer_agreement",
         "warnings",
         "finished_at",
@@ -33,7 +34,7 @@ def test_elapsed_seconds_are_told_to_the_millisecond(
     fact_run: Run, fact_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
-    told = manifest.manifest(fact_model.facts, fact_run.options, fact_run.passes, [], 100.0)
+    told = manifest.manifest(fact_model.facts, fact_run.options, fact_run.passes, [], {}, 100.0)
     assert told["elapsed_s"] == 7.654
 
 

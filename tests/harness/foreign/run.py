@@ -19,10 +19,11 @@ sys.modules["transformer_lens.model_bridge"].TransformerBridge = None  # type: i
 
 from lenses_min import forward, pipeline  # noqa: E402
 from lenses_min.loading import LoadedModel  # noqa: E402
+from lenses_min.norms import FormulaNorms  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
 from lenses_min.placement import place  # noqa: E402
 from lenses_min.tokens import Tokens  # noqa: E402
-from lenses_min.types import Facts, Norms, Unembedding  # noqa: E402
+from lenses_min.types import Facts, Unembedding  # noqa: E402
 
 CLI_ARGS = Namespace(
     device="auto",
@@ -42,11 +43,11 @@ def hook_name(layer: int) -> str:
     return "blocks.0.hook_resid_pre" if layer == 0 else f"blocks.{layer - 1}.hook_resid_post"
 
 
-def read_norms(model: Any) -> Norms:
+def read_norms(model: Any) -> FormulaNorms:
     modules = [*(block.ln1 for block in model.blocks), model.ln_final]
     scale = torch.stack([module.w.detach().float() for module in modules])
     eps = torch.full((len(modules), 1), float(model.cfg.eps))
-    return Norms(scale, eps, torch.zeros(len(modules), 1, dtype=torch.bool))
+    return FormulaNorms(scale, eps, torch.zeros(len(modules), 1, dtype=torch.bool))
 
 
 def load(options: RunOptions) -> LoadedModel:
@@ -68,6 +69,8 @@ def load(options: RunOptions) -> LoadedModel:
         final_norm=norm,
         learned_positions=cfg.positional_embedding_type == "standard",
         output_transform=cfg.output_logits_soft_cap > 0,
+        logit_scale=None,
+        soft_cap=None,
         fingerprint="",
     )
     bias = model.unembed.b_U.detach().float()

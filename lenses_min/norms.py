@@ -1,0 +1,63 @@
+"""The norm that reads each layer next: by the reference's formula, or by calling the model's own module."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .types import Norms
+
+
+@dataclass(frozen=True)
+class FormulaNorms(Norms):
+    """x / sqrt(mean(x²) + eps) · scale in float32, cast back to the dtype of x; `identity` marks layers without a norm.
+
+    The reference's formula for every norm module, LayerNorm too: no centring, no bias (R1).
+    """
+
+    scale: Float[Tensor, "L D"]
+    eps: Float[Tensor, "L 1"]
+    identity: Bool[Tensor, "L 1"]
+
+    @property
+    def last(self) -> int:
+        return len(self.scale) - 1
+
+    def apply(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        wide = x.float()
+        root = torch.sqrt(wide.square().mean(-1, keepdim=True) + self.eps[layers])
+        normed = torch.where(self.identity[layers], wide, wide / root * self.scale[layers])
+        return normed.to(x.dtype)
+
+
+@dataclass(frozen=True)
+class ModuleNorms(Norms):
+    """The model's own norm modules, one a layer, None where there is none; each is called on its rows as they are."""
+
+    modules: tuple[Any, ...]
+
+    @property
+    def last(self) -> int:
+        return len(self.modules) - 1
+
+    def apply(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        values, counts = torch.unique_consecutive(layers, return_counts=True)
+        with torch.no_grad():
+            parts = torch.split(x, counts.tolist())
+            return torch.cat([self.read(part, layer) for layer, part in zip(values.tolist(), parts)])
+
+    def read(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:
+        module = self.modules[layer]
+        return x if module is None else module(x[None])[0].to(x.dtype)
+
+
+def normalise_all(residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms) -> dict[int, Float[Tensor, "1 S D"]]:
+    """What --keep-residuals saves: layer 0 in float32, the others in the model's dtype, on the host."""
+    kept = {}
+    for layer, x in residuals.items():
+        normed = norms.apply(x, torch.full((x.shape[0],), layer))
+        kept[layer] = (normed.float() if layer == 0 else normed)[None].cpu()
+    return kept
