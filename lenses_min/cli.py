@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import LensError
+from .fitting import command as fitting
 from .options import CHOICES, RunOptions
 
 log = logging.getLogger("lenses_min")
@@ -28,12 +29,16 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--copy-margin", type=float, default=0.10, help="its lead over top-2 (default: %(default)s)")
     run.add_argument("--prism", choices=CHOICES["prism"], default="auto", help="default: %(default)s")
     run.add_argument("--prism-dir", default="prisms", help="Prism artifacts, <dir>/<name>/ (default: %(default)s)")
-    run.add_argument("--lens", dest="lenses", metavar="LENS,…", default=RunOptions.lenses, help="norm,final,raw,prism")
+    run.add_argument(
+        "--lens", dest="lenses", metavar="LENS,…", default=RunOptions.lenses, help="norm,final,raw,prism,tuned"
+    )
+    run.add_argument("--tuned-dir", default="tuned", help="fitted translators, <dir>/<name>/ (default: %(default)s)")
     run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
     run.add_argument("--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s")
     run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
+    fitting.add(commands)
     for command in (run, batch):
         talk = command.add_mutually_exclusive_group()
         talk.add_argument("--verbose", action="store_true", help="tell every step")
@@ -43,7 +48,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
-    args = vars(parser().parse_args(argv))
+    asked = parser().parse_args(argv)
+    if asked.command == "fit":
+        talk(logging.INFO)
+        return fitting.run(asked)
+    args = vars(asked)
     command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
     only_test = args.pop("self_test", False)
     talk(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)

@@ -37,6 +37,7 @@ class RunOptions:
     raw_lens: str = ""
     lenses: tuple[str, ...] = ("norm", "prism")
     contract: str = "reference"
+    tuned_dir: str = "tuned"
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
@@ -63,7 +64,7 @@ class RunOptions:
                 if not isinstance(value := getattr(self, field), kind):
                     yield f"{field} must be {told}, got {value!r}"
         if not isinstance(self.lenses, tuple):
-            yield f"lenses must be names such as norm,final,raw,prism, got {self.lenses!r}"
+            yield f"lenses must be names such as norm,final,raw,prism,tuned, got {self.lenses!r}"
         if not self.model:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
         elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):

@@ -60,6 +60,11 @@ def final_lens(x: Array, ln_final: Callable[[Array], Array], W_U: Array, b_U: Ar
     return ln_final(x) @ W_U + b_U
 
 
+def tuned_lens(x: Array, A: Array, c: Array, ln_final: Callable[[Array], Array], W_U: Array, b_U: Array) -> Array:
+    """ln_final(x + A x + c) @ W_U + b_U, [D] -> [V]: translator A [D, D], c [D] first; Belrose et al. 2023."""
+    return ln_final(x + A @ x + c) @ W_U + b_U
+
+
 def prism_lens(y: Array, mean: Array, var: Array, eps: float, Q: Array, W_U: Array, b_U: Array) -> Array:
     """((y - mean) / sqrt(var + eps)) @ Q @ W_U + b_U, [D] -> [V]; y = norm(x) and mean, var [D], Q [D, D]."""
     return (y - mean) / np.sqrt(var + eps) @ Q @ W_U + b_U

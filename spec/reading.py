@@ -11,7 +11,7 @@ from . import reading_csv, reading_json
 from .reading_csv import Table
 
 RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = "records", "pure-next-token", "records-prism", "pure-next-token-prism"
-SIDECARS = tuple(f"{table}-{lens}" for lens in ("final", "raw") for table in (RECORDS, PURE))
+SIDECARS = tuple(f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE))
 TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS)
 Loaded = TypeVar("Loaded")
 

@@ -9,8 +9,14 @@ from typing import Any
 
 from ..options import RunOptions
 from ..types import Lens, Norms, Unembedding
-from . import final, norm, prism, raw
+from . import final, norm, prism, raw, tuned
 
 Builder = Callable[[Norms, Unembedding, RunOptions], tuple[Lens | None, dict[str, Any]]]
 
-LENSES: dict[str, Builder] = {"norm": norm.build, "final": final.build, "raw": raw.build, "prism": prism.build}
+LENSES: dict[str, Builder] = {
+    "norm": norm.build,
+    "final": final.build,
+    "raw": raw.build,
+    "prism": prism.build,
+    "tuned": tuned.build,
+}

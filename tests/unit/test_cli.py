@@ -221,4 +221,4 @@ def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> 
     assert (tmp_path / "output-fact-records-final.csv").is_file()
     assert not (tmp_path / "output-fact-records-raw.csv").exists()
     assert run(models / "fact", tmp_path / "other", "--lens", "final,tune") == 1
-    assert "unknown lens tune; known lenses: norm, final, raw, prism" in capsys.readouterr().err
+    assert "unknown lens tune; known lenses: norm, final, raw, prism, tuned" in capsys.readouterr().err

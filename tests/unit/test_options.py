@@ -94,4 +94,4 @@ def test_the_norm_lens_is_always_first_and_none_comes_twice(given: object, lense
 def test_lenses_that_are_no_list_are_told(given: object) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", lenses=given)
-    assert str(caught.value) == f"lenses must be names such as norm,final,raw,prism, got {given!r}"
+    assert str(caught.value) == f"lenses must be names such as norm,final,raw,prism,tuned, got {given!r}"

@@ -70,8 +70,8 @@ def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
 
 
 def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
-    with pytest.raises(LensError, match=r"^unknown lens tuned, jacobian; known lenses: norm, final, raw, prism$"):
-        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuned", "jacobian")))
+    with pytest.raises(LensError, match=r"^unknown lens tuner, jacobian; known lenses: norm, final, raw, prism, t"):
+        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuner", "jacobian")))
 
 
 def test_one_forward_a_pass_and_one_transfer_a_pass(fact_options: RunOptions) -> None:
@@ -196,5 +196,5 @@ def test_without_prism_in_the_list_its_artifacts_are_not_read(models: Path) -> N
 
 
 def test_an_unknown_lens_is_refused_before_a_model_is_read(tmp_path: Path) -> None:
-    with pytest.raises(LensError, match="unknown lens tuned"):
-        pipeline.run(RunOptions(str(tmp_path / "no-model"), lenses=("tuned",)))
+    with pytest.raises(LensError, match="unknown lens tuner"):
+        pipeline.run(RunOptions(str(tmp_path / "no-model"), lenses=("tuner",)))

@@ -1,0 +1,1 @@
+"""Fitting lenses to a model: `lenses-min fit tuned`."""

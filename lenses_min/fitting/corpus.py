@@ -1,0 +1,47 @@
+"""texts → tokens → residuals: the material that lenses are fitted on, a batch in memory at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import LensError
+from ..forward import hook_name
+from ..tokens import Tokens
+
+HELD_OUT = 10  # every tenth sequence is for validation
+
+
+def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
+    """(training, validation) sequences of `length` tokens, BOS included, about `most` tokens in all.
+
+    Raises LensError where a file cannot be read or the texts are too short to hold any out.
+    """
+    room = length - len(tokens.model_input(""))
+    ids: list[int] = []
+    for file in files:
+        try:
+            ids += tokens.context(Path(file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise LensError(f"cannot read the text {file}: {error}") from error
+    start = [] if tokens.bos_id is None else [tokens.bos_id]
+    found = [start + ids[i : i + room] for i in range(0, min(len(ids), most) - room + 1, room)]
+    if len(found) < HELD_OUT:
+        raise LensError(f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more")
+    return [s for i, s in enumerate(found) if i % HELD_OUT], found[::HELD_OUT]
+
+
+def stream(bridge: Any, ids: Sequence[int], n: int) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:
+    """Residuals of one sequence at every layer, and the log-probabilities of the model itself, float32."""
+    caught: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, hook: Any) -> None:
+        caught[hook.name] = value[0].detach().float()
+
+    names = [hook_name(layer) for layer in range(n + 1)]
+    with torch.no_grad(), bridge.hooks(fwd_hooks=[(name, keep) for name in names]):
+        logits = bridge(torch.tensor([list(ids)], device=bridge.cfg.device), return_type="logits")
+    return torch.stack([caught[name] for name in names]), torch.log_softmax(logits[0].float(), -1)

@@ -1,0 +1,33 @@
+"""Options of a fit, validated where they are built; importing this module loads nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import LensError
+
+
+@dataclass(frozen=True)
+class TunedOptions:
+    """How to fit; `minutes` ends the training wherever it is, `positions` are drawn from a sequence a step."""
+
+    text: tuple[str, ...]
+    out: str
+    tokens: int = 40_000
+    length: int = 256
+    steps: int = 200
+    positions: int = 32
+    lr: float = 1e-4
+    ridge: float = 1e-3
+    minutes: float = 10.0
+    patience: int = 3
+    evaluate_every: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "length", "steps", "positions", "lr", "ridge", "minutes", "patience", "evaluate_every"):
+            value = getattr(self, name)
+            if not value > 0 and not (name == "steps" and value == 0):
+                raise LensError(f"{name} must be above 0, got {value!r}")
+        if missing := [file for file in self.text if not Path(file).is_file()]:
+            raise LensError(f"there is no text file {', '.join(missing)}; --text takes files of plain text")
+        if not self.text:
+            raise LensError("fit tuned needs a --text file to learn from")
