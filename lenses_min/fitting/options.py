@@ -16,7 +16,7 @@ class TunedOptions:
     length: int = 256
     steps: int = 200
     positions: int = 32
-    lr: float = 1e-4
+    lr: float = 2e-4
     ridge: float = 1e-3
     minutes: float = 10.0
     patience: int = 3
