@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--tuned-dir", default="tuned", help="fitted translators, <dir>/<name>/ (default: %(default)s)")
     run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
     run.add_argument("--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s")
+    run.add_argument("--prompts", default="", metavar="FILE", help="passes and test prompts of your own, YAML or JSONL")
+    run.add_argument("--batch-size", type=int, default=8, help="prompts of --prompts a forward (default: %(default)s)")
     run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")

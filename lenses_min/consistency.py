@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .metrics import Host, kl_nats, measure
+from .rows import AgreementRow
+from .types import Encoded, Rows
 
 HIGH_KL_BITS = 0.5
 TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
@@ -51,6 +53,22 @@ def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int], nam
         "kl_after_transform_bits": {"scale": None, "softcap": None, "scale_then_softcap": None},
         "warn_high_last_layer_kl": kl > HIGH_KL_BITS,
     }
+
+
+def divergences(
+    encoded: Encoded, rows: Rows, host: Mapping[str, Host], pairs: Sequence[tuple[str, str]]
+) -> list[AgreementRow]:
+    """Rows of the agreement file: a row a layer and pair, in bits."""
+    layers = [layer for layer, pos in zip(rows.layer, rows.pos) if pos == encoded.last]
+    key = encoded.prompt.id, encoded.prompt.variant
+    found = []
+    for i, layer in enumerate(layers):
+        for lens, against in pairs:
+            said = host[f"{lens}~{against}"]
+            kl, js, tv = (float(said[name][i]) for name in ("kl", "js", "tv"))
+            where, agree = (*key, layer, encoded.last, lens, against), bool(said["agree"][i])
+            found.append(AgreementRow(*where, kl_bits=kl / log(2), js_bits=js / log(2), tv=tv, top1_agree=agree))
+    return found
 
 
 def agreement(

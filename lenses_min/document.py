@@ -1,6 +1,6 @@
 """summaries → the JSON document, its keys in the order of the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from . import contracts
@@ -8,17 +8,13 @@ from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .raw_check import raw_lens_check
 from .records import COPY_WINDOW
-from .types import Facts, Gold, PassResult
+from .rows import PassResult
+from .types import Facts, Gold
 
 
-def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]) -> dict[str, Any]:
-    """Fixed strings and facts of the model, then the milestones of the first pass."""
-    found = milestones(main.pure["norm"])
-    head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
-    learned = facts.learned_positions
-    mended = contracts.DIAGNOSTICS if options.corrected else {}
-    transform = {"scale": facts.logit_scale, "softcap": facts.soft_cap} if options.corrected else None
-    said = main.consistency | ({"cfg_transform": transform} if transform else {})
+def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:
+    """Fixed strings and facts of the model."""
+    learned, mended = facts.learned_positions, contracts.DIAGNOSTICS if options.corrected else {}
     return {
         "type": "diagnostics",
         "model": options.model_id,
@@ -34,16 +30,34 @@ def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapp
         **mended,
         "mixed_precision_fix": "casting_to_fp32_before_unembed",
         "layer0_position_info": "additive_pos_embed_included" if learned else "token_only_rotary_model",
+    }
+
+
+def last_layer(facts: Facts, options: RunOptions, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The consistency of a pass; the corrected contract names the model's own output transform in it (R3)."""
+    transform = {"cfg_transform": {"scale": facts.logit_scale, "softcap": facts.soft_cap}}
+    return {**said, **(transform if options.corrected else {})}
+
+
+def copy_rule(options: RunOptions) -> dict[str, Any]:
+    told = {"copy_thresh": options.copy_threshold, "copy_window_k": COPY_WINDOW}
+    return told | {"copy_match_level": "id_subsequence"}
+
+
+def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the model, then the milestones of the first pass."""
+    found = milestones(main.pure["norm"])
+    head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
+    return {
+        **of_model(facts, options),
         "context_prompt": main.encoded.prompt.text,
         "target_prediction": f"first unseen token (likely '{main.encoded.prompt.answer}')",
         "prism_summary": dict(prism),
         **head,
-        "copy_thresh": options.copy_threshold,
-        "copy_window_k": COPY_WINDOW,
-        "copy_match_level": "id_subsequence",
+        **copy_rule(options),
         **found,
         "gold_alignment": main.encoded.gold.alignment,
-        "last_layer_consistency": said,
+        "last_layer_consistency": last_layer(facts, options, main.consistency),
     }
 
 
@@ -59,7 +73,11 @@ def model_stats(facts: Facts) -> dict[str, Any]:
 
 
 def document(
-    facts: Facts, options: RunOptions, passes: Sequence[PassResult], probes: Mapping[str, Any], prism: Mapping[str, Any]
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    test_prompts: Sequence[Mapping[str, Any]],
+    prism: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole `output-<clean>.json` of the passes main, ablation and control."""
     main, ablation, control = passes
@@ -68,10 +86,10 @@ def document(
     return {
         **(contracts.heading() if options.corrected else {}),
         "prompt": prompt,
-        "test_prompts": probes["test_prompts"],
-        "temperature_exploration": probes["temperature_exploration"],
+        "test_prompts": list(test_prompts),
+        "temperature_exploration": main.said["temperature_exploration"],
         "diagnostics": diagnostics(facts, options, main, prism),
-        "final_prediction": probes["final_prediction"],
+        "final_prediction": main.said["final_prediction"],
         "model_stats": model_stats(facts),
         "raw_lens_check": raw_lens_check(options.raw_lens, main.raw_samples),
         "ablation_summary": ablation_summary(main.pure["norm"], ablation.pure["norm"]),
@@ -79,3 +97,34 @@ def document(
         "control_summary": control_summary(control.pure["norm"]),
         "gold_answer": gold_block(main.encoded.gold),
     }
+
+
+def suite_document(
+    keywords: Collection[str],
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    test_prompts: Sequence[Mapping[str, Any]],
+    prism: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`output-<clean>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
+    return {
+        **(contracts.heading() if options.corrected else {}),
+        "test_prompts": list(test_prompts),
+        "keywords": sorted(keywords),
+        "diagnostics": of_model(facts, options) | {"prism_summary": dict(prism)} | copy_rule(options),
+        "model_stats": model_stats(facts),
+        "passes": [pass_block(facts, options, result) for result in passes],
+    }
+
+
+def pass_block(facts: Facts, options: RunOptions, result: PassResult) -> dict[str, Any]:
+    """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
+    prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
+    rival = f"{prompt.rival.id}/{prompt.rival.variant}" if prompt.rival else None
+    block: dict[str, Any] = {"prompt_id": prompt.id, "prompt_variant": prompt.variant, "context_prompt": prompt.text}
+    block |= {"gold_answer": gold_block(gold), "gold_alignment": gold.alignment, **milestones(rows)}
+    block |= {"control": rival, "control_summary": control_summary(rows) if rival else None}
+    block["last_layer_consistency"] = last_layer(facts, options, result.consistency)
+    block["raw_lens_check"] = raw_lens_check(options.raw_lens, result.raw_samples) if prompt.detailed else None
+    return block | {key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")}

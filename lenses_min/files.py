@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LensError
-from .types import PureRow, RecordRow
+from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
 
 TOP_COLUMNS = 20
 MISSING = frozenset(  # what pandas reads as missing, quoted or not
@@ -28,11 +28,18 @@ BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
 TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
 RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
 PURE_COLUMNS = [*RECORD_COLUMNS, *(f.name for f in fields(PureRow) if f.name not in {*BASE, "top", "rest_mass"})]
+COLUMNS = {
+    "records": RECORD_COLUMNS,
+    "pure": PURE_COLUMNS,
+    "agreement": [f.name for f in fields(AgreementRow)],
+    "answers": [f.name for f in fields(AnswerRow)],
+}
+Row = RecordRow | AgreementRow | AnswerRow
 
 
-def cells(row: RecordRow, columns: Sequence[str]) -> list[Any]:
+def cells(row: Row, columns: Sequence[str]) -> list[Any]:
     """The values of a row in column order; absent ones are None."""
-    flat: list[Any] = [value for pair in row.top for value in pair]
+    flat: list[Any] = [value for pair in getattr(row, "top", ()) for value in pair]
     flat += [None] * (2 * TOP_COLUMNS - len(flat))
     values = vars(row) | dict(zip(TOPS, flat))
     return [values[column] for column in columns]
@@ -50,7 +57,7 @@ def csv_cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def csv_text(rows: Sequence[RecordRow], columns: Sequence[str], corrected: bool = False) -> str:
+def csv_text(rows: Sequence[Row], columns: Sequence[str], corrected: bool = False) -> str:
     """A table in the reference's dialect, or in that of Python's csv module (R5)."""
     lines = [columns, *(cells(row, columns) for row in rows)]
     return table_text(lines) if corrected else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
@@ -87,10 +94,10 @@ def json_text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def output_names(clean: str, lens: str) -> tuple[str, str]:
-    """Names of the records and pure-next-token files; the norm lens has no suffix."""
-    suffix = "" if lens == "norm" else f"-{lens}"
-    return f"output-{clean}-records{suffix}.csv", f"output-{clean}-pure-next-token{suffix}.csv"
+def table_name(clean: str, table: str, lens: str = "norm") -> str:
+    """Name of a table's file; the norm lens has no suffix."""
+    kind = "pure-next-token" if table == "pure" else table
+    return f"output-{clean}-{kind}.csv" if lens == "norm" else f"output-{clean}-{kind}-{lens}.csv"
 
 
 def is_output(name: str, clean: str) -> bool:
@@ -98,7 +105,7 @@ def is_output(name: str, clean: str) -> bool:
     stem = re.escape(clean)
     return bool(
         re.fullmatch(
-            rf"output-{stem}(-(records|pure-next-token)(-[a-z]+)?\.csv|(\.error)?\.json)"
+            rf"output-{stem}(-((records|pure-next-token)(-[a-z]+)?|agreement|answers)\.csv|(\.error)?\.json)"
             rf"|run-{stem}\.manifest\.json|{stem}_\d\d+_resid\.pt",
             name,
         )

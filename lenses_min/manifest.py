@@ -12,7 +12,8 @@ from . import __version__
 from .determinism import SEED
 from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
-from .types import Facts, PassResult
+from .rows import PassResult
+from .types import Facts
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 
@@ -26,6 +27,7 @@ def manifest(
     started: float,
 ) -> dict[str, Any]:
     """`run-<clean>.manifest.json`; `elapsed_s` are seconds since `started` on the performance counter."""
+    block = suite_block if options.prompts else lens_block
     read = [(p.encoded.prompt, p.encoded.token_ids) for p in passes]
     return {
         "model_id": options.model_id,
@@ -35,9 +37,9 @@ def manifest(
         "versions": {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES},
         "seed": SEED,
         "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
-        "lenses": {lens: lens_block(passes, lens) for lens in passes[0].pure if lens != "norm"},
+        "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
         "last_layer_proof": dict(held),
-        "last_layer_agreement": passes[0].agreement,
+        "last_layer_agreement": next((p.agreement for p in passes if p.encoded.prompt.detailed), []),
         "warnings": list(warnings),
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
@@ -49,6 +51,11 @@ def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
     main, ablation, control = (result.pure[lens] for result in passes)
     summaries = {"ablation_summary": ablation_summary(main, ablation), "control_summary": control_summary(control)}
     return {"milestones": milestones(main)} | summaries
+
+
+def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
+    """The milestones of a further lens by pass."""
+    return {f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens]) for p in passes}
 
 
 def now() -> str:

@@ -1,12 +1,12 @@
 """lens logits → numbers: pure functions of logits, vectorised over rows, and one packed transfer to the host."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import log
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .types import Decode, Rows
@@ -44,6 +44,7 @@ class Measures:
     kl: Float[Tensor, " N"]
     cos: Float[Tensor, " N"]
     p_answer: Float[Tensor, "N A"]
+    log_p_answer: Float[Tensor, "N A"]
     rank: Int[Tensor, "N A"]
 
 
@@ -60,8 +61,30 @@ def measure(
     by = z if rank_logits else p
     rank = torch.stack([1 + (by > by[:, a : a + 1]).sum(-1) for a in answers], -1) if answers else p_answer.long()
     kl = kl_nats(p, torch.softmax(final, -1))
-    p_top5 = top_p[:, :5].sum(-1)
-    return Measures(top_p, top_id, p_top5, entropy_bits(torch.log_softmax(z, -1)), kl, cosine(z, final), p_answer, rank)
+    log_p = torch.log_softmax(z, -1)
+    entropy, log_answer, p_top5 = entropy_bits(log_p), log_p[:, list(answers)], top_p[:, :5].sum(-1)
+    return Measures(top_p, top_id, p_top5, entropy, kl, cosine(z, final), p_answer, log_answer, rank)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far two distributions are apart, a number a row: KL and Jensen–Shannon in nats, total variation 0 … 1."""
+
+    kl: Float[Tensor, " N"]
+    js: Float[Tensor, " N"]
+    tv: Float[Tensor, " N"]
+    agree: Bool[Tensor, " N"]
+
+
+def diverge(p: Float[Tensor, "N V"], q: Float[Tensor, "*M V"]) -> Divergence:
+    """KL(p‖q), (KL(p‖m) + KL(q‖m)) / 2 with m = (p + q) / 2, Σ |p − q| / 2, and whether their top-1 is the same.
+
+    Jensen–Shannon divergence: Lin, "Divergence measures based on the Shannon entropy" (1991).
+    """
+    q = q.expand_as(p)
+    m = (p + q) / 2
+    js, tv = (kl_nats(p, m) + kl_nats(q, m)) / 2, (p - q).abs().sum(-1) / 2
+    return Divergence(kl_nats(p, q), js, tv, p.argmax(-1) == q.argmax(-1))
 
 
 @dataclass(frozen=True)
@@ -74,14 +97,36 @@ class Final:
         return self.logits[None]
 
 
-def measure_rows(
-    decode: Decode, reference: Decode, rows: Rows, vocab: int, answers: Sequence[int], k: int, rank_logits: bool = False
-) -> dict[str, Tensor]:
-    """The fields of Measures for all rows, in chunks, so that memory never grows with rows × vocabulary."""
+def walk(
+    lenses: Mapping[str, Decode],
+    reference: Decode,
+    rows: Rows,
+    vocab: int,
+    answers: Sequence[int],
+    k: int,
+    rank_logits: bool = False,
+    pairs: Sequence[tuple[str, str]] = (),
+) -> dict[str, dict[str, Tensor]]:
+    """One walk over the rows for all lenses: by lens the fields of Measures, by "a~b" those of Divergence.
+
+    In chunks, so that memory never grows with rows × vocabulary. Pairs are held against each other at the last
+    position of each layer; "model" stands for the reference.
+    """
     step = max(1, CHUNK_ELEMENTS // vocab)
-    chunks = zip(torch.split(rows.x, step), torch.split(rows.layers, step))
-    parts = [measure(decode(x, layers), reference(x, layers), answers, k, rank_logits) for x, layers in chunks]
-    return {f.name: torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Measures)}
+    parts: dict[str, list[dict[str, Tensor]]] = {}
+    for start in range(0, len(rows.pos), step):
+        part = rows[start : start + step]
+        against = reference(part.x, part.layers)
+        z = {name: decode(part.x, part.layers) for name, decode in lenses.items()}
+        for name, logits in z.items():
+            parts.setdefault(name, []).append(vars(measure(logits, against, answers, k, rank_logits)))
+        ends = [i for i, pos in enumerate(part.pos) if pos == rows.pos[-1]]
+        if pairs and ends:
+            said = {name: torch.softmax(logits[ends], -1) for name, logits in z.items()}
+            said["model"] = torch.softmax(against, -1)
+            for a, b in pairs:
+                parts.setdefault(f"{a}~{b}", []).append(vars(diverge(said[a], said[b])))
+    return {name: {key: torch.cat([p[key] for p in found]) for key in found[0]} for name, found in parts.items()}
 
 
 Host = dict[str, np.ndarray]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .types import PureRow
+from .rows import PureRow
 
 KL_LEVELS = (0.5, 1.0)
 RANK_LEVELS = (1, 5, 10)

@@ -21,7 +21,8 @@ class RunOptions:
     """One run of the lens over one model.
 
     `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
-    `copy_threshold` and `copy_margin` are probabilities. Raises LensError naming every bad value at once.
+    `copy_threshold` and `copy_margin` are probabilities; `prompts` a file, `batch_size` how many of its prompts
+    share a forward. Raises LensError naming every bad value at once.
     """
 
     model: str
@@ -38,6 +39,8 @@ class RunOptions:
     lenses: tuple[str, ...] = ("norm", "prism")
     contract: str = "reference"
     tuned_dir: str = "tuned"
+    prompts: str = ""
+    batch_size: int = 8
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
@@ -59,6 +62,8 @@ class RunOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 yield f"{name} must be a probability between 0 and 1, got {value!r}"
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            yield f"batch_size must be a whole number from 1 on, got {self.batch_size!r}"
         for kind, told in ((bool, "true or false"), (str, "a string")):
             for field in (f.name for f in fields(self) if f.type is kind):
                 if not isinstance(value := getattr(self, field), kind):
@@ -74,6 +79,11 @@ class RunOptions:
     def corrected(self) -> bool:
         """Whether the defects R1 to R7 of the reference are mended."""
         return self.contract == "corrected"
+
+    @property
+    def extended(self) -> bool:
+        """Whether the run writes more than the reference does, the agreement of its lenses among it."""
+        return self.corrected or bool(self.prompts) or not {*self.lenses} <= {"norm", "prism"}
 
     @property
     def clean(self) -> str:

@@ -9,27 +9,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from . import consistency, probes, proof, raw_check, records
+from . import answers, consistency, probes, proof, raw_check, records
 from .defects import defect_warnings
 from .determinism import deterministic
-from .document import document
+from .document import document, suite_document
 from .errors import LensError
-from .forward import capture, last_logits
+from .forward import Ask, Captured, capture, capture_batch, last_logits
 from .lenses import LENSES
 from .lenses.norm import NormLens
 from .lenses.raw import RawLens
 from .loading import LoadedModel, load
 from .manifest import manifest
-from .metrics import Final, measure_rows, to_host
+from .metrics import Final, to_host, walk
 from .norms import normalise_all
 from .options import RunOptions
 from .result import Run
-from .suite import PASSES
-from .types import Encoded, Lens, PassResult, Prompt, Rows
+from .rows import PassResult
+from .suite import Suite, built_in, read_suite
+from .types import Encoded, Lens, Rows
 
 log = logging.getLogger("lenses_min")
 
@@ -41,6 +43,7 @@ def run(options: RunOptions) -> Run:
     """
     started = time.perf_counter()
     check_lenses(options)
+    suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
     with deterministic():
         model = load(options)
         lenses, summaries = build_lenses(model, options)
@@ -48,13 +51,13 @@ def run(options: RunOptions) -> Run:
         for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
             for line in lines:
                 log.log(level, line)
-        sweep = Sweep(model, lenses, options)
-        passes = [sweep.run_pass(prompt) for prompt in PASSES]
-        said = run_probes(model, passes[0])
+        passes = Sweep(model, lenses, suite, options).run()
+        said = probes.test_prompts(suite.test_prompts, model.tokens, partial(last_logits, model.bridge))
     held = proof.proof([result.error for result in passes], model.facts.dtype)
     if not held["holds"]:
         log.error("%s: %s", options.model_id, proof.sentence(held))
-    written = document(model.facts, options, passes, said, summaries["prism"])
+    compose = partial(suite_document, suite.keywords) if options.prompts else document
+    written = compose(model.facts, options, passes, said, summaries["prism"])
     return Run(options, passes, written, manifest(model.facts, options, passes, warnings, held, started))
 
 
@@ -62,7 +65,7 @@ def self_test(options: RunOptions) -> dict[str, Any]:
     """Only the proof of a run, on the first prompt: the last layer against the model's own logits."""
     with deterministic():
         model = load(options)
-        encoded = model.tokens.encode(PASSES[0], model.facts.n_ctx)
+        encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
         residuals, final = capture(model.bridge, encoded.token_ids, model.facts.n_layers, [])
         ends = residuals.rows(()).last_of([model.facts.n_layers])
         logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
@@ -90,63 +93,96 @@ class Sweep:
 
     model: LoadedModel
     lenses: Sequence[Lens]
+    suite: Suite
     options: RunOptions
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Every two lenses, and each lens with the model itself; norm and model have their block in the outputs."""
-        names = [*(lens.name for lens in self.lenses), "model"]
-        return [pair for pair in combinations(names, 2) if pair != ("norm", "model")]
+        """Every two lenses, and each lens with the model itself."""
+        return list(combinations([*(lens.name for lens in self.lenses), "model"], 2))
 
-    def run_pass(self, prompt: Prompt) -> PassResult:
-        """One prompt through the model once, through every lens, and to the host in one transfer."""
-        model, n, detailed = self.model, self.model.facts.n_layers, prompt.detailed
-        keeps, corrected = detailed and self.options.keep_residuals, self.options.corrected
-        full = range(n + 1) if detailed and corrected else range(1 if detailed else 0)  # R4
-        checked = raw_check.sampled_layers(self.options.raw_lens if detailed else "off", n)
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Pairs of the manifest; norm and model have their block in the outputs."""
+        return [pair for pair in self.pairs if pair != ("norm", "model")]
 
-        encoded = model.tokens.encode(prompt, model.facts.n_ctx)
-        residuals, final = capture(model.bridge, encoded.token_ids, n, range(n + 1) if keeps else full)
-        rows = residuals.rows(full)
-        host = to_host(self.read_out(encoded, rows, final, checked))
-        bounds = self.options.copy_threshold, self.options.copy_margin
-        row_of = records.RowContext(encoded, model.tokens, *bounds, corrected)
+    def run(self) -> list[PassResult]:
+        """All passes in the order of the suite. Prompts of one's own share forwards, those of like length together."""
+        own = bool(self.options.prompts)
+        encoded = self.model.tokens.encode_all(self.suite.passes, self.model.facts.n_ctx, joint=own)
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].token_ids))
+        size = self.options.batch_size if own else 1
+        done: dict[int, PassResult] = {}
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            done |= zip(batch, self.run_batch([encoded[i] for i in batch]))
+        return [done[i] for i in range(len(encoded))]
+
+    def run_batch(self, batch: Sequence[Encoded]) -> list[PassResult]:
+        """Some prompts through the model in one forward, then each through every lens."""
+        n = self.model.facts.n_layers
+        asks = [Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow) for e in batch]
+        return [self.read(e, found) for e, found in zip(batch, capture_batch(self.model.bridge, asks, n))]
+
+    def full(self, encoded: Encoded) -> range:
+        """The layers whose every position is decoded; the reference has layer 0 alone (R4)."""
+        detailed, n = encoded.prompt.detailed, self.model.facts.n_layers
+        return range(n + 1) if detailed and self.options.corrected else range(1 if detailed else 0)
+
+    def keeps(self, encoded: Encoded) -> bool:
+        """Whether the residuals of a pass are saved: those of the first pass with records."""
+        first = next((prompt for prompt in self.suite.passes if prompt.detailed), None)
+        return self.options.keep_residuals and encoded.prompt == first
+
+    def read(self, encoded: Encoded, found: Captured) -> PassResult:
+        """What one forward left of a prompt, through every lens, and to the host in one transfer."""
+        model, options, detailed = self.model, self.options, encoded.prompt.detailed
+        checked = raw_check.sampled_layers(options.raw_lens if detailed else "off", model.facts.n_layers)
+        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))
+        host = to_host(self.read_out(encoded, found, rows, checked))
+        bounds, own = (options.copy_threshold, options.copy_margin), options.corrected or bool(options.prompts)
+        row_of = records.RowContext(encoded, model.tokens, *bounds, self.suite.keywords, options.corrected, own)
         return PassResult(
             encoded,
             {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
             consistency.last_layer_consistency(host, encoded.answers),
             proof.last_layer_error(host["proof"]),
-            consistency.agreement(host, self.pairs, encoded.answers) if detailed else [],
+            consistency.agreement(host, self.told, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
-            final,
-            normalise_all({y: residuals.at(y) for y in range(n + 1)}, model.norms) if keeps else {},
+            consistency.divergences(encoded, rows, host, self.pairs) if options.extended else [],
+            answers.answer_rows(encoded, rows, host, [lens.name for lens in self.lenses]) if options.prompts else [],
+            probes.final_and_temperatures(host["said"], model.tokens) if detailed else {},
+            normalise_all({y: residuals.at(y) for y in residuals.layers}, model.norms) if self.keeps(encoded) else {},
         )
 
     def read_out(
-        self, encoded: Encoded, rows: Rows, final: Tensor, checked: Sequence[int]
+        self, encoded: Encoded, found: Captured, rows: Rows, checked: Sequence[int]
     ) -> dict[str, Mapping[str, Tensor]]:
         """residuals → lens → metrics on the model's device: groups of tensors for the one transfer."""
-        norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
-        answers, vocab, by_logits = encoded.answers, self.model.facts.d_vocab, self.options.corrected
-        measured = partial(measure_rows, vocab=vocab, answers=answers, rank_logits=by_logits)
+        norm, raw, final = NormLens(self.model.norms, self.model.head), RawLens(self.model.head), found.final
+        ids, by_logits, detailed = encoded.answers, self.options.corrected, encoded.prompt.detailed
+        decodes, own = {lens.name: lens.decode for lens in self.lenses}, Final(final).decode
+        measured = partial(walk, vocab=self.model.facts.d_vocab, rank_logits=by_logits)
+        pairs = self.pairs if self.options.extended else ()
         groups: dict[str, Mapping[str, Tensor]] = {
-            lens.name: measured(lens.decode, Final(final).decode, rows, k=records.K_FULL) for lens in self.lenses
+            **measured(decodes, own, rows, answers=ids, k=records.K_FULL, pairs=pairs)
         }
+        if encoded.follow:
+            targets = encoded.gold.answer_ids[1:]
+            after = measured(decodes, own, found.after, answers=targets, k=1)
+            groups |= {f"{name}_after": part for name, part in after.items()}
+            groups["model_after"] = {"log_p": answers.model_log_p(found.after_final, targets)}
+        if detailed:
+            groups["said"] = probes.at_temperatures(final)
         ends = rows.last_of([rows.layer[-1]])
         logits = {lens.name: lens.decode(ends.x, ends.layers)[0] for lens in self.lenses} | {"model": final}
         groups["proof"] = {"lens": logits["norm"], "model": final}
-        groups |= consistency.compare_logits(logits["norm"], final, encoded.answers, rank_logits=self.options.corrected)
-        for a, b in self.pairs if encoded.prompt.detailed else ():
-            groups |= consistency.compare_logits(logits[a], logits[b], answers, f"{a}_{b}")
+        groups |= consistency.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
+        for a, b in self.told if detailed else ():
+            groups |= consistency.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
         if checked:
             ends = rows.last_of(checked)
-            groups["raw_norm"] = measured(norm.decode, raw.decode, ends, k=1)
-            groups["raw_raw"] = measured(raw.decode, raw.decode, ends, k=1)
+            both = {"raw_norm": norm.decode, "raw_raw": raw.decode}
+            groups |= measured(both, raw.decode, ends, answers=ids, k=1)
         return groups
-
-
-def run_probes(model: LoadedModel, first: PassResult) -> dict[str, Any]:
-    """What the model says without a lens; the first pass's forward serves the temperatures too."""
-    said = probes.final_and_temperatures(first.final, model.tokens)
-    return said | {"test_prompts": probes.test_prompts(model.tokens, partial(last_logits, model.bridge))}

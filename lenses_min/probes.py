@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .metrics import Host, entropy_bits, to_host
-from .suite import TEMPERATURES, TEST_PROMPTS
+from .suite import TEMPERATURES
 from .tokens import Tokens
 
 K_FINAL, K_TEST, K_TEMPERATURE = 20, 10, 15
@@ -24,11 +24,14 @@ def entry(host: Host, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
     return {"entropy": float(host["entropy"][i]), "topk": [[tokens.text(id_), p] for id_, p in top]}
 
 
-def final_and_temperatures(final: Tensor, tokens: Tokens) -> dict[str, Any]:
-    """`final_prediction` and `temperature_exploration`, both of the first prompt's own logits [V]."""
-    scales = (1.0, *TEMPERATURES)
-    log_p = torch.stack([torch.log_softmax(final / t, -1) for t in scales])
-    host = to_host({"all": summarise(log_p.exp(), entropy_bits(log_p), K_FINAL)})["all"]
+def at_temperatures(final: Tensor) -> dict[str, Tensor]:
+    """The model's own logits [V] as they are and at the temperatures, summarised on their device."""
+    log_p = torch.stack([torch.log_softmax(final / t, -1) for t in (1.0, *TEMPERATURES)])
+    return summarise(log_p.exp(), entropy_bits(log_p), K_FINAL)
+
+
+def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
+    """`final_prediction` and `temperature_exploration` of a prompt, from `at_temperatures` on the host."""
     warm = [
         {"type": "temperature_exploration", "temperature": t} | entry(host, i, tokens, K_TEMPERATURE)
         for i, t in enumerate(TEMPERATURES, start=1)
@@ -37,12 +40,14 @@ def final_and_temperatures(final: Tensor, tokens: Tokens) -> dict[str, Any]:
     return {"final_prediction": prediction, "temperature_exploration": warm}
 
 
-def test_prompts(tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]], Tensor]) -> list[dict[str, Any]]:
+def test_prompts(
+    prompts: Sequence[str], tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]], Tensor]
+) -> list[dict[str, Any]]:
     """`test_prompts`, in order; prompts of equal length share a forward.
 
     Probabilities are a softmax in the model's own dtype, entropy of the float32 logits.
     """
-    ids = [tokens.model_input(prompt) for prompt in TEST_PROMPTS]
+    ids = [tokens.model_input(prompt) for prompt in prompts]
     found: dict[int, dict[str, Any]] = {}
     for length in sorted(set(map(len, ids))):
         members = [i for i, prompt_ids in enumerate(ids) if len(prompt_ids) == length]
@@ -50,4 +55,4 @@ def test_prompts(tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]]
         entropy = entropy_bits(torch.log_softmax(logits.float(), -1))
         host = to_host({"all": summarise(torch.softmax(logits, -1), entropy, K_TEST)})["all"]
         found |= {i: entry(host, row, tokens, K_TEST) for row, i in enumerate(members)}
-    return [{"type": "test_prompt", "prompt": p} | found[i] for i, p in enumerate(TEST_PROMPTS)]
+    return [{"type": "test_prompt", "prompt": p} | found[i] for i, p in enumerate(prompts)]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import log
 
 from .metrics import Host
+from .rows import PureRow, RecordRow
 from .tokens import Tokens, is_keyword
-from .types import Encoded, Lens, PureRow, RecordRow, Rows
+from .types import Encoded, Lens, Rows
 
 NEXT = "⟨NEXT⟩"
 COPY_WINDOW = 1
@@ -17,13 +18,18 @@ K_FULL, K_SHORT, K_PURE = 20, 5, 5
 
 @dataclass(frozen=True)
 class RowContext:
-    """What the rows of one pass share: its prompt, the token texts and the copy rule's bounds."""
+    """What the rows of one pass share: its prompt, the token texts and the copy rule's bounds.
+
+    `own_answers`: an answer without an id is looked for by its own text, not by the reference's (R6).
+    """
 
     encoded: Encoded
     tokens: Tokens
     copy_threshold: float
     copy_margin: float
+    keywords: frozenset[str] = frozenset()
     corrected: bool = False
+    own_answers: bool = False
 
     def records(self, rows: Rows, host: Host, lens: Lens) -> list[RecordRow]:
         """Rows of a records file: every row decoded, from the lens's first layer on."""
@@ -31,13 +37,13 @@ class RowContext:
         for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)):
             if self.corrected or layer >= lens.first_record_layer:
                 token = self.tokens.text(self.encoded.token_ids[pos])
-                k = K_FULL if pos == self.encoded.last or is_keyword(token) else K_SHORT
+                k = K_FULL if pos == self.encoded.last or is_keyword(token, self.keywords) else K_SHORT
                 out.append(self.record(layer, pos, token, host, i, k))
         return out
 
     def pure(self, rows: Rows, host: Host, lens: Lens) -> list[PureRow]:
         """Rows of a pure-next-token file: the last position at every layer, in layer order."""
-        fallback = None if self.corrected else lens.fallback_answer
+        fallback = None if self.own_answers else lens.fallback_answer
         out: list[PureRow] = []
         window: list[int] = []
         for i, pos in enumerate(rows.pos):

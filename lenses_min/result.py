@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from .files import PURE_COLUMNS, RECORD_COLUMNS, cells, csv_text, json_text, output_names, plain, staged, write_text
+from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_text
 from .milestones import milestones
 from .options import RunOptions
-from .types import PassResult, PureRow, RecordRow
+from .rows import PassResult, PureRow, RecordRow
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,25 @@ class Run:
 
     def records(self, lens: str = "norm") -> list[RecordRow]:
         """Rows of the records file of a lens."""
-        return self.passes[0].records[lens]
+        return [row for result in self.passes for row in result.records.get(lens, [])]
 
     def pure(self, lens: str = "norm") -> list[PureRow]:
         """Rows of the pure-next-token file of a lens, pass after pass."""
         return [row for result in self.passes for row in result.pure[lens]]
 
+    def rows(self, table: str, lens: str = "norm") -> list[Any]:
+        """Rows of `records` or `pure` of a lens, of `agreement` of all lenses, or of whole `answers`."""
+        whole = {"agreement": "divergences", "answers": "whole_answers"}
+        if table in whole:
+            return [row for result in self.passes for row in getattr(result, whole[table])]
+        if table not in COLUMNS or lens not in self.lenses:
+            raise KeyError(f"no table {table!r} of lens {lens!r}; tables: {', '.join(COLUMNS)}; lenses: {self.lenses}")
+        return list(self.records(lens) if table == "records" else self.pure(lens))
+
     def frame(self, table: str = "pure", lens: str = "norm") -> pd.DataFrame:
-        """`records` or `pure` of a lens with the contract's columns; a corrected one as pandas reads its file."""
-        if table not in ("records", "pure") or lens not in self.lenses:
-            raise KeyError(f"no table {table!r} of lens {lens!r}; tables: records, pure; lenses: {self.lenses}")
-        columns = RECORD_COLUMNS if table == "records" else PURE_COLUMNS
-        lines = [cells(row, columns) for row in (self.records(lens) if table == "records" else self.pure(lens))]
+        """A table of `rows` with the columns of its file; a corrected one as pandas reads its file."""
+        columns = COLUMNS.get(table, [])
+        lines = [cells(row, columns) for row in self.rows(table, lens)]
         shown = [list(map(plain, line)) for line in lines] if self.options.corrected else lines
         return pd.DataFrame(shown, columns=columns)
 
@@ -54,11 +61,14 @@ class Run:
         folder, clean = Path(out_dir or self.options.out_dir), self.options.clean
         corrected = self.options.corrected
         with staged(folder, clean) as stage:
-            for lens in self.lenses:
-                records_name, pure_name = output_names(clean, lens)
-                write_text(stage / records_name, csv_text(self.records(lens), RECORD_COLUMNS, corrected))
-                write_text(stage / pure_name, csv_text(self.pure(lens), PURE_COLUMNS, corrected))
-            for layer, residual in self.passes[0].residuals.items():
+            tables = [(table, lens) for lens in self.lenses for table in ("records", "pure")]
+            extended, own = self.options.extended, bool(self.options.prompts)
+            tables += [("agreement", "norm")] * extended + [("answers", "norm")] * own
+            for table, lens in tables:
+                text = csv_text(self.rows(table, lens), COLUMNS[table], corrected)
+                write_text(stage / table_name(clean, table, lens), text)
+            residuals = next((result.residuals for result in self.passes if result.residuals), {})
+            for layer, residual in residuals.items():
                 torch.save(residual, stage / f"{clean}_{layer:02d}_resid.pt")
             write_text(stage / f"output-{clean}.json", json_text(self.document))
             write_text(stage / f"run-{clean}.manifest.json", json_text(self.manifest) + "\n")

@@ -1,31 +1,147 @@
-"""The built-in prompts: three passes of the lens and fourteen test prompts of the model itself."""
+"""The prompts of a run, read from a file: YAML or JSON Lines. The built-in ones are prompts.yaml beside this module.
 
+YAML: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
+{"test_prompt": …}. A pass has `id`, `context` and `answer`, and where wanted `variant` (orig), `control` (the
+"id/variant" of the pass whose answer is subtracted in control_margin) and `records` (false).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from .errors import LensError
 from .types import Prompt
 
-GERMANY = "Give the city name only, plain text. The capital of Germany is called simply"
-MAIN = Prompt("pos", "orig", GERMANY, "Berlin", detailed=True)
-ABLATION = Prompt("pos", "no_filler", GERMANY.removesuffix(" simply"), "Berlin")
-CONTROL = Prompt("ctl", "orig", GERMANY.replace("Germany", "France"), "Paris", rival=MAIN)
-PASSES = (MAIN, ABLATION, CONTROL)
-
-TEST_PROMPTS = (
-    "Berlin is the capital of",
-    "Germany's capital city is called simply",
-    "The capital city of Germany is named simply",
-    "Germany has its capital at the city called simply",
-    "In Germany the capital city is simply",
-    "Germany's capital city is called",
-    "The capital city of Germany is named",
-    "Germany has its capital at",
-    "In Germany the capital city is known as",
-    "Give the country name only, plain text. Berlin is the capital of",
-    "Give the city name only, plain text. Germany's capital city is called",
-    "Give the city name only, plain text. The capital city of Germany is named simply",
-    "Give the city name only, plain text. Germany has its capital at",
-    "Give the city name only, plain text. In Germany, the capital city is known as",
-)
-
+BUILT_IN = Path(__file__).with_name("prompts.yaml")
 TEMPERATURES = (0.1, 2.0)
+FAULTS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records",
+    "string_type": "must be a text; put it in quotes",
+    "model_type": "must be an object with fields",
+    "string_pattern_mismatch": "must not be blank; an id or a variant has neither space nor slash",
+}
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
-# A position whose token is one of these shows its top 20, like the last position.
-KEYWORDS = frozenset({"germany", "berlin", "capital", "answer", "word", "simply"})
+
+class Entry(BaseModel):
+    """A pass as a file has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: Name
+    variant: Name = "orig"
+    context: str
+    answer: Answer
+    control: str | None = None
+    records: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}/{self.variant}"
+
+
+class Document(BaseModel):
+    """A file of prompts, before its entries are held against one another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    passes: list[Entry]
+    test_prompts: list[Text] = []
+    keywords: list[Text] = []
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The passes of the lens, the test prompts of the model itself, and the tokens that show their top 20."""
+
+    passes: tuple[Prompt, ...]
+    test_prompts: tuple[str, ...]
+    keywords: frozenset[str]
+
+
+@cache
+def built_in() -> Suite:
+    return read_suite(BUILT_IN)
+
+
+def read_suite(path: Path) -> Suite:
+    """The prompts of a file. Raises LensError with every fault at once: file, entry and field."""
+    try:
+        found, places = content(path, path.read_text(encoding="utf-8"))
+        document = Document.model_validate(found)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise LensError("\n".join(f"{path}: {fault(e, places, found)}" for e in error.errors())) from error
+    if problems := [f"{path}: {problem}" for problem in contradictions(document, places)]:
+        raise LensError("\n".join(problems))
+    prompts: dict[str, Prompt] = {}
+    for e in document.passes:
+        prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records)
+    rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
+    passes = tuple(Prompt(p.id, p.variant, p.text, p.answer, p.detailed, rivals[name]) for name, p in prompts.items())
+    return Suite(passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords))
+
+
+def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
+    """The file as one object, and where each of its entries stands, for messages."""
+    if path.suffix in (".yaml", ".yml", ".json"):
+        return yaml.safe_load(text), {}
+    if path.suffix != ".jsonl":
+        raise LensError(f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl")
+    found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
+    places, problems = {}, []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            entry = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            problems.append(f"{path}: line {number}: {error}")
+            continue
+        if entry is not None:
+            lone = isinstance(entry, Mapping) and set(entry) == {"test_prompt"}
+            kind, value = ("test_prompts", entry["test_prompt"]) if lone else ("passes", entry)
+            places[kind, len(found[kind])] = f"line {number}"
+            found[kind].append(value)
+    if problems:
+        raise LensError("\n".join(problems))
+    return found, places
+
+
+def place(kind: str, index: int, places: Mapping[tuple[str, int], str]) -> str:
+    return places.get((kind, index), f"{kind}[{index}]")
+
+
+def fault(error: Mapping[str, Any], places: Mapping[tuple[str, int], str], found: Any) -> str:
+    """One fault of a file as `entry (name): field: what is wrong`."""
+    where, told = list(error["loc"]), FAULTS.get(error["type"], error["msg"])
+    if len(where) > 1 and isinstance(where[1], int):
+        kind, index, *fields = where
+        entry = found[kind][index]
+        named = isinstance(entry, Mapping) and "id" in entry
+        name = f" ({entry['id']}/{entry.get('variant', 'orig')})" if named else ""
+        where = [place(kind, index, places) + name, *fields]
+    if error["type"] not in ("missing", "extra_forbidden"):
+        told = f"{told}, got {json.dumps(error['input'], ensure_ascii=False, default=str)[:80]}"
+    return ": ".join(map(str, [*where, told]))
+
+
+def contradictions(document: Document, places: Mapping[tuple[str, int], str]) -> Iterator[str]:
+    """What is wrong between entries: none at all, a name that comes twice, a control that is no other pass."""
+    names = Counter(e.name for e in document.passes)
+    if not names:
+        yield "passes: there is none; give at least one with id, context and answer"
+    for i, e in enumerate(document.passes):
+        where = f"{place('passes', i, places)} ({e.name})"
+        if names[e.name] > 1:
+            yield f"{where}: variant: {names[e.name]} passes have this id and variant; give each its own"
+        if e.control is not None and (e.control not in names or e.control == e.name):
+            known = ", ".join(name for name in names if name != e.name)[:120] or "none"
+            yield f"{where}: control: {e.control!r} is no other pass of the file; there are {known}"

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .result import Run
-from .types import PureRow
+from .rows import PureRow
 
 BAR = 12  # character cells of a full bar
 WIDTH = 100  # columns where the output is no terminal
@@ -25,7 +25,9 @@ def show(run: Run, files: Sequence[Path]) -> None:
     out.print(f"{run.options.model_id}: {size}, {run.manifest['device']} {run.manifest['dtype']}")
     out.print(f"prompt: {prompt.text} … {prompt.answer}\n")
     out.print(layer_table(run.passes[0].pure["norm"]), soft_wrap=False)
-    found = run.milestones | run.document["control_summary"]
+    if more := len(run.passes) - 1 if run.options.prompts else 0:
+        out.print(f"… and {more} more passes")
+    found = run.milestones | run.document.get("control_summary", {})
     out.print("\nmilestones:", *(f"  {key} = {number(value)}" for key, value in found.items()), sep="\n")
     out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n")
 

@@ -1,10 +1,10 @@
 """prompt → tokens: BOS rule, position labels, gold alignment, and the one place that decodes an id."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import LensError
-from .suite import KEYWORDS
 from .types import Encoded, Gold, Prompt
 
 # TransformerLens 2.16 prepends BOS for every other family; 4.x has other defaults.
@@ -39,18 +39,34 @@ class Tokens:
             self._texts[token_id] = self.tokenizer.decode([token_id])
         return self._texts[token_id]
 
-    def encode(self, prompt: Prompt, n_ctx: int) -> Encoded:
-        """Everything the pass needs of its prompt; a control pass also asks for its rival's answer."""
-        ids = self.model_input(prompt.text)
-        if not 0 < len(ids) <= n_ctx:
+    def encode(self, prompt: Prompt, n_ctx: int, joint: bool = False) -> Encoded:
+        """Everything the pass needs of its prompt; see `encode_all`."""
+        return self.encode_all([prompt], n_ctx, joint)[0]
+
+    def encode_all(self, prompts: Sequence[Prompt], n_ctx: int, joint: bool = False) -> list[Encoded]:
+        """Everything each pass needs of its prompt; a control pass also asks for its rival's answer.
+
+        `joint` lets the model read all tokens of the answer but the last after the prompt. Raises LensError naming
+        every prompt that is too long.
+        """
+        found = [self.unbounded(prompt, joint) for prompt in prompts]
+        if wrong := [e for e in found if not 0 < len(e.token_ids) <= n_ctx - len(e.follow)]:
+            told = [
+                f"prompt {e.prompt.id}/{e.prompt.variant} has {len(e.token_ids)} tokens"
+                + (f" and {len(e.follow)} of its answer" if e.follow else "")
+                for e in wrong
+            ]
             raise LensError(
-                f"prompt {prompt.id}/{prompt.variant} has {len(ids)} tokens, the model reads 1 to {n_ctx}; "
-                "use another prompt or a model with a longer context"
+                f"{', '.join(told)}, the model reads 1 to {n_ctx}; use another prompt or a model with a longer context"
             )
+        return found
+
+    def unbounded(self, prompt: Prompt, joint: bool) -> Encoded:
         gold = self.align(prompt)
         asked = [gold, self.align(prompt.rival)] if prompt.rival and gold.answer_ids else [gold]
-        answers = [g.first_id for g in asked if g.first_id is not None]
-        return Encoded(prompt, gold, tuple(ids), tuple(self.context(prompt.text)), tuple(answers))
+        answers = tuple(g.first_id for g in asked if g.first_id is not None)
+        ids, context = tuple(self.model_input(prompt.text)), tuple(self.context(prompt.text))
+        return Encoded(prompt, gold, ids, context, answers, gold.answer_ids[:-1] if joint else ())
 
     def align(self, prompt: Prompt) -> Gold:
         """The answer's ids after the prompt: with a space before it, else without, else unresolved."""
@@ -64,6 +80,6 @@ class Tokens:
         return Gold(prompt.answer, (), (), "unknown")
 
 
-def is_keyword(text: str) -> bool:
+def is_keyword(text: str, keywords: Collection[str]) -> bool:
     """A token that shows its top 20 wherever it stands."""
-    return text.strip().lower().strip(".,!?;:") in KEYWORDS
+    return text.strip().lower().strip(".,!?;:") in keywords

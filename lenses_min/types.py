@@ -7,7 +7,7 @@ L = n + 1), S positions, D model width, V vocabulary, K top-k, N rows (pairs of 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -50,13 +50,17 @@ class Gold:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's."""
+    """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's.
+
+    `follow` are the answer's tokens that the model reads after the prompt, where the joint probability is asked for.
+    """
 
     prompt: Prompt
     gold: Gold
     token_ids: tuple[int, ...]
     context_ids: tuple[int, ...]
     answers: tuple[int, ...]
+    follow: tuple[int, ...] = ()
 
     @property
     def last(self) -> int:
@@ -118,6 +122,9 @@ class Rows:
     layer: list[int]
     pos: list[int]
 
+    def __getitem__(self, part: slice) -> "Rows":
+        return Rows(self.x[part], self.layer[part], self.pos[part])
+
     def last_of(self, layers: Iterable[int]) -> "Rows":
         """The last position of some layers."""
         last = {layer: i for i, layer in enumerate(self.layer)}
@@ -147,48 +154,3 @@ class Lens(ABC):
     @abstractmethod
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         """Residual rows, and the layer of each, to float32 logits."""
-
-
-@dataclass(frozen=True)
-class RecordRow:
-    """One row of a records file: the top of the lens distribution at a layer and position."""
-
-    prompt_id: str
-    prompt_variant: str
-    layer: int
-    pos: int
-    token: str
-    entropy: float
-    top: tuple[tuple[str, float], ...]
-    rest_mass: float
-
-
-@dataclass(frozen=True)
-class PureRow(RecordRow):
-    """One row of a pure-next-token file; CONTRACT columns of the same names."""
-
-    copy_collapse: bool
-    entropy_collapse: bool
-    is_answer: bool
-    p_top1: float
-    p_top5: float
-    p_answer: float | None
-    kl_to_final_bits: float
-    answer_rank: int | None
-    cos_to_final: float
-    control_margin: float | None
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """All of one pass: rows per lens, layer-n facts, and the model's own last-position logits."""
-
-    encoded: Encoded
-    records: dict[str, list[RecordRow]]
-    pure: dict[str, list[PureRow]]
-    consistency: dict[str, Any]
-    error: dict[str, float]
-    agreement: list[dict[str, Any]]
-    raw_samples: list[dict[str, Any]]
-    final: Float[Tensor, " V"]
-    residuals: dict[int, Float[Tensor, "1 S D"]]

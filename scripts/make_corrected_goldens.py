@@ -12,8 +12,9 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,21 @@ def tables(reader: Reader, lens: str, passes: list[Any]) -> tuple[Rows, Rows]:
     return records, pure
 
 
+def agreement(reader: Reader, lenses: Sequence[str], passes: list[Any]) -> Rows:
+    """How every two lenses agree at the last position of each layer, and each with the model."""
+    rows = []
+    for (prompt, variant, _), (ids, residuals, final) in zip(PASSES, passes):
+        for layer in range(reader.n + 1):
+            said = {lens: oracle.softmax(reader.logits(lens, residuals[layer, -1], layer)) for lens in lenses}
+            said["model"] = oracle.softmax(final)
+            for a, b in combinations(said, 2):
+                row = dict(zip(columns.KEY_COLUMNS, (prompt, variant, layer, len(ids) - 1))) | {"lens": a, "against": b}
+                row |= {"kl_bits": oracle.kl_bits(said[a], said[b]), "js_bits": oracle.js_bits(said[a], said[b])}
+                row |= {"tv": oracle.total_variation(said[a], said[b])}
+                rows.append(row | {"top1_agree": bool(np.argmax(said[a]) == np.argmax(said[b]))})
+    return rows
+
+
 def first(rows: Rows, column: str, holds: Callable[[Any], bool] = bool) -> int | None:
     return oracle.first_layer([row[column] for row in rows], holds)
 
@@ -258,19 +274,21 @@ def cell(value: Any) -> Any:
     return value if kept else json.dumps(value)
 
 
+def save(reader: Reader, folder: Path, kind: str, header: Sequence[str], rows: Rows) -> None:
+    with (folder / f"output-{reader.clean}-{kind}.csv").open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([header, *([cell(r[c]) for c in header] for r in rows)])
+
+
 def write(reader: Reader, folder: Path) -> None:
     folder.mkdir(parents=True)
     passes = [reader.run(text) for _, _, text in PASSES]
-    for lens in CORRECTED_LENSES if reader.prism else CORRECTED_LENSES[:-1]:
+    lenses = CORRECTED_LENSES if reader.prism else CORRECTED_LENSES[:-1]
+    save(reader, folder, "agreement", columns.AGREEMENT_COLUMNS, agreement(reader, lenses, passes))
+    for lens in lenses:
         suffix = "" if lens == "norm" else f"-{lens}"
         records, pure = tables(reader, lens, passes)
-        for name, header, rows in (
-            ("records", columns.RECORD_COLUMNS, records),
-            ("pure-next-token", columns.PURE_COLUMNS, pure),
-        ):
-            with (folder / f"output-{reader.clean}-{name}{suffix}.csv").open("w", encoding="utf-8", newline="") as out:
-                lines = [header, *([cell(row[column]) for column in header] for row in rows)]
-                csv.writer(out, lineterminator="\n").writerows(lines)
+        save(reader, folder, f"records{suffix}", columns.RECORD_COLUMNS, records)
+        save(reader, folder, f"pure-next-token{suffix}", columns.PURE_COLUMNS, pure)
         if lens == "norm":
             text = json.dumps(document(reader, passes, pure), indent=2, ensure_ascii=False)
             (folder / f"output-{reader.clean}.json").write_text(text, encoding="utf-8")

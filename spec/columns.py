@@ -14,6 +14,9 @@ METRIC_COLUMNS = (
     *("kl_to_final_bits", "answer_rank", "cos_to_final", "control_margin"),
 )
 PURE_COLUMNS = (*RECORD_COLUMNS, *METRIC_COLUMNS)
+# Tables that run.py does not write: how lenses agree, and whole answers.
+AGREEMENT_COLUMNS = (*KEY_COLUMNS, "lens", "against", "kl_bits", "js_bits", "tv", "top1_agree")
+ANSWER_COLUMNS = ("prompt_id", "prompt_variant", "layer", "lens", "answer", "n_tokens", "p_joint", "surprisal_bits")
 
 TEXT = "text"
 INTEGER = "integer"
@@ -31,8 +34,8 @@ RESIDUAL = "residual"
 FLOATS = frozenset({EXACT_FLOAT, PROBABILITY, REST, ENTROPY, KL, COSINE, MARGIN, TEMPERATURE, RESIDUAL})
 
 _NAMED = {
-    **dict.fromkeys(("layer", "pos"), INTEGER),
-    **dict.fromkeys(("copy_collapse", "entropy_collapse", "is_answer"), FLAG),
+    **dict.fromkeys(("layer", "pos", "n_tokens"), INTEGER),
+    **dict.fromkeys(("copy_collapse", "entropy_collapse", "is_answer", "top1_agree"), FLAG),
     **dict.fromkeys(("copy_thresh", "temperature"), EXACT_FLOAT),
     "answer_rank": RANK,
     "answer_rank_lens": RANK,
@@ -40,6 +43,9 @@ _NAMED = {
     "answer_rank_raw": RANK,
     "rest_mass": REST,
     "entropy": ENTROPY,
+    "surprisal_bits": ENTROPY,
+    "js_bits": KL,
+    **dict.fromkeys(("tv", "p_joint"), PROBABILITY),
     "cos_to_final": COSINE,
     "control_margin": MARGIN,
     "max_control_margin": MARGIN,

@@ -11,9 +11,11 @@ Cell = tuple[str, str]  # decoded text, as written
 
 
 def row_name(table: Table, row: int) -> str:
-    """A row in words: prompt, variant, layer, position."""
+    """A row in words: prompt, variant, layer, position, and the lenses where the table has them."""
     prompt, variant, layer, pos = (table.column(name, row) for name in columns.KEY_COLUMNS)
-    return f"{prompt}/{variant} layer {layer} pos {pos}"
+    more = [f" {name} {table.column(name, row)}" for name in ("lens", "against") if name in table.header]
+    place = f" pos {pos}" if "pos" in table.header else ""
+    return f"{prompt}/{variant} layer {layer}{place}{''.join(more)}"
 
 
 def row_names(table: Table) -> dict[str, int]:

@@ -103,6 +103,22 @@ def kl_bits(p: Array, q: Array) -> float:
     return float(np.sum(p * (np.log(p + KL_TINY) - np.log(q + KL_TINY))) / np.log(2))
 
 
+def js_bits(p: Array, q: Array) -> float:
+    """(KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2; bits, 0..1, symmetric; Lin 1991."""
+    m = (p + q) / 2
+    return (kl_bits(p, m) + kl_bits(q, m)) / 2
+
+
+def total_variation(p: Array, q: Array) -> float:
+    """sum |p - q| / 2; 0..1, the largest difference of the probabilities of any set of tokens."""
+    return float(np.sum(np.abs(p - q)) / 2)
+
+
+def surprisal_bits(rows: Iterable[Array], ids: Ids) -> float:
+    """-sum log2 p(id) of the tokens of an answer, logits [V] of one position each; bits, >= 0."""
+    return -sum(float(log_softmax(z)[i]) for z, i in zip(rows, ids)) / float(np.log(2))
+
+
 def cosine(a: Array, b: Array) -> float:
     """a . b / ((|a| + 1e-12) (|b| + 1e-12)) of two logit vectors [V]; -1..1."""
     return float(a @ b / ((np.linalg.norm(a) + COSINE_TINY) * (np.linalg.norm(b) + COSINE_TINY)))

@@ -12,7 +12,8 @@ from .reading_csv import Table
 
 RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = "records", "pure-next-token", "records-prism", "pure-next-token-prism"
 SIDECARS = tuple(f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE))
-TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS)
+AGREEMENT, ANSWERS = "agreement", "answers"
+TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
 Loaded = TypeVar("Loaded")
 
 

@@ -1,17 +1,20 @@
 """validate(run) → violations: the contract held against one run directory, without a golden to compare with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .compare_tables import row_names
-from .reading import PURE, RECORDS, Run
+from .reading import AGREEMENT, ANSWERS, PURE, RECORDS, Run
 from .schema_blocks import check_gold, check_prism, check_raw_lens, check_residuals
 from .schema_cross import check_summaries
 from .schema_csv import Row, check_table
+from .schema_further import check_further
 from .schema_json import check_document
-from .schema_order import check_order, last_position
+from .schema_order import check_order, last_positions
 from .schema_rows import Facts, check_list, check_metrics, check_ranges
 from .schema_rules import RULES, Violation
+from .schema_suite import built_in_passes, check_suite, own_passes
 
 __all__ = ["RULES", "Violation", "validate"]
 
@@ -53,29 +56,31 @@ def lookup(document: Mapping[str, Any] | None, *path: str) -> Any:
 
 def facts_of(document: Mapping[str, Any] | None) -> Facts:
     """What the tables need to know of the document; whatever is missing or of another type stays unknown."""
+    own = isinstance(lookup(document, "passes"), list)
     stats = [lookup(document, "model_stats", name) for name in ("d_vocab", "num_layers")]
     vocabulary, layers = (value if type(value) is int and value > 0 else None for value in stats)
     threshold = lookup(document, "diagnostics", "copy_thresh")
-    golds = [lookup(document, "gold_answer"), lookup(document, "control_prompt", "gold_answer")]
-    ids = [gold["first_id"] for gold in golds if isinstance(gold, Mapping) and "first_id" in gold]
-    known = len(ids) == 2 and all(i is None or type(i) is int for i in ids)
     threshold = threshold if isinstance(threshold, float) else None
-    corrected = lookup(document, "contract") == "corrected"
-    return Facts(vocabulary, layers, threshold, (ids[0], ids[1]) if known else None, corrected)
+    passes = own_passes(document) if own else built_in_passes(document)
+    found = Facts(vocabulary, layers, threshold, passes, lookup(document, "contract") == "corrected", own=own)
+    return replace(found, keywords=tuple(map(str, lookup(document, "keywords") or ()))) if own else found
 
 
 def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[Violation]:
     """Order and contents of the rows of every table."""
     violations: list[Violation] = []
-    last = last_position(dict(tables))
+    ends = last_positions(tables)
     n = facts.layers if facts.layers is not None else max((r["layer"] for t in tables.values() for r in t), default=0)
     for kind, rows in tables.items():
-        if rows and last is not None:
+        if kind in (AGREEMENT, ANSWERS):
+            violations += check_further(run, kind, tables, facts, n)
+            continue
+        if ends and (rows or (facts.own and kind in tables)):
             names = row_names(run.tables[kind])
-            violations += check_order(run.table_name(kind), kind, rows, names, n, last, run.corrected)
+            violations += check_order(run.table_name(kind), kind, rows, names, n, facts, ends)
         pure = kind.startswith(PURE)
         for row in rows:
-            violations += check_list(row, None if pure else last, facts)
+            violations += check_list(row, None if pure else ends.get(row.where), facts)
             violations += check_ranges(row, facts)
             violations += check_metrics(row, facts) if pure else ()
     return violations
@@ -84,10 +89,14 @@ def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[
 def check_across(run: Run, document: Mapping[str, Any], tables: Mapping[str, list[Row]]) -> list[Violation]:
     """Document against rows and files."""
     file, rows = run.document_name, tables.get(PURE, [])
+    ends = last_positions(tables)
+    if "passes" in document:
+        first = next((w for w, told in own_passes(document).items() if told.detailed), None)
+        violations = [*check_prism(run, document), *check_suite(file, document, rows)]
+        return violations + (list(check_residuals(run, document, ends[first] + 1)) if first in ends else [])
     violations = [*check_gold(file, document), *check_prism(run, document)]
-    last = last_position(dict(tables))
-    if last is not None:
-        violations += check_residuals(run, document, last + 1)
+    if ("pos", "orig") in ends:
+        violations += check_residuals(run, document, ends["pos", "orig"] + 1)
     if rows and len(rows) == len(run.tables[PURE].rows):
         violations += [*check_summaries(file, document, rows), *check_raw_lens(file, document, rows)]
     return violations

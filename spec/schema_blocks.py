@@ -20,20 +20,26 @@ def check_gold(file: str, document: Json) -> Iterator[Violation]:
     )
     for prefix, gold, string, alignment in places:
         ids = gold["answer_ids"]
-        said = {**{k: gold[k] for k in ("string", "first_id", "variant")}, "pieces": len(gold["pieces"])}
-        told = {
-            "string": string,
-            "first_id": ids[0] if ids else None,
-            "variant": (gold["variant"] if gold["variant"] != "unknown" else "a spelling") if ids else "unknown",
-            "pieces": min(4, len(ids)),
-        }
-        for name, value in told.items():
-            if said[name] != value:
-                yield Violation(file, "", f"{prefix}.{name}", "gold", f"{said[name]} where {value} follows")
+        yield from check_gold_of(file, prefix, gold, string)
         if alignment != ("ok" if ids else "unresolved"):
             column = prefix.replace("gold_answer", "gold_alignment")
             column = column if "." in column else f"diagnostics.{column}"
             yield Violation(file, "", column, "gold", alignment)
+
+
+def check_gold_of(file: str, prefix: str, gold: Json, string: str | None) -> Iterator[Violation]:
+    """One gold answer; its text is `string` where that is known."""
+    ids = gold["answer_ids"]
+    said = {**{k: gold[k] for k in ("string", "first_id", "variant")}, "pieces": len(gold["pieces"])}
+    told = {
+        "string": said["string"] if string is None else string,
+        "first_id": ids[0] if ids else None,
+        "variant": (gold["variant"] if gold["variant"] != "unknown" else "a spelling") if ids else "unknown",
+        "pieces": min(4, len(ids)),
+    }
+    for name, value in told.items():
+        if said[name] != value:
+            yield Violation(file, "", f"{prefix}.{name}", "gold", f"{said[name]} where {value} follows")
 
 
 def sampled_layers(mode: str, n: int) -> list[int]:
@@ -90,7 +96,7 @@ def check_prism(run: Run, document: Json) -> Iterator[Violation]:
             yield Violation(name, "", "", "prism.files", told)
     told_by = {
         "present": usable or said["present"],
-        "k": document["model_stats"]["d_model"] if usable else None,
+        "k": rank_of(said["k"], document["model_stats"]["d_model"]) if usable else None,
         "layers": said["layers"] or ["…"] if usable else None,
         "error": None if usable or said["mode"] == "off" else said["error"] or "a reason",
     }
@@ -100,6 +106,11 @@ def check_prism(run: Run, document: Json) -> Iterator[Violation]:
             yield Violation(run.document_name, "", column, "prism.summary", f"{said[name]} where {value} follows")
     if usable and said["mode"] == "off":
         yield Violation(run.document_name, "", "diagnostics.prism_summary.mode", "prism.summary", "off")
+
+
+def rank_of(k: Any, width: int) -> int:
+    """How many directions a Prism may align: any number from 1 to the width."""
+    return k if type(k) is int and 1 <= k <= width else width
 
 
 def check_residuals(run: Run, document: Json, positions: int) -> Iterator[Violation]:

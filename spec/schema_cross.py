@@ -27,17 +27,17 @@ def kl_at_most(limit: float) -> Callable[[Row], bool]:
     return lambda row: row["kl_to_final_bits"] <= limit
 
 
-def milestones(rows: Sequence[Row]) -> dict[str, int | None]:
-    """The milestones of diagnostics, read off the pos/orig rows."""
-    copy = first_layer(rows, POS, lambda row: row["copy_collapse"])
-    semantic = first_layer(rows, POS, lambda row: row["is_answer"])
+def milestones(rows: Sequence[Row], where: tuple[str, str] = POS) -> dict[str, int | None]:
+    """The milestones of a pass, read off its rows."""
+    copy = first_layer(rows, where, lambda row: row["copy_collapse"])
+    semantic = first_layer(rows, where, lambda row: row["is_answer"])
     return {
         "L_copy": copy,
-        "L_copy_H": first_layer(rows, POS, lambda row: row["entropy_collapse"]),
+        "L_copy_H": first_layer(rows, where, lambda row: row["entropy_collapse"]),
         "L_semantic": semantic,
         "delta_layers": minus(semantic, copy),
-        **{f"first_kl_below_{limit}": first_layer(rows, POS, kl_at_most(limit)) for limit in (0.5, 1.0)},
-        **{f"first_rank_le_{limit}": first_layer(rows, POS, rank_at_most(limit)) for limit in (1, 5, 10)},
+        **{f"first_kl_below_{limit}": first_layer(rows, where, kl_at_most(limit)) for limit in (0.5, 1.0)},
+        **{f"first_rank_le_{limit}": first_layer(rows, where, rank_at_most(limit)) for limit in (1, 5, 10)},
     }
 
 
@@ -55,9 +55,9 @@ def ablation(rows: Sequence[Row]) -> dict[str, int | None]:
     }
 
 
-def control(rows: Sequence[Row]) -> dict[str, float | None]:
-    """control_summary, read off the ctl rows."""
-    margins = [(row["layer"], row["control_margin"]) for row in rows if row.where == CTL]
+def control(rows: Sequence[Row], where: tuple[str, str] = CTL) -> dict[str, float | None]:
+    """control_summary, read off the rows of a control pass."""
+    margins = [(row["layer"], row["control_margin"]) for row in rows if row.where == where]
     known = [(layer, margin) for layer, margin in margins if margin is not None]
     return {
         "first_control_margin_pos": next((layer for layer, margin in known if margin > 0), None),

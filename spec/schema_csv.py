@@ -9,7 +9,7 @@ from typing import Any
 from . import columns
 from .compare_ledger import is_float, is_integer
 from .compare_tables import row_names
-from .reading import PURE
+from .reading import AGREEMENT, ANSWERS, PURE
 from .reading_csv import Table, encode, quoted
 from .schema_rules import Violation
 
@@ -48,7 +48,8 @@ class Row:
 
 
 def expected_columns(kind: str) -> tuple[str, ...]:
-    return columns.PURE_COLUMNS if kind.startswith(PURE) else columns.RECORD_COLUMNS
+    further = {AGREEMENT: columns.AGREEMENT_COLUMNS, ANSWERS: columns.ANSWER_COLUMNS}
+    return further.get(kind, columns.PURE_COLUMNS if kind.startswith(PURE) else columns.RECORD_COLUMNS)
 
 
 def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], list[Row]]:

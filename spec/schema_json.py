@@ -8,7 +8,7 @@ from . import columns
 from .compare_json import Path, kind, place, written
 from .reading import Run
 from .reading_json import layout
-from .schema_document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK
+from .schema_document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK, suite_document
 from .schema_rows import TINY, Facts, is_float32
 from .schema_rules import Violation
 
@@ -16,11 +16,13 @@ from .schema_rules import Violation
 def check_document(run: Run, document: Mapping[str, Any], facts: Facts) -> list[Violation]:
     """Everything about the document by itself."""
     file = run.document_name
-    violations = list(check_shape(file, (), document, CORRECTED_DOCUMENT if facts.corrected else DOCUMENT, facts))
+    built_in = CORRECTED_DOCUMENT if facts.corrected else DOCUMENT
+    shape = suite_document(facts.corrected) if facts.own else built_in
+    violations = list(check_shape(file, (), document, shape, facts))
     if layout(document) != run.document_text:
         violations.append(Violation(file, "", "layout", "json.layout", "another layout"))
     if not violations:
-        violations += check_fixed_lists(file, document)
+        violations += () if facts.own else check_fixed_lists(file, document)
         name = document["diagnostics"]["model"]
         if name.split("/")[-1] != run.clean:
             violations.append(Violation(file, "", "diagnostics.model", "model-name", repr(name)))

@@ -1,8 +1,8 @@
 """Rules that one row can break by itself, given the vocabulary's size and the copy threshold."""
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import log2
 
 from . import columns
@@ -10,9 +10,25 @@ from .reading import PURE
 from .schema_csv import Row
 from .schema_rules import Violation
 
+BUILT_IN = (("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig"))
 KEYWORDS = ("germany", "berlin", "capital", "answer", "word", "simply")
 FLOAT32_COLUMNS = ("entropy", "p_top1", "p_top5", "p_answer", "cos_to_final")
 TINY = 1e-5  # float32 rounding of entropies, divergences and cosines
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass as the document tells it: the text of its answer and the answer's id, None where it has none.
+
+    `rival`: the id of the answer that is subtracted in a control pass. `told`: whether the document names the ids.
+    """
+
+    gold: str
+    answer_id: int | None = None
+    rival: int | None = None
+    told: bool = False
+    control: bool = False
+    detailed: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,8 +38,14 @@ class Facts:
     vocabulary: int | None = None
     layers: int | None = None
     copy_threshold: float | None = None
-    answer_ids: tuple[int | None, int | None] | None = None  # first ids of Berlin and Paris
+    passes: Mapping[tuple[str, str], Pass] = field(default_factory=dict)  # in the order of the rows
     corrected: bool = False
+    keywords: tuple[str, ...] = KEYWORDS
+    own: bool = False  # prompts of one's own, not run.py's
+
+    def of(self, row: Row) -> Pass:
+        """The pass of a row; one that the document does not know has no answer that could be held against it."""
+        return self.passes.get(row.where, Pass("", control=True))
 
     def __post_init__(self) -> None:
         if self.vocabulary is not None and self.vocabulary < 1:
@@ -40,7 +62,7 @@ def is_float32(value: float) -> bool:
 def expected_k(row: Row, last: int | None, facts: Facts) -> int:
     """How many pairs the row lists; `last` is the last position of a records table, None for pure rows."""
     token = row["token"].lower().strip(".,!?;:")
-    wide = last is not None and (row["pos"] == last or any(word in token for word in KEYWORDS))
+    wide = last is not None and (row["pos"] == last or any(word in token for word in facts.keywords))
     k = columns.TOP_PAIRS if wide else 5
     return k if facts.vocabulary is None else min(k, facts.vocabulary)
 
@@ -105,8 +127,8 @@ def check_metrics(row: Row, facts: Facts) -> Iterator[Violation]:
 
 def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
     rank, p, listed = row["answer_rank"], row["p_answer"], row.probabilities
-    if facts.answer_ids is not None:
-        known = facts.answer_ids[row["prompt_id"] == "ctl"] is not None
+    if facts.of(row).told:
+        known = facts.of(row).answer_id is not None
         yield from (
             row.broken(c, "answer.presence") for c in ("p_answer", "answer_rank") if (row[c] is not None) != known
         )
@@ -124,9 +146,9 @@ def ranked(rank: int, p: float, listed: list[float], facts: Facts) -> bool:
 
 def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
     """Flags that follow from the row's numbers. Without an id, a control row of a sidecar may look for Paris (R6)."""
-    rank = row["answer_rank"]
-    judged = facts.corrected or rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
-    gold = "Paris" if facts.corrected and row["prompt_id"] == "ctl" else "Berlin"
+    rank, mended = row["answer_rank"], facts.corrected or facts.own
+    judged = mended or rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
+    gold = facts.of(row).gold if mended else "Berlin"
     if judged and row["is_answer"] != (rank == 1 if rank is not None else row["top1"].strip() == gold):
         yield row.broken("is_answer", "is-answer")
     if row["entropy_collapse"] != (row["entropy"] <= 1.0):
@@ -137,9 +159,9 @@ def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
 
 def check_margin(row: Row, facts: Facts) -> Iterator[Violation]:
     margin, p = row["control_margin"], row["p_answer"]
-    ids = facts.answer_ids
-    allowed = row["prompt_id"] == "ctl" and (ids is None or None not in ids)
-    demanded = allowed and ids is not None
+    known = facts.of(row)
+    allowed = known.control and (not known.told or None not in (known.answer_id, known.rival))
+    demanded = allowed and known.told
     other = None if margin is None or p is None else p - margin  # p(Berlin)
     wrong = margin is not None and (other is None or not -1e-7 <= other <= 1 - p + TINY)
     if (margin is not None and not allowed) or (margin is None and demanded) or wrong:

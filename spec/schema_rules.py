@@ -52,6 +52,12 @@ RULES: Mapping[str, str] = MappingProxyType(
         "model-name": "the recorded model id ends in the name the files carry",
         "prism.files": "Prism files exist where the artifacts were usable, and only there",
         "prism.summary": "prism_summary's fields tell one story",
+        "agreement.rows": "the agreement table has every two lenses, and each with the model, at every layer and pass",
+        "agreement.range": "0 ≤ JS ≤ TV ≤ 1 in bits, and KL ≥ 2 TV² / ln 2",
+        "agreement.model": "the KL of a lens to the model is that of its pure-next-token row",
+        "answers.rows": "the answers table has every lens at every layer and the model at the last one",
+        "answers.range": "p_joint = 2^−surprisal_bits, of at least one token",
+        "answers.first": "a whole answer is no likelier than its first token, and of one token just as likely",
         "residual.files": "residuals are saved for every layer 0 … n or for none",
         "residual.shape": "a saved residual is a finite float tensor [1, S, d]",
     }

@@ -1,1 +1,1 @@
-"""Fitting lenses to a model: `lenses-min fit tuned`."""
+"""Fitting lenses to a model: `lenses-min fit tuned` and `lenses-min fit prism`."""

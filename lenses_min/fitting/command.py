@@ -1,6 +1,7 @@
-"""`lenses-min fit tuned MODEL --text FILE… --out DIR`: the options, and one fit from model to files."""
+"""`lenses-min fit tuned|prism MODEL --text FILE… --out DIR`: the options, and one fit from model to files."""
 
 import argparse
+import importlib
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Any
 
 from ..errors import LensError
 from ..options import CHOICES, RunOptions
-from .options import TunedOptions
+from .options import FitOptions, PrismOptions, TunedOptions
 
+LENSES: dict[str, tuple[type[FitOptions], str]] = {
+    "tuned": (TunedOptions, "translators of a tuned lens; started again, it goes on where it stopped"),
+    "prism": (PrismOptions, "whitening and rotation of a Prism lens"),
+}
 HELP = {
     "tokens": "tokens to learn from, validation included",
     "length": "tokens of a sequence",
@@ -20,41 +25,47 @@ HELP = {
     "minutes": "end the training after so long",
     "patience": "end it after so many evaluations without gain",
     "evaluate_every": "steps between evaluations on held-out text",
+    "prompts": "a file of prompts to read as well, as run --prompts takes it",
+    "k": "directions to align, at most the model's width",
+    "samples": "residuals kept for the principal directions",
 }
 
 
 def add(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a lens to a model").add_subparsers(dest="lens", required=True)
-    tuned = fit.add_parser("tuned", help="translators of a tuned lens; started again, it goes on where it stopped")
-    tuned.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
-    tuned.add_argument("--text", nargs="+", required=True, metavar="FILE", help="plain text to learn from")
-    tuned.add_argument("--out", required=True, metavar="DIR", help="writes DIR/<name>/, which --tuned-dir DIR finds")
-    tuned.add_argument("--model-id", default="", help="recorded name (default: the id, or the folder's or file's name)")
-    tuned.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
-    for field in fields(TunedOptions):
-        if field.name in HELP:
+    for name, (kind, told) in LENSES.items():
+        command = fit.add_parser(name, help=told)
+        command.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
+        command.add_argument("--text", nargs="+", default=[], metavar="FILE", help="plain text to learn from")
+        out = f"writes DIR/<name>/, which --{name}-dir DIR finds"
+        command.add_argument("--out", required=True, metavar="DIR", help=out)
+        command.add_argument("--model-id", default="", help="recorded name (default: the id, or the file's name)")
+        command.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
+        default = "corrected" if name == "tuned" else "reference"
+        norms = "whose norms are read: the reference's formula or the model's own modules (default: %(default)s)"
+        command.add_argument("--contract", choices=CHOICES["contract"], default=default, help=norms)
+        for field in (field for field in fields(kind) if field.name in HELP):
             flag, told = f"--{field.name.replace('_', '-')}", f"{HELP[field.name]} (default: %(default)s)"
-            tuned.add_argument(flag, type=type(field.default), default=field.default, help=told)
+            command.add_argument(flag, type=type(field.default), default=field.default, help=told)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fitted, 1 the fit failed, 2 the command line is wrong."""
+    kind, _ = LENSES[args.lens]
     try:
-        options = RunOptions(args.model, args.model_id, device=args.device, contract="corrected")
-        asked = {name: getattr(args, name) for name in HELP}
-        settings = TunedOptions(tuple(args.text), str(Path(args.out) / options.clean), **asked)
+        options = RunOptions(args.model, args.model_id, device=args.device, contract=args.contract)
+        asked = {field.name: getattr(args, field.name) for field in fields(kind) if field.name in HELP}
+        settings = kind(tuple(args.text), str(Path(args.out) / options.clean), **asked)
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
     from ..loading import load
-    from .tuned import fit, mean
 
+    fitting = importlib.import_module(f".{args.lens}", __package__)
     try:
-        told = fit(load(options), settings)
+        told = fitting.fit(load(options), settings)
     except (LensError, OSError) as error:
         print(f"lenses-min: error: {options.model_id}: {error}", file=sys.stderr)
         return 1
-    kls = {name: mean(values) for name, values in told["held_out_kl_bits"].items()}
-    print(f"{options.model_id}: mean KL to the final output over layers, held-out text, bits")
-    print(*(f"  {name:<6} {value:8.4f}" for name, value in kls.items()), f"{settings.out}", sep="\n")
+    print(f"{options.model_id}: {fitting.sentence(told)}", settings.out, sep="\n")
     return 0

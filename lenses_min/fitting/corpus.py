@@ -15,11 +15,8 @@ from ..tokens import Tokens
 HELD_OUT = 10  # every tenth sequence is for validation
 
 
-def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
-    """(training, validation) sequences of `length` tokens, BOS included, about `most` tokens in all.
-
-    Raises LensError where a file cannot be read or the texts are too short to hold any out.
-    """
+def cut(tokens: Tokens, files: Sequence[str], length: int, most: int) -> list[list[int]]:
+    """Sequences of `length` tokens, BOS included, about `most` in all; raises LensError on an unreadable file."""
     room = length - len(tokens.model_input(""))
     ids: list[int] = []
     for file in files:
@@ -28,7 +25,12 @@ def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> t
         except (OSError, UnicodeDecodeError) as error:
             raise LensError(f"cannot read the text {file}: {error}") from error
     start = [] if tokens.bos_id is None else [tokens.bos_id]
-    found = [start + ids[i : i + room] for i in range(0, min(len(ids), most) - room + 1, room)]
+    return [start + ids[i : i + room] for i in range(0, min(len(ids), most) - room + 1, room)]
+
+
+def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
+    """(training, validation) sequences; raises LensError where the texts are too short to hold any out."""
+    found = cut(tokens, files, length, most)
     if len(found) < HELD_OUT:
         raise LensError(f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more")
     return [s for i, s in enumerate(found) if i % HELD_OUT], found[::HELD_OUT]

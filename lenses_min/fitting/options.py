@@ -7,13 +7,28 @@ from ..errors import LensError
 
 
 @dataclass(frozen=True)
-class TunedOptions:
-    """How to fit; `minutes` ends the training wherever it is, `positions` are drawn from a sequence a step."""
+class FitOptions:
+    """What every fit has: plain texts to read, cut into sequences of `length` tokens, about `tokens` in all."""
 
     text: tuple[str, ...]
     out: str
     tokens: int = 40_000
     length: int = 256
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not value > 0 and not (name == "steps" and value == 0):
+                raise LensError(f"{name} must be above 0, got {value!r}")
+        if missing := [file for file in self.text if not Path(file).is_file()]:
+            raise LensError(f"there is no text file {', '.join(missing)}; --text takes files of plain text")
+        if not self.text and not getattr(self, "prompts", ""):
+            raise LensError("a fit needs a --text file to learn from")
+
+
+@dataclass(frozen=True)
+class TunedOptions(FitOptions):
+    """How to fit; `minutes` ends the training wherever it is, `positions` are drawn from a sequence a step."""
+
     steps: int = 200
     positions: int = 32
     lr: float = 2e-4
@@ -22,12 +37,11 @@ class TunedOptions:
     patience: int = 3
     evaluate_every: int = 40
 
-    def __post_init__(self) -> None:
-        for name in ("tokens", "length", "steps", "positions", "lr", "ridge", "minutes", "patience", "evaluate_every"):
-            value = getattr(self, name)
-            if not value > 0 and not (name == "steps" and value == 0):
-                raise LensError(f"{name} must be above 0, got {value!r}")
-        if missing := [file for file in self.text if not Path(file).is_file()]:
-            raise LensError(f"there is no text file {', '.join(missing)}; --text takes files of plain text")
-        if not self.text:
-            raise LensError("fit tuned needs a --text file to learn from")
+
+@dataclass(frozen=True)
+class PrismOptions(FitOptions):
+    """`prompts`: a file of prompts to read too, contexts and test prompts. `k`: directions aligned, at most D."""
+
+    prompts: str = ""
+    k: int = 512
+    samples: int = 20_000

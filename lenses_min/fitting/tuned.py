@@ -139,6 +139,13 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def sentence(told: dict[str, Any]) -> str:
+    """A fit in words for a person."""
+    kls = {name: mean(values) for name, values in told["held_out_kl_bits"].items()}
+    lines = (f"  {name:<6} {value:8.4f}" for name, value in kls.items())
+    return "\n".join(("mean KL to the final output over layers, held-out text, bits", *lines))
+
+
 def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
     """Train and save; returns the provenance with the mean KL a layer of the final and the tuned lens."""
     started = time.monotonic()

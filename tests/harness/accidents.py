@@ -51,10 +51,10 @@ ACCIDENTS = {
     ),
     "the control pass decoding the last layer in every row": Accident(
         "pipeline.py",
-        "        rows = residuals.rows(full)\n",
+        "        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))\n",
         (
-            "        rows = residuals.rows(full)\n"
-            "        if prompt.rival:\n"
+            "        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))\n"
+            "        if encoded.prompt.rival:\n"
             "            rows = Rows(rows.x[-1:].expand_as(rows.x), rows.layer, rows.pos)\n"
         ),
         "fact",
@@ -249,7 +249,7 @@ ACCIDENTS = {
         "fact-prism",
         (
             Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 15"),
-            Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 16", "rows.missing"),
+            Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 15", "rows.missing"),
             Sight(PURE_PRISM, "", "pos/orig layer 0 pos 16 #2", "rows.extra"),
         ),
     ),

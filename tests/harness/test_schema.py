@@ -9,6 +9,7 @@ from corrupting import PURE, cell, csv_path, key
 from corruptions_cells import CELLS
 from corruptions_document import DOCUMENT
 from corruptions_files import FILES
+from corruptions_further import FURTHER
 from corruptions_rows import ROWS
 
 from spec.golden import GOLDEN, load_cases
@@ -37,7 +38,7 @@ def test_every_corruption_is_refused_and_located(name: str, capture: Capture) ->
 
 
 def test_every_rule_is_broken_by_some_corruption() -> None:
-    assert {rule for _, _, rule, _, _, _ in CORRUPTIONS.values()} == set(RULES)
+    assert {rule for _, _, rule, _, _, _ in [*CORRUPTIONS.values(), *FURTHER.values()]} == set(RULES)
 
 
 def test_a_bare_and_a_quoted_carriage_return_are_both_read(capture: Capture) -> None:

@@ -109,9 +109,9 @@ def test_chunks_change_nothing(seed: int, chunk: int) -> None:
     z, final = logits(seed, 7, 5), logits(seed + 1, 5)
     rows = Rows(z, list(range(7)), [0] * 7)
     decode, reference = (lambda x, layers: x * (1 + layers[:, None])), metrics.Final(final).decode
-    whole = metrics.measure_rows(decode, reference, rows, 5, [2], 3)
+    whole = metrics.walk({"x": decode}, reference, rows, 5, [2], 3)["x"]
     with patch.object(metrics, "CHUNK_ELEMENTS", chunk):
-        parts = metrics.measure_rows(decode, reference, rows, 5, [2], 3)
+        parts = metrics.walk({"x": decode}, reference, rows, 5, [2], 3)["x"]
     for name, value in whole.items():
         assert torch.allclose(parts[name].double(), value.double(), rtol=1e-6, atol=1e-7), name
 
@@ -158,3 +158,40 @@ def test_risk_equals_the_oracle(samples: list[tuple[float, bool, bool]]) -> None
     alone = [i for i, (_, norm, raw) in enumerate(samples) if norm and not raw]
     assert summary["first_norm_only_semantic_layer"] == (alone[0] if alone else None)
     assert summary["lens_artifact_risk"] == oracle.raw_lens_risk(max(kl for kl, _, _ in samples), bool(alone))
+
+
+@given(SEEDS, SIZES, SCALES)
+def test_divergences_equal_the_oracle_and_keep_their_bounds(seed: int, v: int, scale: float) -> None:
+    z = logits(seed, 4, v) * scale
+    p, q = torch.softmax(z[:3], -1), torch.softmax(z[3:], -1)
+    found = metrics.diverge(p, q)
+    for i in range(3):
+        a, b = p[i].double().numpy(), q[0].double().numpy()
+        assert float(found.kl[i]) / np.log(2) == pytest.approx(oracle.kl_bits(a, b), rel=1e-4, abs=1e-5)
+        assert float(found.js[i]) / np.log(2) == pytest.approx(oracle.js_bits(a, b), rel=1e-4, abs=1e-5)
+        assert float(found.tv[i]) == pytest.approx(oracle.total_variation(a, b), rel=1e-4, abs=1e-6)
+        assert bool(found.agree[i]) == (a.argmax() == b.argmax())
+    js, tv = found.js / np.log(2), found.tv
+    assert (js >= -1e-6).all()
+    assert (js <= tv + 1e-6).all()
+    assert (tv <= 1 + 1e-6).all()
+    assert (found.kl + 1e-5 >= 2 * tv**2).all(), "Pinsker"
+    turned = metrics.diverge(q.expand(3, -1), p)
+    assert torch.allclose(turned.js, found.js, atol=1e-6)
+    assert torch.allclose(turned.tv, found.tv, atol=1e-6)
+
+
+def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
+    from lenses_min.types import Rows
+
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
+    final = metrics.Final(x[0])
+    lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
+    found = metrics.walk(lenses, final.decode, rows, 5, [1], 2, pairs=[("a", "b"), ("b", "model")])
+    assert set(found) == {"a", "b", "a~b", "b~model"}
+    ends = x[[2, 5]]
+    expected = metrics.diverge(torch.softmax(ends, -1), torch.softmax(-ends, -1))
+    assert torch.allclose(found["a~b"]["kl"], expected.kl)
+    expected = metrics.diverge(torch.softmax(-ends, -1), torch.softmax(x[:1], -1))
+    assert torch.allclose(found["b~model"]["js"], expected.js)

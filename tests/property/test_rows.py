@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from lenses_min import files, milestones
 from lenses_min.records import RowContext, is_run, rest_mass
+from lenses_min.rows import PureRow
 from lenses_min.tokens import Tokens
-from lenses_min.types import Encoded, Gold, Prompt, PureRow
+from lenses_min.types import Encoded, Gold, Prompt
 from spec import oracle
 
 from .strategies import TEXTS

@@ -31,7 +31,7 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
         return x
 
     rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
-    metrics.measure_rows(decode, decode, rows, vocab=5, answers=[], k=1)
+    metrics.walk({"x": decode}, decode, rows, vocab=5, answers=[], k=1)
     assert sizes == [1] * 6
 
 

@@ -13,10 +13,12 @@ from lenses_min import LensError, RunOptions, files, forward, lenses, metrics, p
 from lenses_min.lenses.norm import unembed
 from lenses_min.milestones import milestones
 from lenses_min.result import Run
-from lenses_min.suite import PASSES, TEST_PROMPTS
+from lenses_min.suite import built_in
 from lenses_min.types import Lens, Unembedding
 from spec.reading import read_run
 from spec.schema import validate
+
+PASSES, TEST_PROMPTS = built_in().passes, built_in().test_prompts
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def test_a_new_lens_is_one_file_and_one_registry_line(toy_run: Run, tmp_path: Pa
         "output-rms-rope-pure-next-token.csv",
         "output-rms-rope-records-toy.csv",
         "output-rms-rope-pure-next-token-toy.csv",
+        "output-rms-rope-agreement.csv",
         "run-rms-rope.manifest.json",
     }
     assert [row.layer for row in toy_run.records("toy")] == [2, 3, 4]
@@ -77,7 +80,7 @@ def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
 def test_one_forward_a_pass_and_one_transfer_a_pass(fact_options: RunOptions) -> None:
     forwards: list[int] = []
     packed: list[int] = []
-    real_capture, real_last, real_host = forward.capture, forward.last_logits, metrics.to_host
+    real_capture, real_last, real_host = forward.capture_batch, forward.last_logits, metrics.to_host
 
     def count_capture(*args: Any) -> Any:
         forwards.append(1)
@@ -92,7 +95,7 @@ def test_one_forward_a_pass_and_one_transfer_a_pass(fact_options: RunOptions) ->
         return real_host(groups)
 
     with (
-        patch.object(pipeline, "capture", count_capture),
+        patch.object(pipeline, "capture_batch", count_capture),
         patch.object(pipeline, "last_logits", count_last),
         patch.object(pipeline, "to_host", count_host),
     ):
@@ -186,7 +189,7 @@ def test_sidecars_of_every_lens_obey_the_schema(side_by_side: Run, tmp_path: Pat
         f"output-Fact-{table}-{lens}.csv" for table in ("records", "pure-next-token") for lens in ("final", "raw")
     } < names
     found = read_run(tmp_path, "Fact")
-    assert len(found.tables) == 6
+    assert len(found.tables) == 7
     assert validate(found) == []
 
 

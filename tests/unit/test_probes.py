@@ -6,15 +6,18 @@ import torch
 
 from lenses_min.forward import capture, last_logits
 from lenses_min.loading import LoadedModel
-from lenses_min.probes import final_and_temperatures
+from lenses_min.metrics import to_host
+from lenses_min.probes import at_temperatures, final_and_temperatures
 from lenses_min.probes import test_prompts as run_test_prompts
-from lenses_min.suite import MAIN, TEST_PROMPTS
+from lenses_min.suite import built_in
 from spec import oracle
+
+MAIN, TEST_PROMPTS = built_in().passes[0], built_in().test_prompts
 
 
 def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) -> None:
     final = capture(fact_model.bridge, fact_model.tokens.model_input(MAIN.text), 6, [0])[1]
-    found = final_and_temperatures(final, fact_model.tokens)
+    found = final_and_temperatures(to_host({"said": at_temperatures(final)})["said"], fact_model.tokens)
     entries = [(1.0, 20, found["final_prediction"])]
     entries += [(entry["temperature"], 15, entry) for entry in found["temperature_exploration"]]
     assert [temperature for temperature, _, _ in entries] == [1.0, 0.1, 2.0]
@@ -27,7 +30,7 @@ def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) 
 
 
 def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: LoadedModel) -> None:
-    found = run_test_prompts(fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch))
+    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch))
     assert [entry["prompt"] for entry in found] == list(TEST_PROMPTS)
     for entry in found:
         alone = capture(fact_model.bridge, fact_model.tokens.model_input(entry["prompt"]), 6, [0])[1]
@@ -40,7 +43,7 @@ def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) ->
     def half(batch: list[list[int]]) -> torch.Tensor:
         return last_logits(fact_model.bridge, batch).bfloat16()
 
-    found = run_test_prompts(fact_model.tokens, half)
+    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half)
     values = [p for entry in found for _, p in entry["topk"]]
     assert torch.tensor(values).bfloat16().double().tolist() == values
     assert any(float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in found)

@@ -4,9 +4,11 @@ import pytest
 
 from lenses_min import LensError
 from lenses_min.loading import LoadedModel
-from lenses_min.suite import MAIN
+from lenses_min.suite import built_in
 from lenses_min.tokens import Tokens, is_keyword
 from lenses_min.types import Prompt
+
+MAIN = built_in().passes[0]
 
 
 class Words:
@@ -90,7 +92,7 @@ def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
     ("text", "keyword"), [(" simply", True), ("Berlin.", True), ("Berlins", False), (" the", False), ("", False)]
 )
 def test_keywords(text: str, keyword: bool) -> None:
-    assert is_keyword(text) is keyword
+    assert is_keyword(text, built_in().keywords) is keyword
 
 
 def test_a_prompt_may_fill_the_context_and_may_be_one_token(fact_model: LoadedModel) -> None:

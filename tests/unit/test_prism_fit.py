@@ -1,0 +1,132 @@
+"""Prism fitted here: moments, sample, rotation, and artifacts that the lens and the reference read."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenses_min import LensError, RunOptions, cli, pipeline
+from lenses_min.fitting import prism
+from lenses_min.fitting.options import PrismOptions
+from lenses_min.loading import LoadedModel
+from lenses_min.suite import BUILT_IN
+from spec.reading import read_run
+from spec.schema import validate
+
+WORDS = "The capital of Germany is called simply Berlin . The capital of France is called simply Paris . "
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(SEEDS, st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_moments_of_a_stream_are_those_of_the_whole(seed: int, sizes: list[int]) -> None:
+    x = draw(seed, sum(sizes), 3) * 5 + 100
+    found = prism.Moments(3)
+    for part in torch.split(x, sizes):
+        found.add(part)
+    assert found.count == len(x)
+    assert torch.allclose(found.mean, x.mean(0))
+    assert torch.allclose(found.variance, x.var(0, correction=0))
+
+
+def test_a_reservoir_keeps_all_it_can_and_samples_evenly_beyond() -> None:
+    few = prism.Reservoir(5, 1)
+    few.add(torch.arange(3.0)[:, None])
+    assert few.sample.flatten().tolist() == [0, 1, 2]
+    counts = np.zeros(20)
+    for seed in range(300):
+        many = prism.Reservoir(5, 1)
+        many.draw.manual_seed(seed)
+        many.add(torch.arange(20.0)[:, None])
+        assert len(set(many.sample.flatten().tolist())) == 5
+        counts[many.sample.flatten().int().numpy()] += 1
+    assert counts.min() > 45, "300 samples of 5 in 20: 75 of each expected, deviation 7.5"
+    assert counts.max() < 105
+
+
+@given(SEEDS, st.integers(1, 6))
+def test_procrustes_is_orthogonal_and_takes_one_basis_to_the_other(seed: int, k: int) -> None:
+    e, u = (torch.linalg.qr(draw(seed + i, 6, 6)).Q[:, :k] for i in (0, 1))
+    q = prism.procrustes(e, u)
+    assert torch.allclose(q.T @ q, torch.eye(6, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(e.T @ q, u.T, atol=1e-9)
+
+
+@given(SEEDS)
+def test_directions_are_those_of_the_singular_value_decomposition(seed: int) -> None:
+    weight = draw(seed, 40, 5) * torch.tensor([5.0, 4, 3, 2, 1])
+    found = prism.leading(prism.gram_of(weight.float()), 3)
+    left = np.linalg.svd(weight.numpy().T)[0][:, :3]
+    assert np.abs(np.sum(found.numpy() * left, 0)) == pytest.approx(1, abs=1e-4)
+    assert (found.gather(0, found.abs().argmax(0, keepdim=True)) > 0).all()
+
+
+def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(WORDS * 20)
+    options = PrismOptions(
+        (str(text),), str(tmp_path / "out" / "Fact"), tokens=600, length=16, prompts=str(BUILT_IN), k=20
+    )
+    told = prism.fit(fact_model, options)
+    layers, found = [0, 2, 4, 5], prism.material(fact_model, options)
+    assert [len(ids) for ids in found[:2]] == [16, 16]
+    assert len(found) == told["sequences"] > 17 + 10, "17 are those of the built-in prompts"
+    rows = torch.cat(list(prism.normed_rows(fact_model, found, layers)))
+    whiten = torch.load(tmp_path / "out" / "Fact" / "whiten.pt", weights_only=True)
+    assert torch.allclose(whiten["mean"], rows.mean(0), atol=1e-5)
+    assert torch.allclose(whiten["var"], rows.var(0, correction=0), rtol=1e-4, atol=1e-6)
+    assert whiten["eps"] == 1e-8
+    q = torch.load(tmp_path / "out" / "Fact" / "Q_prism.pt", weights_only=True)
+    white = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-8).sqrt()
+    e = np.linalg.svd(white.numpy(), full_matrices=False)[2][:20]
+    u = np.linalg.svd(fact_model.head.weight.numpy().T)[0][:, :20]
+    assert np.abs(np.linalg.svd(e @ q.numpy() @ u)[1]) == pytest.approx(1, abs=1e-2), "E_k goes to the span of U_k"
+    assert json.loads(json.dumps(told)) == json.loads((tmp_path / "out" / "Fact" / "provenance.json").read_text())
+    assert (told["k"], told["layers"], told["d_model"]) == (20, ["embed", 1, 3, 4], 128)
+    assert told["residuals"] == told["sampled"] == len(rows)
+    assert told["orthogonality_error"] < 1e-5
+    assert told["norms"] == "reference formula"
+    assert sorted(p.name for p in (tmp_path / "out" / "Fact").iterdir()) == [
+        "Q_prism.pt",
+        "provenance.json",
+        "whiten.pt",
+    ]
+
+
+def test_on_the_command_line_and_in_a_run(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = str(models / "layernorm-parallel"), ["--out", str(tmp_path / "prisms"), "--device", "cpu"]
+    command = ["fit", "prism", model, *out, "--prompts", str(BUILT_IN)]
+    assert cli.main([*command, "--contract", "corrected"]) == 0
+    assert "32 of 32 directions aligned" in capsys.readouterr().out
+    note = json.loads((tmp_path / "prisms" / "layernorm-parallel" / "provenance.json").read_text())
+    assert note["norms"] == "the model's own modules"
+    options = RunOptions(
+        model, device="cpu", contract="corrected", prism_dir=str(tmp_path / "prisms"), out_dir=str(tmp_path / "o")
+    )
+    run = pipeline.run(replace(options, prism="on"))
+    run.save()
+    assert run.lenses == ["norm", "prism"]
+    assert validate(read_run(tmp_path / "o", "layernorm-parallel")) == []
+
+    assert cli.main([*command, "--samples", "8"]) == 1
+    assert "8 residuals do not span 32 directions; give more text or a smaller --k" in capsys.readouterr().err
+    assert cli.main(["fit", "prism", model, *out]) == 2
+    assert "a fit needs a --text file to learn from" in capsys.readouterr().err
+    assert cli.main([*command, "--k", "0"]) == 2
+    assert "k must be above 0, got 0" in capsys.readouterr().err
+
+
+def test_texts_without_a_sequence_are_told(fact_model: LoadedModel, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The capital")
+    with pytest.raises(LensError, match=r"the texts hold no sequence of 256 tokens; give more, or a smaller --length"):
+        prism.fit(fact_model, PrismOptions((str(text),), str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()

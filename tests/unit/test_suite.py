@@ -1,0 +1,281 @@
+"""Prompts of one's own: the file and its faults, batches, whole answers, and what such a run writes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lenses_min import LensError, RunOptions, cli, pipeline
+from lenses_min.result import Run
+from lenses_min.suite import BUILT_IN, built_in, read_suite
+from spec import oracle
+from spec.reading import read_run
+from spec.schema import validate
+from spec.schema_document import CONTROL, POSITIVE, TEST_PROMPTS
+
+OWN = """
+passes:
+  - {id: be, context: The capital of Germany is called simply, answer: Berlin, records: true}
+  - {id: pa, context: The capital of France is called simply, answer: Paris, control: be/orig}
+  - id: long
+    variant: tail
+    context: "Give the city name only, plain text. The capital of France is"
+    answer: called simply Paris
+  - {id: none, context: The, answer: "\u5317"}
+  - {id: two, context: The capital of Italy is called simply, answer: Rome is, records: true}
+test_prompts: [Berlin is the capital of]
+keywords: [Capital]
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("prompts") / "own.yaml"
+    path.write_text(OWN, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def own_run(fact_options: RunOptions, own: str) -> Run:
+    return pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3))
+
+
+def test_the_built_in_prompts_are_those_of_run_py() -> None:
+    suite = built_in()
+    main, ablation, control = suite.passes
+    assert (main.text, control.text) == (POSITIVE, CONTROL)
+    assert ablation.text == POSITIVE.removesuffix(" simply")
+    assert [(p.id, p.variant, p.answer, p.detailed) for p in suite.passes] == [
+        ("pos", "orig", "Berlin", True),
+        ("pos", "no_filler", "Berlin", False),
+        ("ctl", "orig", "Paris", False),
+    ]
+    assert (main.rival, ablation.rival, control.rival) == (None, None, main)
+    assert suite.test_prompts == TEST_PROMPTS
+    assert suite.keywords == {"germany", "berlin", "capital", "answer", "word", "simply"}
+
+
+def test_json_lines_say_the_same(own: str, tmp_path: Path) -> None:
+    import yaml
+
+    told = yaml.safe_load(OWN)
+    lines = [*told["passes"], *({"test_prompt": text} for text in told["test_prompts"])]
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert read_suite(path) == replace(read_suite(Path(own)), keywords=frozenset())
+    assert read_suite(Path(own)).keywords == {"capital"}
+
+
+FAULTS = {
+    "fields.yaml": (
+        "passes:\n - {id: a, context: 3, answer: yes}\n - {id: a/b, answer: x, foo: 1}\n - 7\ntest_prompts: ['', 3]\n",
+        [
+            "passes[0] (a/orig): context: must be a text; put it in quotes, got 3",
+            "passes[0] (a/orig): answer: must be a text; put it in quotes, got true",
+            'passes[1] (a/b/orig): id: must not be blank; an id or a variant has neither space nor slash, got "a/b"',
+            "passes[1] (a/b/orig): context: is missing",
+            "passes[1] (a/b/orig): foo: is no field here; a pass has id, variant, context, answer, control, records",
+            "passes[2]: must be an object with fields, got 7",
+            'test_prompts[0]: String should have at least 1 character, got ""',
+            "test_prompts[1]: must be a text; put it in quotes, got 3",
+        ],
+    ),
+    "between.json": (
+        json.dumps({"passes": [{"id": "a", "context": "", "answer": "b", "control": c} for c in (None, "c/d")]}),
+        [
+            "passes[0] (a/orig): variant: 2 passes have this id and variant; give each its own",
+            "passes[1] (a/orig): variant: 2 passes have this id and variant; give each its own",
+            "passes[1] (a/orig): control: 'c/d' is no other pass of the file; there are none",
+        ],
+    ),
+    "itself.yml": (
+        "passes: [{id: a, context: x, answer: y, control: a/orig}, {id: b, context: x, answer: y}]",
+        ["passes[0] (a/orig): control: 'a/orig' is no other pass of the file; there are b/orig"],
+    ),
+    "lines.jsonl": (
+        '{"id": "a", "context": "b"}\n\n{"test_prompt": 4}\n{"id": "b", "context": "b", "answer": " "}',
+        [
+            "line 1 (a/orig): answer: is missing",
+            'line 4 (b/orig): answer: must not be blank; an id or a variant has neither space nor slash, got " "',
+            "line 3: must be a text; put it in quotes, got 4",
+        ],
+    ),
+    "broken.jsonl": (
+        '{"id": "a"\nx',
+        [
+            "line 1: Expecting ',' delimiter: line 1 column 11 (char 10)",
+            "line 2: Expecting value: line 1 column 1 (char 0)",
+        ],
+    ),
+    "empty.yaml": ("", ["must be an object with fields, got null"]),
+    "no-pass.yaml": ("passes: []", ["passes: there is none; give at least one with id, context and answer"]),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_told_at_once_with_file_entry_and_field(name: str, tmp_path: Path) -> None:
+    text, told = FAULTS[name]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(LensError) as caught:
+        read_suite(tmp_path / name)
+    assert str(caught.value).splitlines() == [f"{tmp_path / name}: {line}" for line in told]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("none.yaml", None, "cannot read the prompts of .*none.yaml: .*No such file"),
+        ("open.yaml", "passes: [\n", "cannot read the prompts of .*open.yaml: .*line 2, column 1"),
+        ("bytes.yaml", b"\xff\xfe\xfa", "cannot read the prompts of .*bytes.yaml: "),
+        ("own.txt", "passes: []", "own.txt is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"),
+    ],
+)
+def test_an_unreadable_file_fails_before_the_model_is_read(
+    name: str, text: str | bytes | None, told: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(LensError, match=told):
+        pipeline.run(RunOptions("no/model", prompts=str(tmp_path / name)))
+
+
+def test_the_built_in_file_given_as_one_s_own_says_what_the_default_run_says(
+    fact_options: RunOptions, fact_run: Run
+) -> None:
+    """Its three prompts share a padded forward here, and none in the default run."""
+    run = pipeline.run(replace(fact_options, prompts=str(BUILT_IN)))
+    assert len(run.pure()) == len(fact_run.pure())
+    for a, b in [*zip(run.pure(), fact_run.pure()), *zip(run.records(), fact_run.records())]:
+        assert words(a) == words(b)
+        assert numbers(a) == pytest.approx(numbers(b), rel=1e-4, abs=2e-6)
+    assert run.document["test_prompts"] == fact_run.document["test_prompts"]
+    first = run.document["passes"][0]
+    assert first["raw_lens_check"]["summary"]["lens_artifact_risk"] == "high"
+    assert first["final_prediction"]["topk"][0][0] == fact_run.document["final_prediction"]["topk"][0][0]
+    assert first["L_semantic"] == fact_run.document["diagnostics"]["L_semantic"]
+
+
+def numbers(row: Any) -> dict[str, float]:
+    """The floats of a row, the listed probabilities among them."""
+    listed = {f"prob{i}": p for i, (_, p) in enumerate(getattr(row, "top", ()))}
+    return listed | {key: value for key, value in vars(row).items() if isinstance(value, float)}
+
+
+def words(row: Any) -> dict[str, Any]:
+    """What must be equal: everything but the floats, and the listed tokens, of which near ties may swap."""
+    return {key: value for key, value in vars(row).items() if not isinstance(value, float) and key != "top"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+def test_a_batch_equals_each_prompt_alone(size: int, fact_options: RunOptions, own: str, own_run: Run) -> None:
+    other = pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=size))
+    for table, lens in [("pure", "norm"), ("pure", "raw"), ("records", "final"), ("agreement", ""), ("answers", "")]:
+        left, right = own_run.rows(table, lens), other.rows(table, lens)
+        assert len(left) == len(right) > 20
+        for a, b in zip(left, right):
+            assert numbers(a) == pytest.approx(numbers(b), rel=1e-4, abs=2e-6)
+            assert words(a) == words(b)
+
+
+def test_forwards_are_shared_by_prompts_of_like_length(fact_options: RunOptions, own: str, monkeypatch) -> None:
+    batches = []
+    real = pipeline.capture_batch
+
+    def count(bridge, asks, n):
+        batches.append([len(ask.ids) for ask in asks])
+        return real(bridge, asks, n)
+
+    monkeypatch.setattr(pipeline, "capture_batch", count)
+    run = pipeline.run(replace(fact_options, prompts=own, batch_size=2))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    assert [n for batch in batches for n in batch] == sorted(n for batch in batches for n in batch)
+    assert [p.encoded.prompt.id for p in run.passes] == ["be", "pa", "long", "none", "two"], "in the file's order"
+
+
+def test_the_rows_of_a_run_of_one_s_own(own_run: Run, tmp_path: Path) -> None:
+    names = {path.name for path in own_run.save(tmp_path)}
+    assert {"output-Fact-agreement.csv", "output-Fact-answers.csv", "output-Fact-records-raw.csv"} < names
+    assert validate(read_run(tmp_path, "Fact")) == []
+    assert {row.prompt_id for row in own_run.records()} == {"be", "two"}
+    wide = {(row.prompt_id, row.token) for row in own_run.records() if len(row.top) == 20 and row.layer == 0}
+    assert wide == {("be", " capital"), ("be", " simply"), ("two", " capital"), ("two", " simply")}
+    margins = {row.prompt_id for row in own_run.pure() if row.control_margin is not None}
+    assert margins == {"pa"}
+    assert [block["control"] for block in own_run.document["passes"]] == [None, "be/orig", None, None, None]
+    assert own_run.document["passes"][3]["gold_alignment"] == "ok"
+    told = own_run.manifest
+    assert list(told["lenses"]["raw"]) == ["be/orig", "pa/orig", "long/tail", "none/orig", "two/orig"]
+    assert {entry["lens"] for entry in told["last_layer_agreement"]} == {"norm", "final", "raw"}
+    for table in ("agreement", "answers"):
+        assert len(own_run.frame(table)) == len(own_run.rows(table)) > 50
+
+
+def test_an_answer_without_an_id_has_no_joint_probability(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "prompts" / "p.yaml"
+    path.parent.mkdir()
+    path.write_text("passes: [{id: a, context: x, answer: Paris}, {id: b, context: x, answer: the}]")
+    run = pipeline.run(
+        RunOptions(str(models / "dropped-answer"), device="cpu", prompts=str(path), out_dir=str(tmp_path))
+    )
+    assert [block["gold_alignment"] for block in run.document["passes"]] == ["unresolved", "ok"]
+    assert {row.prompt_id for row in run.rows("answers")} == {"b"}
+    rows = [row for row in run.pure() if row.prompt_id == "a"]
+    assert [row.is_answer for row in rows] == [row.top[0][0].strip() == "Paris" for row in rows], "never Berlin (R6)"
+    run.save()
+    assert validate(read_run(tmp_path, "dropped-answer")) == []
+
+
+def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, models: Path) -> None:
+    """By plain transformers, one forward for each beginning of the answer; the raw lens by the oracle."""
+    plain = AutoModelForCausalLM.from_pretrained(models / "fact").eval()
+    tokenizer = AutoTokenizer.from_pretrained(models / "fact")
+    head = plain.lm_head.weight.detach().double().numpy().T
+    result = next(p for p in own_run.passes if p.encoded.prompt.id == "long")
+    ids, answer = list(result.encoded.token_ids), list(result.encoded.gold.answer_ids)
+    assert tokenizer.decode(answer).strip() == "called simply Paris"
+    assert len(answer) == 3
+    z, raw = [], []
+    for i in range(3):
+        with torch.no_grad():
+            out = plain(torch.tensor([ids + answer[:i]]), output_hidden_states=True)
+        z.append(out.logits[0, -1].double().numpy())
+        raw.append(oracle.raw_lens(out.hidden_states[2][0, -1].double().numpy(), head, np.zeros(head.shape[1])))
+    found = {(row.lens, row.layer): row for row in result.whole_answers}
+    for key, rows in ((("model", 6), z), (("norm", 6), z), (("raw", 2), raw)):
+        bits = oracle.surprisal_bits(rows, answer)
+        assert found[key].surprisal_bits == pytest.approx(bits, rel=1e-4, abs=1e-4), key
+        assert found[key].p_joint == pytest.approx(2**-bits, rel=1e-3), key
+        assert found[key].n_tokens == 3
+    assert len(found) == 3 * 7 + 1
+
+
+def test_prompts_that_are_too_long_are_named_together(fact_options: RunOptions, tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    passes = [{"id": f"p{n}", "context": "The" + " the" * n, "answer": "is called simply"} for n in (9, 200, 300)]
+    path.write_text(json.dumps({"passes": passes}))
+    each = r"prompt p{}/orig has \d+ tokens and 2 of its answer, "
+    told = f"^{each.format(200)}{each.format(300)}the model reads 1 to "
+    with pytest.raises(LensError, match=told):
+        pipeline.run(replace(fact_options, prompts=str(path)))
+
+
+def test_residuals_are_those_of_the_first_pass_with_records(fact_options: RunOptions, own: str, tmp_path: Path) -> None:
+    run = pipeline.run(replace(fact_options, prompts=own, keep_residuals=True))
+    assert [bool(p.residuals) for p in run.passes] == [True, False, False, False, False]
+    run.save(tmp_path)
+    assert validate(read_run(tmp_path, "Fact")) == []
+
+
+def test_on_the_command_line(models: Path, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", str(models / "fact"), "--device", "cpu", "--out-dir", str(tmp_path), "--prompts"]
+    assert cli.main([*command, own, "--batch-size", "2"]) == 0
+    assert "… and 4 more passes" in capsys.readouterr().out
+    assert cli.main([*command, own, "--batch-size", "0"]) == 2
+    assert "batch_size must be a whole number from 1 on, got 0" in capsys.readouterr().err
+    assert cli.main([*command, str(tmp_path / "none.yaml")]) == 1
+    assert "cannot read the prompts of" in capsys.readouterr().err
