@@ -13,6 +13,7 @@ from .fitting import command as fitting
 from .options import CHOICES, RunOptions
 
 log = logging.getLogger("lenses_min")
+PARTS = (fitting,)  # each adds its commands, and what performs them: perform(args) -> exit status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
-    fitting.add(commands)
+    for part in PARTS:
+        part.add(commands)
     for command in (run, batch):
         talk = command.add_mutually_exclusive_group()
         talk.add_argument("--verbose", action="store_true", help="tell every step")
@@ -51,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
     asked = parser().parse_args(argv)
-    if asked.command == "fit":
+    if hasattr(asked, "perform"):
         talk(logging.INFO)
-        return fitting.run(asked)
+        return int(asked.perform(asked))
     args = vars(asked)
     command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
     only_test = args.pop("self_test", False)

@@ -35,6 +35,7 @@ def add(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a lens to a model").add_subparsers(dest="lens", required=True)
     for name, (kind, told) in LENSES.items():
         command = fit.add_parser(name, help=told)
+        command.set_defaults(perform=run)
         command.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
         command.add_argument("--text", nargs="+", default=[], metavar="FILE", help="plain text to learn from")
         out = f"writes DIR/<name>/, which --{name}-dir DIR finds"
