@@ -15,6 +15,9 @@ from torch import Tensor
 from .errors import LensError
 from .types import Rows
 
+UNEMBED = "unembed.hook_in"
+TOKENS = 2048  # padded tokens of a forward that several prompts share: what bounds its memory
+
 
 def hook_name(layer: int) -> str:
     """The TransformerBridge hook at which read-out layer `layer` is seen."""
@@ -31,9 +34,10 @@ def lookup(captured: Mapping[str, Tensor], key: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Residual rows of one pass, per layer: every position [S, D], or the last one alone [1, D]."""
+    """Residual rows of one pass: per layer every position [S, D], or the last one alone [1, D], in one `buffer`."""
 
     captured: Mapping[str, Tensor]
+    buffer: Float[Tensor, "N D"]
     n_layers: int
     length: int
 
@@ -48,7 +52,8 @@ class Residuals:
         """All positions of `full_layers` and the last position of the others, in layer order."""
         parts = [self.at(y) if y in full_layers else self.at(y)[-1:] for y in self.layers]
         places = [(y, p) for y, part in enumerate(parts) for p in range(self.length - part.shape[0], self.length)]
-        return Rows(torch.cat(parts), [y for y, _ in places], [p for _, p in places])
+        x = self.buffer if len(places) == len(self.buffer) else torch.cat(parts)
+        return Rows(x, [y for y, _ in places], [p for _, p in places])
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Ask:
     ids: Sequence[int]
     full_layers: Collection[int]
     follow: Sequence[int] = ()
+
+    @property
+    def read(self) -> list[int]:
+        return [*self.ids, *self.follow]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,45 @@ class Captured:
     after_final: Float[Tensor, "F V"]
 
 
+class Tape:
+    """What the hooks keep of one prompt, layer by layer as the forward goes on, on the unembedding's device."""
+
+    def __init__(self, ask: Ask, n_layers: int, home: torch.device) -> None:
+        self.ask, self.n_layers, self.home, self.end = ask, n_layers, home, len(ask.ids)
+        self.full = {hook_name(layer) for layer in ask.full_layers}
+        self.views: dict[str, Tensor] = {}
+        self.after: list[Tensor] = []
+        self.size = 0
+
+    def keep(self, name: str, x: Float[Tensor, "S D"]) -> None:
+        part = x[0 if name in self.full else self.end - 1 : self.end]
+        if not self.views:
+            rows = len(self.full) * self.end + self.n_layers + 1 - len(self.full)
+            self.buffer = torch.empty(rows, x.shape[1], dtype=x.dtype, device=self.home)
+        self.views[name] = self.buffer[self.size : self.size + len(part)].copy_(part)
+        self.after.append(x[self.end : len(self.ask.read)].to(self.home, copy=True))
+        self.size += len(part)
+
+    def captured(self, logits: Float[Tensor, "F1 V"]) -> Captured:
+        """`logits` are the model's own at the last token and at those that follow."""
+        layers = [layer for layer in range(self.n_layers + 1) for _ in self.ask.follow]
+        places = [*range(self.end, len(self.ask.read))] * (self.n_layers + 1)
+        residuals = Residuals(self.views, self.buffer, self.n_layers, self.end)
+        final = logits.to(self.home).float()
+        return Captured(residuals, final[0], Rows(torch.cat(self.after), layers, places), final[1:])
+
+
+def batches(lengths: Sequence[int], most: int = TOKENS) -> list[list[int]]:
+    """Which prompts share a forward, by index: of like length, at most `most` of them and TOKENS padded tokens."""
+    found: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if found and len(found[-1]) < most and (len(found[-1]) + 1) * lengths[i] <= TOKENS:
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found
+
+
 def capture(
     bridge: Any, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
 ) -> tuple[Residuals, Float[Tensor, " V"]]:
@@ -85,36 +133,43 @@ def capture(
 
 
 def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captured]:
-    """Run the model once over several prompts, the shorter ones filled up on the right: causal, none sees what follows.
-
-    They are filled with their own last token, since a pad token would bring a mask along.
-    """
-    read = [[*ask.ids, *ask.follow] for ask in asks]
-    width = max(map(len, read))
-    prompts: list[dict[str, Tensor]] = [{} for _ in asks]
-    after: list[list[Tensor]] = [[] for _ in asks]
+    """Run the model once over several prompts and keep what each asks for."""
+    home = bridge.unembed.original_component.weight.device
+    tapes = [Tape(ask, n_layers, home) for ask in asks]
 
     def keep(value: Tensor, hook: Any) -> None:
-        for i, ask in enumerate(asks):
-            end = len(ask.ids)
-            start = 0 if any(hook.name == hook_name(layer) for layer in ask.full_layers) else end - 1
-            prompts[i][hook.name] = value[i, start:end].detach().clone()
-            after[i].append(value[i, end : len(read[i])].detach().clone())
+        for tape, x in zip(tapes, value.detach()):
+            tape.keep(hook.name, x)
 
-    ids = torch.tensor([[*row, *row[-1:] * (width - len(row))] for row in read], device=bridge.cfg.device)
-    with torch.no_grad(), bridge.hooks(fwd_hooks=[(hook_name(layer), keep) for layer in range(n_layers + 1)]):
-        logits = bridge(ids, return_type="logits")
-    found = []
-    for i, ask in enumerate(asks):
-        end, more = len(ask.ids), len(ask.follow)
-        layers, places = [y for y in range(n_layers + 1) for _ in range(more)], [*range(end, end + more)]
-        rows = Rows(torch.cat(after[i]), layers, places * (n_layers + 1))
-        residuals = Residuals(prompts[i], n_layers, end)
-        found.append(Captured(residuals, logits[i, end - 1].float(), rows, logits[i, end : end + more].float()))
-    return found
+    hooks = [(hook_name(layer), keep) for layer in range(n_layers + 1)]
+    wanted = [range(tape.end - 1, len(tape.ask.read)) for tape in tapes]
+    logits = logits_at(bridge, [ask.read for ask in asks], wanted, hooks)
+    return [tape.captured(own) for tape, own in zip(tapes, logits)]
 
 
-def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Tensor:
-    """The model's own logits [B, V] at the last position of prompts of equal length, in its dtype."""
-    with torch.no_grad():
-        return bridge(torch.tensor(batch, device=bridge.cfg.device), return_type="logits")[:, -1]
+def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:
+    """The model's own logits at the last position of each prompt, in its dtype."""
+    return torch.cat(logits_at(bridge, batch, [range(len(ids) - 1, len(ids)) for ids in batch]))
+
+
+def logits_at(
+    bridge: Any, batch: Sequence[Sequence[int]], wanted: Sequence[range], hooks: Sequence[tuple[str, Any]] = ()
+) -> list[Tensor]:
+    """One forward: the model's own logits [P, V] at the P wanted positions of each prompt.
+
+    Shorter prompts are filled up on the right with their own last token: causal, none sees what follows, and a pad
+    token would bring a mask along. Positions that nobody wants are not unembedded.
+    """
+    width, kept = max(map(len, batch)), sorted({p for span in wanted for p in span})
+    cuts: list[str] = []
+
+    def cut(value: Tensor, hook: Any) -> Tensor:
+        cuts.append(hook.name)
+        return value[:, torch.tensor(kept, device=value.device)]
+
+    filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch], device=bridge.cfg.device)
+    more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
+    with torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
+        logits = bridge(filled, return_type="logits")
+    place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
+    return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]

@@ -19,7 +19,7 @@ from .defects import defect_warnings
 from .determinism import deterministic
 from .document import document, suite_document
 from .errors import LensError
-from .forward import Ask, Captured, capture, capture_batch, last_logits
+from .forward import Ask, Captured, batches, capture, capture_batch, last_logits
 from .lenses import LENSES
 from .lenses.norm import NormLens
 from .lenses.raw import RawLens
@@ -107,14 +107,11 @@ class Sweep:
         return [pair for pair in self.pairs if pair != ("norm", "model")]
 
     def run(self) -> list[PassResult]:
-        """All passes in the order of the suite. Prompts of one's own share forwards, those of like length together."""
-        own = bool(self.options.prompts)
-        encoded = self.model.tokens.encode_all(self.suite.passes, self.model.facts.n_ctx, joint=own)
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].token_ids))
-        size = self.options.batch_size if own else 1
+        """All passes in the order of the suite; those of like length share a forward."""
+        joint = bool(self.options.prompts)
+        encoded = self.model.tokens.encode_all(self.suite.passes, self.model.facts.n_ctx, joint=joint)
         done: dict[int, PassResult] = {}
-        for start in range(0, len(order), size):
-            batch = order[start : start + size]
+        for batch in batches([len(e.token_ids) + len(e.follow) for e in encoded], self.options.batch_size):
             done |= zip(batch, self.run_batch([encoded[i] for i in batch]))
         return [done[i] for i in range(len(encoded))]
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .forward import batches
 from .metrics import Host, entropy_bits, to_host
 from .suite import TEMPERATURES
 from .tokens import Tokens
@@ -43,14 +44,13 @@ def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
 def test_prompts(
     prompts: Sequence[str], tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]], Tensor]
 ) -> list[dict[str, Any]]:
-    """`test_prompts`, in order; prompts of equal length share a forward.
+    """`test_prompts`, in order; prompts of like length share a forward.
 
     Probabilities are a softmax in the model's own dtype, entropy of the float32 logits.
     """
     ids = [tokens.model_input(prompt) for prompt in prompts]
     found: dict[int, dict[str, Any]] = {}
-    for length in sorted(set(map(len, ids))):
-        members = [i for i, prompt_ids in enumerate(ids) if len(prompt_ids) == length]
+    for members in batches([*map(len, ids)]):
         logits = last_logits([ids[i] for i in members])
         entropy = entropy_bits(torch.log_softmax(logits.float(), -1))
         host = to_host({"all": summarise(torch.softmax(logits, -1), entropy, K_TEST)})["all"]

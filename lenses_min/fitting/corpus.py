@@ -12,7 +12,7 @@ from ..errors import LensError
 from ..forward import hook_name
 from ..tokens import Tokens
 
-HELD_OUT = 10  # every tenth sequence is for validation
+HELD_OUT, MOST_HELD_OUT = 10, 16  # every tenth sequence is for validation, sixteen at most
 
 
 def cut(tokens: Tokens, files: Sequence[str], length: int, most: int) -> list[list[int]]:
@@ -33,7 +33,8 @@ def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> t
     found = cut(tokens, files, length, most)
     if len(found) < HELD_OUT:
         raise LensError(f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more")
-    return [s for i, s in enumerate(found) if i % HELD_OUT], found[::HELD_OUT]
+    every = max(HELD_OUT, -(-len(found) // MOST_HELD_OUT))
+    return [s for i, s in enumerate(found) if i % every], found[::every]
 
 
 def stream(bridge: Any, ids: Sequence[int], n: int) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:

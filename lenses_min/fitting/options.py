@@ -12,7 +12,7 @@ class FitOptions:
 
     text: tuple[str, ...]
     out: str
-    tokens: int = 40_000
+    tokens: int = 120_000
     length: int = 256
 
     def __post_init__(self) -> None:
@@ -29,7 +29,7 @@ class FitOptions:
 class TunedOptions(FitOptions):
     """How to fit; `minutes` ends the training wherever it is, `positions` are drawn from a sequence a step."""
 
-    steps: int = 200
+    steps: int = 120
     positions: int = 32
     lr: float = 2e-4
     ridge: float = 1e-3
