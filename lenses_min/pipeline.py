@@ -45,14 +45,18 @@ def run(options: RunOptions) -> Run:
     check_lenses(options)
     suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
     with deterministic():
-        model = load(options)
-        lenses, summaries = build_lenses(model, options)
-        warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries, options.corrected)]
-        for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
-            for line in lines:
-                log.log(level, line)
-        passes = Sweep(model, lenses, suite, options).run()
-        said = probes.test_prompts(suite.test_prompts, model.tokens, partial(last_logits, model.bridge))
+        return analyse(load(options), suite, options, started)
+
+
+def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Run:
+    """All of a run but the loading; `started` is when it began, on the performance counter."""
+    lenses, summaries = build_lenses(model, options)
+    warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries, options.corrected)]
+    for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
+        for line in lines:
+            log.log(level, line)
+    passes = Sweep(model, lenses, suite, options).run()
+    said = probes.test_prompts(suite.test_prompts, model.tokens, partial(last_logits, model.bridge))
     held = proof.proof([result.error for result in passes], model.facts.dtype)
     if not held["holds"]:
         log.error("%s: %s", options.model_id, proof.sentence(held))

@@ -136,8 +136,8 @@ ACCIDENTS = {
     ),
     "softmax over positions": Accident(
         "metrics.py",
-        "    p = torch.softmax(z, -1)\n",
-        "    p = torch.softmax(z, 0)\n",
+        "    p, log_p = torch.softmax(z, -1), ",
+        "    p, log_p = torch.softmax(z, 0), ",
         "rms-rope",
         (Sight(PURE, "p_top1", "pos/orig layer 0 pos 16"), Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16")),
     ),
@@ -155,8 +155,8 @@ ACCIDENTS = {
     ),
     "KL reversed": Accident(
         "metrics.py",
-        "kl_nats(p, torch.softmax(final, -1))",
-        "kl_nats(torch.softmax(final, -1), p)",
+        "kl_of_logs(p, log_p, torch.log_softmax(final, -1))",
+        "kl_of_logs(torch.softmax(final, -1), torch.log_softmax(final, -1), log_p)",
         "fact",
         (
             Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
@@ -167,8 +167,8 @@ ACCIDENTS = {
     ),
     "entropy in nats": Accident(
         "metrics.py",
-        "0.0).sum(-1) / log(2)",
-        "0.0).sum(-1)",
+        "else p) * log_p).sum(-1) / log(2)",
+        "else p) * log_p).sum(-1)",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -181,8 +181,8 @@ ACCIDENTS = {
     ),
     "a rank that counts ties": Accident(
         "metrics.py",
-        "1 + (by > by[:, a : a + 1]).sum(-1)",
-        "(by >= by[:, a : a + 1]).sum(-1)",
+        "1 + torch.gt(by, ",
+        "torch.ge(by, ",
         test="tests/unit/test_metrics.py::test_a_tie_shares_the_better_rank",
     ),
     "rest_mass from unrounded sums": Accident(
