@@ -9,12 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .types import Decode, Rows
-
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
 LEAST = -1e4  # of a log-probability, nats, so that 0 · log 0 is 0
 COS_TINY = 1e-12
-CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
 
 
 def entropy_bits(log_p: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"] | None = None) -> Float[Tensor, "*N"]:
@@ -97,48 +94,6 @@ def diverge(p: Float[Tensor, "N V"], q: Float[Tensor, "*M V"]) -> Divergence:
     m = (p + q) / 2
     js, tv = (kl_nats(p, m) + kl_nats(q, m)) / 2, (p - q).abs().sum(-1) / 2
     return Divergence(kl_nats(p, q), js, tv, p.argmax(-1) == q.argmax(-1))
-
-
-@dataclass(frozen=True)
-class Final:
-    """The model's own final logits as a reference for every row."""
-
-    logits: Float[Tensor, " V"]
-
-    def decode(self, x: Tensor, layers: Tensor) -> Float[Tensor, "1 V"]:
-        return self.logits[None]
-
-
-def walk(
-    lenses: Mapping[str, Decode],
-    reference: Decode,
-    rows: Rows,
-    vocab: int,
-    answers: Sequence[int],
-    k: int,
-    rank_logits: bool = False,
-    pairs: Sequence[tuple[str, str]] = (),
-) -> dict[str, dict[str, Tensor]]:
-    """One walk over the rows for all lenses: by lens the fields of Measures, by "a~b" those of Divergence.
-
-    In chunks, so that memory never grows with rows × vocabulary. Pairs are held against each other at the last
-    position of each layer; "model" stands for the reference.
-    """
-    step = max(1, CHUNK_ELEMENTS // vocab)
-    parts: dict[str, list[dict[str, Tensor]]] = {}
-    for start in range(0, len(rows.pos), step):
-        part = rows[start : start + step]
-        against = reference(part.x, part.layers)
-        z = {name: decode(part.x, part.layers) for name, decode in lenses.items()}
-        for name, logits in z.items():
-            parts.setdefault(name, []).append(vars(measure(logits, against, answers, k, rank_logits)))
-        ends = [i for i, pos in enumerate(part.pos) if pos == rows.pos[-1]]
-        if pairs and ends:
-            said = {name: torch.softmax(logits[ends], -1) for name, logits in z.items()}
-            said["model"] = torch.softmax(against, -1)
-            for a, b in pairs:
-                parts.setdefault(f"{a}~{b}", []).append(vars(diverge(said[a], said[b])))
-    return {name: {key: torch.cat([p[key] for p in found]) for key in found[0]} for name, found in parts.items()}
 
 
 Host = dict[str, np.ndarray]

@@ -25,13 +25,14 @@ from .lenses.norm import NormLens
 from .lenses.raw import RawLens
 from .loading import LoadedModel, load
 from .manifest import manifest
-from .metrics import Final, to_host, walk
+from .metrics import to_host
 from .norms import normalise_all
 from .options import RunOptions
 from .result import Run
 from .rows import PassResult
 from .suite import Suite, built_in, read_suite
 from .types import Encoded, Lens, Rows
+from .walk import Section, Walked, walk
 
 log = logging.getLogger("lenses_min")
 
@@ -120,10 +121,19 @@ class Sweep:
         return [done[i] for i in range(len(encoded))]
 
     def run_batch(self, batch: Sequence[Encoded]) -> list[PassResult]:
-        """Some prompts through the model in one forward, then each through every lens."""
-        n = self.model.facts.n_layers
+        """Some prompts through the model in one forward and every lens in one walk, then each to rows."""
+        n, pairs = self.model.facts.n_layers, self.pairs if self.options.extended else ()
         asks = [Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow) for e in batch]
-        return [self.read(e, found) for e, found in zip(batch, capture_batch(self.model.bridge, asks, n))]
+        found = capture_batch(self.model.bridge, asks, n)
+        rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]
+        walked = self.walk([Section(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)])
+        after = self.walk([Section(f.after, f.final, e.gold.answer_ids[1:]) for e, f in zip(batch, found)])
+        return [self.read(*each) for each in zip(batch, found, rows, walked, after)]
+
+    def walk(self, sections: Sequence[Section]) -> list[Walked]:
+        """Rows of some prompts through every lens."""
+        decodes = {lens.name: lens.decode for lens in self.lenses}
+        return walk(decodes, sections, self.model.facts.d_vocab, records.K_FULL, self.options.corrected)
 
     def full(self, encoded: Encoded) -> range:
         """The layers whose every position is decoded; the reference has layer 0 alone (R4)."""
@@ -135,19 +145,19 @@ class Sweep:
         first = next((prompt for prompt in self.suite.passes if prompt.detailed), None)
         return self.options.keep_residuals and encoded.prompt == first
 
-    def read(self, encoded: Encoded, found: Captured) -> PassResult:
-        """What one forward left of a prompt, through every lens, and to the host in one transfer."""
+    def read(self, encoded: Encoded, found: Captured, rows: Rows, walked: Walked, after: Walked) -> PassResult:
+        """What one forward left of a prompt and the lenses said of it: to the host in one transfer, and to rows."""
         model, options, detailed = self.model, self.options, encoded.prompt.detailed
         checked = raw_check.sampled_layers(options.raw_lens if detailed else "off", model.facts.n_layers)
-        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))
-        host = to_host(self.read_out(encoded, found, rows, checked))
+        host = to_host(self.read_out(encoded, found, rows.last_of(checked), walked, after))
+        residuals = found.residuals
         bounds, own = (options.copy_threshold, options.copy_margin), options.corrected or bool(options.prompts)
         row_of = records.RowContext(encoded, model.tokens, *bounds, self.suite.keywords, options.corrected, own)
         return PassResult(
             encoded,
             {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
-            consistency.last_layer_consistency(host, encoded.answers),
+            consistency.last_layer_consistency(host, encoded.answers) if self.tells(encoded) else {},
             proof.last_layer_error(host["proof"]),
             consistency.agreement(host, self.told, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
@@ -157,33 +167,27 @@ class Sweep:
             normalise_all({y: residuals.at(y) for y in residuals.layers}, model.norms) if self.keeps(encoded) else {},
         )
 
+    def tells(self, encoded: Encoded) -> bool:
+        """Whether the document has the consistency of a pass."""
+        return encoded.prompt.detailed or bool(self.options.prompts)
+
     def read_out(
-        self, encoded: Encoded, found: Captured, rows: Rows, checked: Sequence[int]
+        self, encoded: Encoded, found: Captured, checked: Rows, walked: Walked, after: Walked
     ) -> dict[str, Mapping[str, Tensor]]:
-        """residuals → lens → metrics on the model's device: groups of tensors for the one transfer."""
-        norm, raw, final = NormLens(self.model.norms, self.model.head), RawLens(self.model.head), found.final
-        ids, by_logits, detailed = encoded.answers, self.options.corrected, encoded.prompt.detailed
-        decodes, own = {lens.name: lens.decode for lens in self.lenses}, Final(final).decode
-        measured = partial(walk, vocab=self.model.facts.d_vocab, rank_logits=by_logits)
-        pairs = self.pairs if self.options.extended else ()
-        groups: dict[str, Mapping[str, Tensor]] = {
-            **measured(decodes, own, rows, answers=ids, k=records.K_FULL, pairs=pairs)
-        }
+        """Everything that a pass tells, on the model's device: groups of tensors for the one transfer."""
+        final, ids, by_logits, detailed = found.final, encoded.answers, self.options.corrected, encoded.prompt.detailed
+        logits = walked.last | {"model": final}
+        groups: dict[str, Mapping[str, Tensor]] = {**walked.numbers, "proof": {"lens": logits["norm"], "model": final}}
         if encoded.follow:
-            targets = encoded.gold.answer_ids[1:]
-            after = measured(decodes, own, found.after, answers=targets, k=1)
-            groups |= {f"{name}_after": part for name, part in after.items()}
-            groups["model_after"] = {"log_p": answers.model_log_p(found.after_final, targets)}
+            groups |= {f"{name}_after": part for name, part in after.numbers.items()}
+            groups["model_after"] = {"log_p": answers.model_log_p(found.after_final, encoded.gold.answer_ids[1:])}
         if detailed:
             groups["said"] = probes.at_temperatures(final)
-        ends = rows.last_of([rows.layer[-1]])
-        logits = {lens.name: lens.decode(ends.x, ends.layers)[0] for lens in self.lenses} | {"model": final}
-        groups["proof"] = {"lens": logits["norm"], "model": final}
-        groups |= consistency.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
+        if self.tells(encoded):
+            groups |= consistency.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
         for a, b in self.told if detailed else ():
             groups |= consistency.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
-        if checked:
-            ends = rows.last_of(checked)
-            both = {"raw_norm": norm.decode, "raw_raw": raw.decode}
-            groups |= measured(both, raw.decode, ends, answers=ids, k=1)
-        return groups
+        norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
+        both, section = {"raw_norm": norm.decode, "raw_raw": raw.decode}, Section(checked, "raw_raw", ids)
+        (said,) = walk(both, [section], self.model.facts.d_vocab, 1, by_logits)
+        return groups | said.numbers

@@ -51,11 +51,10 @@ ACCIDENTS = {
     ),
     "the control pass decoding the last layer in every row": Accident(
         "pipeline.py",
-        "        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))\n",
+        "        rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n",
         (
-            "        residuals, rows = found.residuals, found.residuals.rows(self.full(encoded))\n"
-            "        if encoded.prompt.rival:\n"
-            "            rows = Rows(rows.x[-1:].expand_as(rows.x), rows.layer, rows.pos)\n"
+            "        rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n"
+            "        rows[2] = Rows(rows[2].x[-1:].expand_as(rows[2].x), rows[2].layer, rows[2].pos)\n"
         ),
         "fact",
         (Sight(PURE, "top1", "ctl/orig layer 0 pos 16"), Sight(PURE, "is_answer", "ctl/orig layer 0 pos 16")),

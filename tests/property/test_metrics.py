@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lenses_min import consistency, metrics, raw_check
+from lenses_min import walk as walking
 from spec import oracle
 
 from .strategies import SCALES, SEEDS, SIZES, logits
@@ -100,20 +101,25 @@ def test_a_permuted_vocabulary_permutes_nothing_but_ids(seed: int, v: int) -> No
         assert moved[name] == pytest.approx(plain[name], rel=1e-5, abs=1e-6), name
 
 
-@given(SEEDS, st.integers(1, 30))
-def test_chunks_change_nothing(seed: int, chunk: int) -> None:
+@given(SEEDS, st.integers(1, 50), st.integers(0, 7))
+def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -> None:
     from unittest.mock import patch
 
     from lenses_min.types import Rows
 
     z, final = logits(seed, 7, 5), logits(seed + 1, 5)
     rows = Rows(z, list(range(7)), [0] * 7)
-    decode, reference = (lambda x, layers: x * (1 + layers[:, None])), metrics.Final(final).decode
-    whole = metrics.walk({"x": decode}, reference, rows, 5, [2], 3)["x"]
-    with patch.object(metrics, "CHUNK_ELEMENTS", chunk):
-        parts = metrics.walk({"x": decode}, reference, rows, 5, [2], 3)["x"]
-    for name, value in whole.items():
-        assert torch.allclose(parts[name].double(), value.double(), rtol=1e-6, atol=1e-7), name
+    lenses = {"x": lambda x, layers: x * (1 + layers[:, None])}
+    sections = [walking.Section(rows[:split], final, [2]), walking.Section(rows[split:], "x", [1])]
+    expected = [measured(z[:split] * torch.arange(1, split + 1)[:, None], final, [2])]
+    after = z[split:] * torch.arange(split + 1, 8)[:, None]
+    expected.append({key: value.numpy() for key, value in vars(metrics.measure(after, after, [1], 5)).items()})
+    with patch.object(walking, "CHUNK_ELEMENTS", chunk):
+        walked = walking.walk(lenses, sections, 5, 5)
+    for found, wanted in zip(walked, expected, strict=True):
+        for name, value in wanted.items() if wanted["rank"].size else ():
+            assert found.numbers["x"][name].numpy() == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    assert torch.allclose(walked[1].last["x"], after[-1]) if split < 7 else walked[1].last == {}
 
 
 @given(SEEDS, SIZES, SCALES)
@@ -186,9 +192,9 @@ def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
 
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
-    final = metrics.Final(x[0])
     lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
-    found = metrics.walk(lenses, final.decode, rows, 5, [1], 2, pairs=[("a", "b"), ("b", "model")])
+    section = walking.Section(rows, x[0], [1], pairs=[("a", "b"), ("b", "model")])
+    found = walking.walk(lenses, [section], 5, 2)[0].numbers
     assert set(found) == {"a", "b", "a~b", "b~model"}
     ends = x[[2, 5]]
     expected = metrics.diverge(torch.softmax(ends, -1), torch.softmax(-ends, -1))

@@ -61,7 +61,7 @@ LATER = {
     "the tuned lens and its fit": 345,
     "prompts of one's own, whole answers, how lenses agree": 330,
     "the fit of Prism": 140,
-    "forwards that prompts share, and no more unembedding than asked for": 45,
+    "forwards that prompts share, and no more unembedding than asked for": 95,
 }
 
 

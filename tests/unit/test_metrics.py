@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lenses_min import metrics
+from lenses_min import metrics, walk
 from lenses_min.types import Rows
 
 
@@ -23,7 +23,7 @@ def test_every_row_has_its_own_reference() -> None:
 
 
 def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "CHUNK_ELEMENTS", 4)
+    monkeypatch.setattr(walk, "CHUNK_ELEMENTS", 4)
     sizes = []
 
     def decode(x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
@@ -31,8 +31,8 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
         return x
 
     rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
-    metrics.walk({"x": decode}, decode, rows, vocab=5, answers=[], k=1)
-    assert sizes == [1] * 6
+    walk.walk({"x": decode}, [walk.Section(rows, "x", [])], vocab=5, k=1)
+    assert sizes == [1] * 3
 
 
 def test_a_tie_shares_the_better_rank() -> None:

@@ -1,0 +1,90 @@
+"""residual rows → lens → metrics: one walk over the rows of several prompts for all lenses, in chunks.
+
+Memory never grows with rows × vocabulary, and W_U is read once a chunk and lens, whatever the prompts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .metrics import diverge, measure
+from .types import Decode, Rows
+
+CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows of one prompt and the answers asked for, held `against` logits [V] or a lens by name.
+
+    `pairs` of lenses are held against each other at the last position of each layer; "model" stands for `against`.
+    """
+
+    rows: Rows
+    against: Float[Tensor, " V"] | str
+    answers: Sequence[int]
+    pairs: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Walked:
+    """By lens the `numbers` of Measures, by "a~b" of Divergence; `last` has the logits [V] of each lens's last row."""
+
+    numbers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    last: dict[str, Tensor] = field(default_factory=dict)
+
+
+def chunks(sizes: Sequence[int], step: int) -> Iterator[list[tuple[int, slice]]]:
+    """Pieces (section, its rows), in order, of `step` rows together; the last chunk may have fewer."""
+    chunk: list[tuple[int, slice]] = []
+    room = step
+    for i, size in enumerate(sizes):
+        start = 0
+        while start < size:
+            stop = min(size, start + room)
+            chunk.append((i, slice(start, stop)))
+            room, start = room - (stop - start), stop
+            if room == 0:
+                yield chunk
+                chunk, room = [], step
+    if chunk:
+        yield chunk
+
+
+def walk(
+    lenses: Mapping[str, Decode], sections: Sequence[Section], vocab: int, k: int, rank_logits: bool = False
+) -> list[Walked]:
+    """What every lens says of every section; see `measure` for k and rank_logits."""
+    parts: list[dict[str, list[dict[str, Tensor]]]] = [{} for _ in sections]
+    last: list[dict[str, Tensor]] = [{} for _ in sections]
+    for chunk in chunks([len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)):
+        rows = [sections[i].rows[part] for i, part in chunk]
+        x, layers = torch.cat([r.x for r in rows]), torch.cat([r.layers for r in rows])
+        sizes = [len(r.pos) for r in rows]
+        decoded = {name: torch.split(decode(x, layers), sizes) for name, decode in lenses.items()}
+        for j, (i, part) in enumerate(chunk):
+            z = {name: pieces[j] for name, pieces in decoded.items()}
+            for name, numbers in read(sections[i], rows[j], z, k, rank_logits):
+                parts[i].setdefault(name, []).append(numbers)
+            if part.stop == len(sections[i].rows.pos):
+                last[i] = {name: logits[-1].clone() for name, logits in z.items()}
+    whole = [{name: {key: torch.cat([p[key] for p in f]) for key in f[0]} for name, f in own.items()} for own in parts]
+    return [Walked(*each) for each in zip(whole, last)]
+
+
+def read(
+    section: Section, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The numbers of some rows of a section, given their logits under every lens."""
+    against = z[section.against] if isinstance(section.against, str) else section.against
+    for name, logits in z.items():
+        yield name, vars(measure(logits, against, section.answers, k, rank_logits))
+    ends = [i for i, pos in enumerate(rows.pos) if pos == section.rows.pos[-1]]
+    if section.pairs and ends:
+        said = {name: torch.softmax(logits[ends], -1) for name, logits in z.items()}
+        said["model"] = torch.softmax(against, -1)
+        for a, b in section.pairs:
+            yield f"{a}~{b}", vars(diverge(said[a], said[b]))

