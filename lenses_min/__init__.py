@@ -5,8 +5,10 @@ import lenses_min as lm
 run = lm.run("path-or-id", device="cpu")
 run.frame("pure"), run.milestones
 run.save("out")
+lm.load("out")  # or any other run directory
 """
 
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from .errors import LensError
@@ -15,15 +17,25 @@ from .options import RunOptions
 if TYPE_CHECKING:
     from .result import Run
 
-__all__ = ["LensError", "RunOptions", "__version__", "run"]
+__all__ = ["LensError", "RunOptions", "__version__", "load", "run"]
 __version__ = "0.1.0"
 
 
-def run(model: str, **options: Any) -> "Run":
+def load(folder: str | PathLike[str], name: str | None = None) -> "Run":
+    """Read a run directory back, this runner's or run.py's; `name` says which run where there are several.
+
+    Raises LensError where there is none, or a file cannot be read.
+    """
+    from .reading import load as load_run
+
+    return load_run(folder, name)
+
+
+def run(model: str | PathLike[str], **options: Any) -> "Run":
     """Run the lens over MODEL with the fields of RunOptions; returns typed records, writes nothing.
 
     Raises LensError for anything a person can mend.
     """
     from .pipeline import run as run_model
 
-    return run_model(RunOptions(model, **options))
+    return run_model(RunOptions(fspath(model), **options))

@@ -8,8 +8,7 @@ from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .raw_check import raw_lens_check
 from .records import COPY_WINDOW
-from .rows import PassResult
-from .types import Facts, Gold
+from .types import Facts, Gold, PassResult
 
 
 def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:

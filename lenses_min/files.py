@@ -100,16 +100,19 @@ def table_name(clean: str, table: str, lens: str = "norm") -> str:
     return f"output-{clean}-{kind}.csv" if lens == "norm" else f"output-{clean}-{kind}-{lens}.csv"
 
 
+def table_of(name: str, clean: str) -> tuple[str, str] | None:
+    """Table and lens of a file of this model, the inverse of `table_name`; None for any other file."""
+    kinds = r"((?:records|pure-next-token)(?:-[a-z]+)?|agreement|answers)"
+    if match := re.fullmatch(rf"output-{re.escape(clean)}-{kinds}\.csv", name):
+        table, _, lens = match[1].replace("pure-next-token", "pure").partition("-")
+        return table, lens or "norm"
+    return None
+
+
 def is_output(name: str, clean: str) -> bool:
     """Whether a file name is one that a run of this model may write."""
-    stem = re.escape(clean)
-    return bool(
-        re.fullmatch(
-            rf"output-{stem}(-((records|pure-next-token)(-[a-z]+)?|agreement|answers)\.csv|(\.error)?\.json)"
-            rf"|run-{stem}\.manifest\.json|{stem}_\d\d+_resid\.pt",
-            name,
-        )
-    )
+    others = r"output-{0}(\.error)?\.json|run-{0}\.manifest\.json|{0}_\d\d+_resid\.pt"
+    return bool(table_of(name, clean) or re.fullmatch(others.replace("{0}", re.escape(clean)), name))
 
 
 @contextmanager

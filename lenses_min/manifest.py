@@ -12,8 +12,7 @@ from . import __version__
 from .determinism import SEED
 from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
-from .rows import PassResult
-from .types import Facts
+from .types import Facts, PassResult
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 

@@ -45,6 +45,9 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not self.raw_lens:
             object.__setattr__(self, "raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), os.PathLike):
+                object.__setattr__(self, field.name, os.fspath(value))
         if not self.model_id:
             object.__setattr__(self, "model_id", default_model_id(self.model))
         if isinstance(self.lenses, str):

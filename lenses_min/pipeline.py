@@ -29,9 +29,8 @@ from .metrics import to_host
 from .norms import normalise_all
 from .options import RunOptions
 from .result import Run
-from .rows import PassResult
 from .suite import Suite, built_in, read_suite
-from .types import Encoded, Lens, Rows
+from .types import Encoded, Lens, PassResult, Rows
 from .walk import Section, Walked, walk
 
 log = logging.getLogger("lenses_min")
@@ -63,7 +62,9 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
         log.error("%s: %s", options.model_id, proof.sentence(held))
     compose = partial(suite_document, suite.keywords) if options.prompts else document
     written = compose(model.facts, options, passes, said, summaries["prism"])
-    return Run(options, passes, written, manifest(model.facts, options, passes, warnings, held, started))
+    told = manifest(model.facts, options, passes, warnings, held, started)
+    residuals = next((result.residuals for result in passes if result.residuals), {})
+    return Run(options.clean, records.tables(options, passes), written, told, residuals, options.out_dir)
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 from .metrics import Host
+from .options import RunOptions
 from .rows import PureRow, RecordRow
 from .tokens import Tokens, is_keyword
-from .types import Encoded, Lens, Rows
+from .types import Encoded, Lens, PassResult, Rows
 
 NEXT = "⟨NEXT⟩"
 COPY_WINDOW = 1
@@ -102,3 +104,16 @@ def rest_mass(probs: Sequence[float]) -> float:
     for p in probs:
         total += p
     return max(0.0, 1.0 - total)
+
+
+def tables(options: RunOptions, passes: Sequence[PassResult]) -> dict[tuple[str, str], list[Any]]:
+    """The rows of all passes by table and lens: what a run writes under these options."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for lens in passes[0].pure:
+        found["records", lens] = [row for result in passes for row in result.records.get(lens, [])]
+        found["pure", lens] = [row for result in passes for row in result.pure[lens]]
+    if options.extended:
+        found["agreement", "norm"] = [row for result in passes for row in result.divergences]
+    if options.prompts:
+        found["answers", "norm"] = [row for result in passes for row in result.whole_answers]
+    return found

@@ -1,76 +1,108 @@
 """The run as a person holds it: typed rows, pandas frames, and the files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import torch
+from typing import TYPE_CHECKING, Any
 
 from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_text
 from .milestones import milestones
-from .options import RunOptions
-from .rows import PassResult, PureRow, RecordRow
+from .rows import PureRow, RecordRow
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one model; `document` is its JSON, `manifest` how it came about."""
+    """One run of one model, just made or read back from its files.
 
-    options: RunOptions
-    passes: Sequence[PassResult]
+    `name` is the model's in file names; `tables` are the rows by table and lens, those of `agreement` and `answers` of
+    all lenses under norm; `document` is its JSON and `manifest` how it came about, empty where run.py wrote none.
+    `residuals` are normalised, `[1, S, D]` by layer; `folder` is where the run lies, or is saved.
+    """
+
+    name: str
+    tables: Mapping[tuple[str, str], Sequence[Any]]
     document: dict[str, Any]
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] = field(default_factory=dict)
+    residuals: Mapping[int, Any] = field(default_factory=dict)
+    folder: str = "run-latest"
+
+    @property
+    def model_id(self) -> str:
+        return str(self.document.get("diagnostics", {}).get("model", self.name))
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the run keeps the corrected contract."""
+        return self.document.get("contract") == "corrected"
 
     @property
     def lenses(self) -> list[str]:
-        return list(self.passes[0].pure)
+        return [lens for table, lens in self.tables if table == "pure"]
 
     def records(self, lens: str = "norm") -> list[RecordRow]:
         """Rows of the records file of a lens."""
-        return [row for result in self.passes for row in result.records.get(lens, [])]
+        return self.rows("records", lens)
 
     def pure(self, lens: str = "norm") -> list[PureRow]:
         """Rows of the pure-next-token file of a lens, pass after pass."""
-        return [row for result in self.passes for row in result.pure[lens]]
+        return self.rows("pure", lens)
 
     def rows(self, table: str, lens: str = "norm") -> list[Any]:
         """Rows of `records` or `pure` of a lens, of `agreement` of all lenses, or of whole `answers`."""
-        whole = {"agreement": "divergences", "answers": "whole_answers"}
-        if table in whole:
-            return [row for result in self.passes for row in getattr(result, whole[table])]
+        if table in ("agreement", "answers"):
+            return list(self.tables.get((table, "norm"), []))
         if table not in COLUMNS or lens not in self.lenses:
             raise KeyError(f"no table {table!r} of lens {lens!r}; tables: {', '.join(COLUMNS)}; lenses: {self.lenses}")
-        return list(self.records(lens) if table == "records" else self.pure(lens))
+        return list(self.tables.get((table, lens), []))
 
-    def frame(self, table: str = "pure", lens: str = "norm") -> pd.DataFrame:
+    def frame(self, table: str = "pure", lens: str = "norm") -> "pandas.DataFrame":
         """A table of `rows` with the columns of its file; a corrected one as pandas reads its file."""
+        import pandas
+
         columns = COLUMNS.get(table, [])
         lines = [cells(row, columns) for row in self.rows(table, lens)]
-        shown = [list(map(plain, line)) for line in lines] if self.options.corrected else lines
-        return pd.DataFrame(shown, columns=columns)
+        shown = [list(map(plain, line)) for line in lines] if self.corrected else lines
+        return pandas.DataFrame(shown, columns=columns)
+
+    def passes(self, lens: str = "norm") -> dict[str, list[PureRow]]:
+        """The rows of `pure` by pass, named `prompt_id/prompt_variant`, in the order in which they ran."""
+        found: dict[str, list[PureRow]] = {}
+        for row in self.pure(lens):
+            found.setdefault(row.pass_name, []).append(row)
+        return found
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, str]]:
+        """Text and right answer by pass, as far as the document tells them."""
+        if "passes" in self.document:
+            blocks = {f"{b['prompt_id']}/{b['prompt_variant']}": b for b in self.document["passes"]}
+        else:
+            main, control = self.document.get("prompt", {}), self.document.get("control_prompt")
+            blocks = {"pos/orig": main | {"gold_answer": {"string": main.get("ground_truth", "")}}}
+            blocks |= {"ctl/orig": control} if control else {}
+        return {name: (b.get("context_prompt", ""), b["gold_answer"]["string"]) for name, b in blocks.items()}
 
     @property
     def milestones(self) -> dict[str, int | None]:
         """First layers of the first prompt under the norm lens."""
-        return milestones(self.passes[0].pure["norm"])
+        return milestones(next(iter(self.passes().values()), []))
 
     def save(self, out_dir: str | Path | None = None) -> list[Path]:
         """Write every file of the run, all or none; returns their paths, the manifest last."""
-        folder, clean = Path(out_dir or self.options.out_dir), self.options.clean
-        corrected = self.options.corrected
-        with staged(folder, clean) as stage:
-            tables = [(table, lens) for lens in self.lenses for table in ("records", "pure")]
-            extended, own = self.options.extended, bool(self.options.prompts)
-            tables += [("agreement", "norm")] * extended + [("answers", "norm")] * own
-            for table, lens in tables:
-                text = csv_text(self.rows(table, lens), COLUMNS[table], corrected)
-                write_text(stage / table_name(clean, table, lens), text)
-            residuals = next((result.residuals for result in self.passes if result.residuals), {})
-            for layer, residual in residuals.items():
-                torch.save(residual, stage / f"{clean}_{layer:02d}_resid.pt")
-            write_text(stage / f"output-{clean}.json", json_text(self.document))
-            write_text(stage / f"run-{clean}.manifest.json", json_text(self.manifest) + "\n")
+        folder = Path(out_dir or self.folder)
+        with staged(folder, self.name) as stage:
+            for (table, lens), rows in self.tables.items():
+                text = csv_text(rows, COLUMNS[table], self.corrected)
+                write_text(stage / table_name(self.name, table, lens), text)
+            for layer, residual in self.residuals.items():
+                import torch
+
+                torch.save(residual, stage / f"{self.name}_{layer:02d}_resid.pt")
+            write_text(stage / f"output-{self.name}.json", json_text(self.document))
+            if self.manifest:
+                write_text(stage / f"run-{self.name}.manifest.json", json_text(self.manifest) + "\n")
             names = sorted((path.name for path in stage.iterdir()), key=lambda name: (name.startswith("run-"), name))
         return [folder / name for name in names]

@@ -1,12 +1,6 @@
-"""What a run holds: the typed rows of its tables, and all of one pass. CONTRACT columns bear the same names."""
+"""What a run holds: the typed rows of its tables. CONTRACT columns bear the same names."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from jaxtyping import Float
-from torch import Tensor
-
-from .types import Encoded
 
 
 @dataclass(frozen=True)
@@ -21,6 +15,10 @@ class RecordRow:
     entropy: float
     top: tuple[tuple[str, float], ...]
     rest_mass: float
+
+    @property
+    def pass_name(self) -> str:
+        return f"{self.prompt_id}/{self.prompt_variant}"
 
 
 @dataclass(frozen=True)
@@ -67,20 +65,3 @@ class AnswerRow:
     n_tokens: int
     p_joint: float
     surprisal_bits: float
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """All of one pass: rows per lens, layer-n facts, and what the model itself says (of a detailed pass)."""
-
-    encoded: Encoded
-    records: dict[str, list[RecordRow]]
-    pure: dict[str, list[PureRow]]
-    consistency: dict[str, Any]
-    error: dict[str, float]
-    agreement: list[dict[str, Any]]
-    raw_samples: list[dict[str, Any]]
-    divergences: list[AgreementRow]
-    whole_answers: list[AnswerRow]
-    said: dict[str, Any]
-    residuals: dict[int, Float[Tensor, "1 S D"]]

@@ -20,12 +20,13 @@ def show(run: Run, files: Sequence[Path]) -> None:
     out = Console(highlight=False, soft_wrap=True, markup=False)
     if not out.is_terminal:
         out.width = WIDTH
-    stats, prompt = run.document["model_stats"], run.passes[0].encoded.prompt
+    stats, (prompt, answer) = run.document["model_stats"], next(iter(run.prompts.values()))
     size = f"{stats['num_layers']} blocks, width {stats['d_model']}, vocabulary {stats['d_vocab']}"
-    out.print(f"{run.options.model_id}: {size}, {run.manifest['device']} {run.manifest['dtype']}")
-    out.print(f"prompt: {prompt.text} … {prompt.answer}\n")
-    out.print(layer_table(run.passes[0].pure["norm"]), soft_wrap=False)
-    if more := len(run.passes) - 1 if run.options.prompts else 0:
+    out.print(f"{run.model_id}: {size}, {run.manifest['device']} {run.manifest['dtype']}")
+    out.print(f"prompt: {prompt} … {answer}\n")
+    first, *others = run.passes().values()
+    out.print(layer_table(first), soft_wrap=False)
+    if more := len(others) if "passes" in run.document else 0:
         out.print(f"… and {more} more passes")
     found = run.milestones | run.document.get("control_summary", {})
     out.print("\nmilestones:", *(f"  {key} = {number(value)}" for key, value in found.items()), sep="\n")

@@ -7,11 +7,13 @@ L = n + 1), S positions, D model width, V vocabulary, K top-k, N rows (pairs of 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
 
 
 @dataclass(frozen=True)
@@ -154,3 +156,20 @@ class Lens(ABC):
     @abstractmethod
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         """Residual rows, and the layer of each, to float32 logits."""
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """All of one pass: rows per lens, layer-n facts, and what the model itself says (of a detailed pass)."""
+
+    encoded: Encoded
+    records: dict[str, list[RecordRow]]
+    pure: dict[str, list[PureRow]]
+    consistency: dict[str, Any]
+    error: dict[str, float]
+    agreement: list[dict[str, Any]]
+    raw_samples: list[dict[str, Any]]
+    divergences: list[AgreementRow]
+    whole_answers: list[AnswerRow]
+    said: dict[str, Any]
+    residuals: dict[int, Float[Tensor, "1 S D"]]

@@ -1,6 +1,9 @@
 """Shared fixtures: the tiny models of golden/ and one finished run to look at."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -32,6 +35,45 @@ def fact_run(fact_options: "lenses_min.RunOptions") -> "lenses_min.result.Run":
 @pytest.fixture(scope="session")
 def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.loading.LoadedModel":
     return lenses_min.loading.load(fact_options)
+
+
+@pytest.fixture(scope="session")
+def sweep(fact_model: "lenses_min.loading.LoadedModel") -> "Callable[[lenses_min.RunOptions], list[Any]]":
+    """All of every pass over `fact`, as the stages between forward and files see it."""
+
+    def run(options: "lenses_min.RunOptions") -> list[Any]:
+        lenses, _ = lenses_min.pipeline.build_lenses(fact_model, options)
+        suite = lenses_min.suite.read_suite(Path(options.prompts)) if options.prompts else lenses_min.suite.built_in()
+        return lenses_min.pipeline.Sweep(fact_model, lenses, suite, options).run()
+
+    return run
+
+
+OWN = """
+passes:
+  - {id: be, context: The capital of Germany is called simply, answer: Berlin, records: true}
+  - {id: pa, context: The capital of France is called simply, answer: Paris, control: be/orig}
+  - id: long
+    variant: tail
+    context: "Give the city name only, plain text. The capital of France is"
+    answer: called simply Paris
+  - {id: none, context: The, answer: "\u5317"}
+  - {id: two, context: The capital of Italy is called simply, answer: Rome is, records: true}
+test_prompts: [Berlin is the capital of]
+keywords: [Capital]
+"""
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("prompts") / "own.yaml"
+    path.write_text(OWN, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def own_run(fact_options: "lenses_min.RunOptions", own: str) -> "lenses_min.result.Run":
+    return lenses_min.pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3))
 
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -29,7 +29,7 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     run.save()
     assert validate(read_run(tmp_path / "out", family)) == []
 
-    ids = run.passes[0].encoded.token_ids
+    ids = run.manifest["prompts"][0]["token_ids"]
     assert (ids[0] == 1) == (family not in WITHOUT_BOS)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -50,9 +50,9 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
         assert (a.entropy, a.kl_to_final_bits) == pytest.approx((b.entropy, b.kl_to_final_bits), rel=1e-4, abs=1e-5)
     said = [row for row in together.rows("answers") if row.lens == "model"]
     assert [row.prompt_id for row in said] == ["be", "s1", "s2", "s3"]
-    answer = together.passes[0].encoded.gold.answer_ids
+    answer = together.document["passes"][0]["gold_answer"]["answer_ids"]
     with torch.no_grad():
-        follow = plain(torch.tensor([[*together.passes[0].encoded.token_ids, *answer[:-1]]])).logits[0, -len(answer) :]
+        follow = plain(torch.tensor([[*together.manifest["prompts"][0]["token_ids"], *answer[:-1]]])).logits[0, -len(answer) :]
     assert said[0].surprisal_bits == pytest.approx(oracle.surprisal_bits(follow.double().numpy(), answer), rel=1e-4, abs=1e-4)
 
     corrected = pipeline.run(replace(options, contract="corrected", lenses=("final", "raw"), keep_residuals=False))

@@ -242,9 +242,9 @@ ACCIDENTS = {
         alone=True,
     ),
     "Prism rows for the wrong variant": Accident(
-        "result.py",
-        "for result in self.passes for row in result.pure[lens]]",
-        'for result in self.passes for row in (result if lens == "norm" else self.passes[0]).pure[lens]]',
+        "records.py",
+        "for result in passes for row in result.pure[lens]]",
+        'for result in passes for row in (result if lens == "norm" else passes[0]).pure[lens]]',
         "fact-prism",
         (
             Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 15"),

@@ -63,7 +63,7 @@ def test_a_saved_table_is_the_frame_that_pandas_reads(byte_run: tuple[Run, Path]
 
 def test_records_have_every_layer_and_position(byte_run: tuple[Run, Path]) -> None:
     run, _ = byte_run
-    length = len(run.passes[0].encoded.token_ids)
+    length = len(run.manifest["prompts"][0]["token_ids"])
     assert [(r.layer, r.pos) for r in run.records()] == [(y, p) for y in range(5) for p in range(length)]
 
 
@@ -86,7 +86,7 @@ def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_it
     assert [(r.layer, r.pos) for r in run.records("prism")] == [(r.layer, r.pos) for r in run.records()]
     dropped = replace(prism, model=str(models / "dropped-answer"), model_id="tiny/D", prism="off")
     for contract, gold in (("corrected", "Paris"), ("reference", "Berlin")):
-        rows = pipeline.run(replace(dropped, contract=contract)).passes[2].pure["norm"]
+        rows = pipeline.run(replace(dropped, contract=contract)).passes()["ctl/orig"]
         assert [row.is_answer for row in rows] == [row.top[0][0].strip() == gold for row in rows]
 
 

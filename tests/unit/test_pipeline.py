@@ -64,11 +64,12 @@ def test_a_new_lens_is_one_file_and_one_registry_line(toy_run: Run, tmp_path: Pa
 
 
 def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
-    for result, prompt in zip(toy_run.passes, PASSES, strict=True):
-        assert result.encoded.prompt == prompt
-        assert {row.prompt_variant for row in result.pure["norm"]} == {prompt.variant}
-        assert bool(result.records) == prompt.detailed
-        margins = [row.control_margin for row in result.pure["norm"]]
+    recorded = {row.pass_name for row in toy_run.records()}
+    for (name, rows), prompt in zip(toy_run.passes().items(), PASSES, strict=True):
+        assert name == f"{prompt.id}/{prompt.variant}"
+        assert [row.layer for row in rows] == [0, 1, 2, 3, 4]
+        assert (name in recorded) == prompt.detailed
+        margins = [row.control_margin for row in rows]
         assert all((margin is not None) == (prompt.id == "ctl") for margin in margins)
 
 
@@ -146,8 +147,8 @@ def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
     assert [entry["layer"] for entry in run.document["raw_lens_check"]["samples"]] == [0, 1]
 
 
-def test_only_the_detailed_pass_is_read_without_a_norm(fact_run: Run) -> None:
-    assert [len(result.raw_samples) for result in fact_run.passes] == [4, 0, 0]
+def test_only_the_detailed_pass_is_read_without_a_norm(sweep, fact_options: RunOptions) -> None:
+    assert [len(result.raw_samples) for result in sweep(fact_options)] == [4, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(side_b
 
 
 def test_the_final_lens_meets_the_norm_lens_at_the_last_layer_alone(side_by_side: Run) -> None:
-    norm, final, raw = (side_by_side.passes[0].pure[lens] for lens in side_by_side.lenses)
+    norm, final, raw = (side_by_side.passes(lens)["pos/orig"] for lens in side_by_side.lenses)
     assert [row.kl_to_final_bits == other.kl_to_final_bits for row, other in zip(norm, final)] == [False] * 6 + [True]
     assert all(row.entropy != other.entropy for row, other in zip(norm, raw))
 
@@ -170,13 +171,13 @@ def test_the_final_lens_meets_the_norm_lens_at_the_last_layer_alone(side_by_side
 def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agree(side_by_side: Run) -> None:
     told = side_by_side.manifest
     assert list(told["lenses"]) == ["final", "raw"]
-    assert told["lenses"]["final"]["milestones"] == milestones(side_by_side.passes[0].pure["final"])
+    assert told["lenses"]["final"]["milestones"] == milestones(side_by_side.passes("final")["pos/orig"])
     assert list(told["lenses"]["raw"]) == ["milestones", "ablation_summary", "control_summary"]
     pairs = {(entry["lens"], entry["against"]): entry for entry in told["last_layer_agreement"]}
     assert set(pairs) == {("norm", "final"), ("norm", "raw"), ("final", "raw"), ("final", "model"), ("raw", "model")}
     assert abs(pairs["norm", "final"]["kl_bits"]) < 1e-6
     assert pairs["raw", "model"]["kl_bits"] == pytest.approx(
-        side_by_side.passes[0].pure["raw"][-1].kl_to_final_bits, abs=1e-6
+        side_by_side.passes("raw")["pos/orig"][-1].kl_to_final_bits, abs=1e-6
     )
     assert pairs["norm", "raw"]["kl_bits"] > 1e-3
 

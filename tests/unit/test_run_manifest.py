@@ -31,10 +31,10 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
 
 
 def test_elapsed_seconds_are_told_to_the_millisecond(
-    fact_run: Run, fact_model, monkeypatch: pytest.MonkeyPatch
+    sweep, fact_options: RunOptions, fact_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
-    told = manifest.manifest(fact_model.facts, fact_run.options, fact_run.passes, [], {}, 100.0)
+    told = manifest.manifest(fact_model.facts, fact_options, sweep(fact_options), [], {}, 100.0)
     assert told["elapsed_s"] == 7.654
 
 

@@ -18,32 +18,6 @@ from spec.reading import read_run
 from spec.schema import validate
 from spec.schema_document import CONTROL, POSITIVE, TEST_PROMPTS
 
-OWN = """
-passes:
-  - {id: be, context: The capital of Germany is called simply, answer: Berlin, records: true}
-  - {id: pa, context: The capital of France is called simply, answer: Paris, control: be/orig}
-  - id: long
-    variant: tail
-    context: "Give the city name only, plain text. The capital of France is"
-    answer: called simply Paris
-  - {id: none, context: The, answer: "\u5317"}
-  - {id: two, context: The capital of Italy is called simply, answer: Rome is, records: true}
-test_prompts: [Berlin is the capital of]
-keywords: [Capital]
-"""
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("prompts") / "own.yaml"
-    path.write_text(OWN, encoding="utf-8")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def own_run(fact_options: RunOptions, own: str) -> Run:
-    return pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3))
-
 
 def test_the_built_in_prompts_are_those_of_run_py() -> None:
     suite = built_in()
@@ -63,7 +37,7 @@ def test_the_built_in_prompts_are_those_of_run_py() -> None:
 def test_json_lines_say_the_same(own: str, tmp_path: Path) -> None:
     import yaml
 
-    told = yaml.safe_load(OWN)
+    told = yaml.safe_load(Path(own).read_text(encoding="utf-8"))
     lines = [*told["passes"], *({"test_prompt": text} for text in told["test_prompts"])]
     path = tmp_path / "own.jsonl"
     path.write_text("\n\n".join(map(json.dumps, lines)), encoding="utf-8")
@@ -194,7 +168,8 @@ def test_forwards_are_shared_by_prompts_of_like_length(fact_options: RunOptions,
     run = pipeline.run(replace(fact_options, prompts=own, batch_size=2))
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert [n for batch in batches for n in batch] == sorted(n for batch in batches for n in batch)
-    assert [p.encoded.prompt.id for p in run.passes] == ["be", "pa", "long", "none", "two"], "in the file's order"
+    ids = [block["prompt_id"] for block in run.document["passes"]]
+    assert ids == ["be", "pa", "long", "none", "two"], "in the file's order"
 
 
 def test_the_rows_of_a_run_of_one_s_own(own_run: Run, tmp_path: Path) -> None:
@@ -235,8 +210,8 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
     plain = AutoModelForCausalLM.from_pretrained(models / "fact").eval()
     tokenizer = AutoTokenizer.from_pretrained(models / "fact")
     head = plain.lm_head.weight.detach().double().numpy().T
-    result = next(p for p in own_run.passes if p.encoded.prompt.id == "long")
-    ids, answer = list(result.encoded.token_ids), list(result.encoded.gold.answer_ids)
+    ids = next(p["token_ids"] for p in own_run.manifest["prompts"] if p["prompt_id"] == "long")
+    answer = next(p["gold_answer"]["answer_ids"] for p in own_run.document["passes"] if p["prompt_id"] == "long")
     assert tokenizer.decode(answer).strip() == "called simply Paris"
     assert len(answer) == 3
     z, raw = [], []
@@ -245,7 +220,7 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
             out = plain(torch.tensor([ids + answer[:i]]), output_hidden_states=True)
         z.append(out.logits[0, -1].double().numpy())
         raw.append(oracle.raw_lens(out.hidden_states[2][0, -1].double().numpy(), head, np.zeros(head.shape[1])))
-    found = {(row.lens, row.layer): row for row in result.whole_answers}
+    found = {(row.lens, row.layer): row for row in own_run.rows("answers") if row.prompt_id == "long"}
     for key, rows in ((("model", 6), z), (("norm", 6), z), (("raw", 2), raw)):
         bits = oracle.surprisal_bits(rows, answer)
         assert found[key].surprisal_bits == pytest.approx(bits, rel=1e-4, abs=1e-4), key
@@ -264,9 +239,11 @@ def test_prompts_that_are_too_long_are_named_together(fact_options: RunOptions, 
         pipeline.run(replace(fact_options, prompts=str(path)))
 
 
-def test_residuals_are_those_of_the_first_pass_with_records(fact_options: RunOptions, own: str, tmp_path: Path) -> None:
-    run = pipeline.run(replace(fact_options, prompts=own, keep_residuals=True))
-    assert [bool(p.residuals) for p in run.passes] == [True, False, False, False, False]
+def test_residuals_are_those_of_the_first_pass_with_records(fact_options, own: str, sweep, tmp_path: Path) -> None:
+    options = replace(fact_options, prompts=own, keep_residuals=True)
+    assert [bool(p.residuals) for p in sweep(options)] == [True, False, False, False, False]
+    run = pipeline.run(options)
+    assert {tuple(x.shape) for x in run.residuals.values()} == {(1, len(run.manifest["prompts"][0]["token_ids"]), 128)}
     run.save(tmp_path)
     assert validate(read_run(tmp_path, "Fact")) == []
 

@@ -17,7 +17,7 @@ NUMBERS = ["layer", "pos", "entropy", "p_top1", "p_top5", "p_answer", "kl_to_fin
 
 def test_layer_table(fact_run: Run, snapshot) -> None:
     out = io.StringIO()
-    Console(file=out, width=table.WIDTH, highlight=False).print(table.layer_table(fact_run.passes[0].pure["norm"]))
+    Console(file=out, width=table.WIDTH, highlight=False).print(table.layer_table(fact_run.passes()["pos/orig"]))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == snapshot
 
@@ -50,7 +50,7 @@ def test_a_shown_run(fact_run: Run, terminal: bool, capsys, monkeypatch: pytest.
 
 def test_a_narrow_table_is_cut_and_never_wrapped(fact_run: Run) -> None:
     out = io.StringIO()
-    rows = fact_run.passes[0].pure["norm"]
+    rows = fact_run.passes()["pos/orig"]
     Console(file=out, width=50).print(table.layer_table(rows))
     assert len(out.getvalue().splitlines()) == len(rows) + 1
 
