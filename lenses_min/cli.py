@@ -10,10 +10,11 @@ from pathlib import Path
 
 from .errors import LensError
 from .fitting import command as fitting
+from .looking import command as looking
 from .options import CHOICES, RunOptions
 
 log = logging.getLogger("lenses_min")
-PARTS = (fitting,)  # each adds its commands, and what performs them: perform(args) -> exit status
+PARTS = (fitting, looking)  # each adds its commands, and what performs them: perform(args) -> exit status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,7 +117,8 @@ def failed(options: RunOptions, error: Exception) -> int:
 
 def perform(options: RunOptions, shows: bool) -> int:
     """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
-    from . import files, manifest, pipeline, table
+    from . import files, manifest, pipeline
+    from .looking import terminal
 
     hush()
     log.info("%s: starting", options.model_id)
@@ -128,7 +130,7 @@ def perform(options: RunOptions, shows: bool) -> int:
         return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:
-        table.show(finished, written)
+        terminal.show([finished], written)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_text
 from .milestones import milestones
-from .rows import PureRow, RecordRow
+from .rows import PureRow, RecordRow, by_pass
 
 if TYPE_CHECKING:
     import pandas
@@ -69,10 +69,7 @@ class Run:
 
     def passes(self, lens: str = "norm") -> dict[str, list[PureRow]]:
         """The rows of `pure` by pass, named `prompt_id/prompt_variant`, in the order in which they ran."""
-        found: dict[str, list[PureRow]] = {}
-        for row in self.pure(lens):
-            found.setdefault(row.pass_name, []).append(row)
-        return found
+        return by_pass(self.pure(lens))
 
     @property
     def prompts(self) -> dict[str, tuple[str, str]]:
@@ -89,6 +86,12 @@ class Run:
     def milestones(self) -> dict[str, int | None]:
         """First layers of the first prompt under the norm lens."""
         return milestones(next(iter(self.passes().values()), []))
+
+    def _repr_html_(self) -> str:
+        """The run in a notebook, as `lenses-min show` prints it."""
+        from .looking.terminal import as_html
+
+        return as_html(self)
 
     def save(self, out_dir: str | Path | None = None) -> list[Path]:
         """Write every file of the run, all or none; returns their paths, the manifest last."""

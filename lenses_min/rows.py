@@ -1,6 +1,8 @@
 """What a run holds: the typed rows of its tables. CONTRACT columns bear the same names."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,14 @@ class AnswerRow:
     n_tokens: int
     p_joint: float
     surprisal_bits: float
+
+
+SomeRow = TypeVar("SomeRow", bound=RecordRow)
+
+
+def by_pass(rows: Iterable[SomeRow]) -> dict[str, list[SomeRow]]:
+    """Rows by the name of their pass, in the order in which the passes come."""
+    found: dict[str, list[SomeRow]] = {}
+    for row in rows:
+        found.setdefault(row.pass_name, []).append(row)
+    return found

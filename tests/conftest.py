@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,35 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def own_run(fact_options: "lenses_min.RunOptions", own: str) -> "lenses_min.result.Run":
     return lenses_min.pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3))
+
+
+EVIL = (
+    *("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "<a href='javascript:alert(3)'>x</a>"),
+    *("<b>bold</b>", "&amp;", "&#60;i&#62;", "%{y}", "$x^2$", "{{ 7 * 7 }}", "[bold]x", "\x1b[31m", "\u202eabc"),
+    *(" \n", "\r", "", "\u200b", "\u0301", "\ufffd", "\0", "شيء", "北京", "👩\u200d👧", "__proto__"),
+)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved run with four lenses whose every text is meant to do harm."""
+    run, evil = lenses_min.load(GOLDEN / "corrected" / "fact-prism"), cycle(EVIL)
+
+    def harmed(row: Any) -> Any:
+        return replace(row, token=next(evil), top=tuple((next(evil), p) for _, p in row.top))
+
+    def poisoned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: poisoned(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [poisoned(one) for one in value]
+        return value + EVIL[0] + EVIL[1] if isinstance(value, str) and value != "corrected" else value
+
+    tables = {key: list(map(harmed, rows)) if key[0] != "agreement" else rows for key, rows in run.tables.items()}
+    told = {"warnings": [f"R1: {EVIL[0]}"], "options": {EVIL[0]: EVIL[1]}, "versions": {"torch": EVIL[2]}}
+    folder = tmp_path_factory.mktemp("hostile")
+    replace(run, name="<i>x", tables=tables, document=poisoned(run.document), manifest=told).save(folder)
+    return folder
 
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

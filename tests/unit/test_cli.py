@@ -25,7 +25,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["batch"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["batch"], ["show"], ["report"]])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch, snapshot: SnapshotAssertion) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stopped:
@@ -43,7 +43,7 @@ def test_a_run_prints_its_layers_and_its_files(
 ) -> None:
     assert run(models / "fact", tmp_path, "--model-id", "tiny/Fact") == 0
     out, err = capsys.readouterr()
-    assert " 4  ' Berlin'  0.9739" in out
+    assert " 4 ␣Berlin 0.9739" in out
     assert "L_semantic = 4" in out
     assert "max_control_margin = 0.9829" in out
     assert str(tmp_path / "output-Fact.json") in out

@@ -9,7 +9,7 @@ from pytest_regressions.data_regression import DataRegressionFixture
 from pytest_regressions.dataframe_regression import DataFrameRegressionFixture
 from rich.console import Console
 
-from lenses_min import table
+from lenses_min.looking import terminal
 from lenses_min.result import Run
 
 NUMBERS = ["layer", "pos", "entropy", "p_top1", "p_top5", "p_answer", "kl_to_final_bits", "answer_rank", "cos_to_final"]
@@ -17,7 +17,7 @@ NUMBERS = ["layer", "pos", "entropy", "p_top1", "p_top5", "p_answer", "kl_to_fin
 
 def test_layer_table(fact_run: Run, snapshot) -> None:
     out = io.StringIO()
-    Console(file=out, width=table.WIDTH, highlight=False).print(table.layer_table(fact_run.passes()["pos/orig"]))
+    Console(file=out, width=terminal.WIDTH, highlight=False).print(terminal.layer_table(fact_run.passes()["pos/orig"]))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == snapshot
 
@@ -36,27 +36,27 @@ def test_numbers_of_every_pass(fact_run: Run, dataframe_regression: DataFrameReg
     dataframe_regression.check(frame, default_tolerance={"atol": 2e-6, "rtol": 1e-4})
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_shown_run(fact_run: Run, terminal: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_shown_run(fact_run: Run, tty: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
     """Long paths stay whole, brackets in them are no markup, and only the table's head is set off."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    for name, value in {"COLUMNS": str(table.WIDTH), "TERM": "xterm-256color", "COLORTERM": ""}.items():
+    for name, value in {"COLUMNS": str(terminal.WIDTH), "TERM": "xterm-256color", "COLORTERM": ""}.items():
         monkeypatch.setenv(name, value)
-    if terminal:
+    if tty:
         monkeypatch.setenv("FORCE_COLOR", "1")
-    table.show(fact_run, [Path("out", "long" * 30 + ".json"), Path("out", "[bold]b.csv")])
+    terminal.show([fact_run], [Path("out", "long" * 30 + ".json"), Path("out", "[bold]b.csv")])
     assert capsys.readouterr().out.splitlines() == snapshot
 
 
 def test_a_narrow_table_is_cut_and_never_wrapped(fact_run: Run) -> None:
     out = io.StringIO()
     rows = fact_run.passes()["pos/orig"]
-    Console(file=out, width=50).print(table.layer_table(rows))
+    Console(file=out, width=50).print(terminal.layer_table(rows))
     assert len(out.getvalue().splitlines()) == len(rows) + 1
 
 
 def test_numbers_for_people() -> None:
-    assert [table.number(value) for value in (None, 3, 0.25, -0.00004)] == ["-", "3", "0.2500", "0.0000"]
+    assert [terminal.number(value) for value in (None, 3, 0.25, -0.00004)] == ["-", "3", "0.2500", "0.0000"]
 
 
 def test_frames_hold_the_rows_of_their_table(fact_run: Run) -> None:

@@ -1,0 +1,1 @@
+"""Runs to look at: in the terminal, in a notebook, and as a page."""

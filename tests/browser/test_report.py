@@ -1,0 +1,142 @@
+"""The report in a real headless Chromium: it draws, answers to mouse and choices, and runs nothing that a run says."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import lenses_min as lm
+from lenses_min.looking.page import page
+
+CORRECTED = Path(__file__).parents[2] / "golden" / "corrected"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        told = "no Chromium on this machine; install Debian's package chromium"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+    with sync_playwright() as driver:
+        args = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=args)
+        yield launched
+        launched.close()
+
+
+class Opened:
+    """A report in a tab, and all that the tab complained of, asked of the network or popped up."""
+
+    def __init__(self, browser: Browser, path: Path) -> None:
+        self.tab: Page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.said: list[str] = []
+        self.tab.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.tab.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        self.tab.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.tab.on("request", lambda request: self.said.append(request.url))
+        self.tab.goto(path.as_uri())
+        self.tab.wait_for_selector("#heatmap0 .hm")
+        self.own = [path.as_uri()]
+
+    def choose(self, name: str, value: str) -> None:
+        self.tab.select_option(f"select[name={name}]", value)
+
+    def names(self, figure: str) -> list[str]:
+        """The legend of a figure."""
+        return self.tab.locator(f"#{figure} .legendtext").all_text_contents()
+
+    def point(self, x: int, y: int) -> list[str]:
+        """The lines of the label at a cell of the heatmap."""
+        self.tab.locator("#heatmap0").scroll_into_view_if_needed()
+        where = """([x, y]) => {
+          const plot = document.getElementById("heatmap0"), box = plot.getBoundingClientRect(), l = plot._fullLayout;
+          return [box.x + l.xaxis._offset + l.xaxis.c2p(x), box.y + l.yaxis._offset + l.yaxis.c2p(y)];
+        }"""
+        left, top = self.tab.evaluate(where, [x, y])
+        self.tab.mouse.move(left - 3, top - 3)
+        self.tab.mouse.move(left, top, steps=3)
+        label = self.tab.locator("#heatmap0 .hoverlayer .hovertext").filter(has_text=f"layer {y}, position {x}:")
+        label.wait_for(timeout=9000)
+        return label.locator("tspan.line").all_text_contents()
+
+
+def opened(browser: Browser, folder: Path, out: Path) -> Opened:
+    out.write_text(page([lm.load(folder)]), encoding="utf-8", newline="")
+    return Opened(browser, out)
+
+
+@pytest.fixture(scope="module")
+def calm(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    return opened(browser, CORRECTED / "fact-prism", tmp_path_factory.mktemp("calm") / "r.html")
+
+
+@pytest.fixture(scope="module")
+def harmed(browser: Browser, hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    return opened(browser, hostile, tmp_path_factory.mktemp("harmed") / "r.html")
+
+
+def test_the_page_draws_and_fetches_nothing(calm: Opened) -> None:
+    assert calm.tab.locator("#curves .xy .trace").count() > 0
+    assert calm.names("curves")[:3] == ["pos/orig", "pos/no_filler", "ctl/orig"]
+    assert calm.said == calm.own
+
+
+def test_pointing_at_a_cell_shows_its_top_k(calm: Opened) -> None:
+    row = next(r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (5, 16))
+    head, entropy, *listed, rest = calm.point(16, 5)
+    assert (head, entropy) == ("layer 5, position 16: ⁨␣simply⁩", f"entropy {row.entropy:.4f} bits")
+    assert [re.split(r" +⁨", line)[1] for line in listed] == [f"{t.replace(' ', '␣')}⁩" for t, _ in row.top]
+    assert len(listed) == 20
+    assert rest.endswith("all others")
+
+
+def test_the_lens_is_switched(calm: Opened) -> None:
+    drawn = "document.getElementById('{}').data.filter(t => t.visible && {}).map(t => {})"
+    cells = drawn.format("heatmap0", "t.type === 'heatmap'", "t.meta.show.lens[0]")
+    kl = drawn.format("curves", "t.xaxis === 'x2' && t.text", "t.y")
+    before = calm.tab.evaluate(kl)
+    calm.choose("lens", "prism")
+    assert calm.tab.evaluate(cells) == ["prism"]
+    assert calm.tab.evaluate(kl) != before
+    run = lm.load(CORRECTED / "fact-prism")
+    expected = [[row.kl_to_final_bits for row in rows] for rows in run.passes("prism").values()]
+    assert calm.tab.evaluate(kl) == [pytest.approx(values, rel=1e-5) for values in expected]
+    calm.choose("lens", "all lenses")
+    assert calm.names("curves") == ["norm", "final", "raw", "prism"]
+    calm.choose("lens", "norm")
+    assert calm.tab.evaluate(kl) == before
+    assert calm.said == calm.own
+
+
+def test_the_colour_is_switched(calm: Opened) -> None:
+    title = calm.tab.locator("#heatmap0 .infolayer .colorbar text.cbtitle, #heatmap0 [class*=coloraxis] text")
+    told = "() => { const t = document.getElementById('heatmap0')._fullData[0]; return [t.coloraxis, t.z[6][16]]; }"
+    row = next(r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (6, 16))
+    assert calm.tab.evaluate(told) == ["coloraxis", pytest.approx(row.entropy, rel=1e-5)]
+    calm.choose("colour", "p(top-1)")
+    assert calm.tab.evaluate(told) == ["coloraxis2", pytest.approx(row.top[0][1], rel=1e-5)]
+    assert title.filter(has_text="p(top-1)").count() >= 1
+    calm.choose("colour", "entropy, bits")
+
+
+def test_hostile_texts_stay_texts(harmed: Opened, hostile: Path) -> None:
+    rows = {(row.layer, row.pos): row for row in lm.load(hostile).records()}
+    texts = set()
+    for x, y in [(0, 0), (3, 2), (8, 4), (16, 6), (12, 3), (7, 1)]:
+        _, _, *listed, _ = harmed.point(x, y)
+        assert len(listed) == len(rows[y, x].top)
+        texts |= {line.split("⁨")[1].rstrip("⁩") for line in listed}
+    for expected in ("<img␣src=x␣onerror=alert(1)>", "</script><script>alert(2)</script>", "<b>bold</b>", "&amp;"):
+        assert expected in texts
+    assert {"&#60;i&#62;", "%{y}", "$x^2$", "{{␣7␣*␣7␣}}", "⟨U+202E⟩abc", "␣⏎", "⟨empty⟩", "⟨U+200B⟩"} <= texts
+    assert harmed.tab.locator("img, svg a, svg style, iframe").count() == 0
+    assert harmed.tab.locator("script").count() == 3
+    assert harmed.tab.title() == "Lens report: <i>x"
+    for lens in ("prism", "all lenses"):
+        harmed.choose("lens", lens)
+    assert harmed.said == harmed.own
