@@ -66,6 +66,8 @@ def panels(titles: Sequence[str], rows: int, axis: str) -> go.Figure:
     figure.update_layout(template="plotly_white", height=330 * rows, font={"family": SANS, "size": 12, "color": INK})
     figure.update_layout(legend=legend, margin={"l": 48, "r": 16, "t": 32, "b": 40}, hoverlabel={"namelength": -1})
     figure.update_annotations(font_size=13)
+    figure.update_xaxes(matches="x")  # zoomed together
+    figure.layout.xaxis.matches = None
     figure.update_xaxes(title={"text": axis, "font_size": 11}, row=rows)
     where = list(titles).index(PANELS["answer_rank"])
     figure.update_yaxes(type="log", row=where // 3 + 1, col=where % 3 + 1)
@@ -76,9 +78,13 @@ def curves(runs: Sequence[Run]) -> go.Figure:
     """Every panel over the layers, for every pass and lens; several runs over relative depth."""
     alone, drawn = len(runs) == 1, list(lines(runs))
     figure = panels(list(PANELS.values()), 2, "layer" if alone else "depth, % of the layers")
+    listed = len(drawn) // len({curve.lens for curve in drawn})
+    figure.layout.height += 28 * (listed // 6)  # what the legend takes
     for i, column in enumerate(PANELS):
         where = {"row": i // 3 + 1, "col": i % 3 + 1}
         values = [value for curve in drawn for row in curve.rows if (value := getattr(row, column)) is not None]
+        if not values:
+            figure.layout.annotations[i].text += ": no values"
         reach = min([*values, 1 if column == "answer_rank" else 0]), max([*values, 1])
         for curve in drawn:
             if column in curve.columns:

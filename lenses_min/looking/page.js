@@ -8,7 +8,7 @@ function choose() {
   for (const [id, figure] of Object.entries(figures)) {
     for (const trace of figure.data) {
       const { show = {}, z } = trace.meta ?? {};
-      trace.visible = Object.entries(show).every(([name, values]) => !(name in want) || values.includes(want[name]));
+      trace.visible = Object.entries(show).every(([name, values]) => values.includes(want[name]));
       if (z) {
         trace.z = z[want.colour];
         trace.coloraxis = Object.keys(z)[0] === want.colour ? "coloraxis" : "coloraxis2";

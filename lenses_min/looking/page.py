@@ -74,10 +74,9 @@ def about(run: Run, label: str) -> dict[str, Any]:
 
 
 def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
-    """The selects of the page; one of a single choice is left out."""
+    """The selects of the page and their values, the first of them chosen."""
     prompts = list(dict.fromkeys(plain(row.pass_name) for run in runs for row in run.records()))
-    found = {"lens": [*lenses, ALL] if len(lenses) > 1 else [], "prompt": prompts, "colour": list(COLOURS)}
-    return {name: values for name, values in found.items() if len(values) > 1}
+    return {"lens": [*lenses, ALL] if len(lenses) > 1 else list(lenses), "prompt": prompts, "colour": list(COLOURS)}
 
 
 def raw_lines(run: Run, label: str) -> list[str]:

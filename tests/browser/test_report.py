@@ -124,6 +124,13 @@ def test_the_colour_is_switched(calm: Opened) -> None:
     calm.choose("colour", "entropy, bits")
 
 
+def test_of_one_lens_only_its_own_lines_are_seen(browser: Browser, tmp_path: Path) -> None:
+    alone = opened(browser, CORRECTED.parent / "outputs" / "fact", tmp_path / "r.html")
+    marks = ["copy at 1", "rank ≤ 10 at 3", "semantic, KL ≤ 1 at 4"]
+    assert alone.names("curves") == ["pos/orig", "pos/no_filler", "ctl/orig", *marks]
+    assert alone.tab.locator("select[name=lens]").is_hidden()
+
+
 def test_hostile_texts_stay_texts(harmed: Opened, hostile: Path) -> None:
     rows = {(row.layer, row.pos): row for row in lm.load(hostile).records()}
     texts = set()

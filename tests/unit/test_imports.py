@@ -63,7 +63,7 @@ LATER = {
     "prompts of one's own, whole answers, how lenses agree": 330,
     "the fit of Prism": 140,
     "forwards that prompts share, and no more unembedding than asked for": 95,
-    "runs read back, shown and reported": 550,
+    "runs read back, shown and reported": 556,
 }
 
 

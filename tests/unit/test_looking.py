@@ -12,7 +12,7 @@ import pytest
 import lenses_min as lm
 from lenses_min import cli
 from lenses_min.looking import facts, figures, heatmap, terminal
-from lenses_min.looking.page import page
+from lenses_min.looking.page import choices, page
 from lenses_min.result import Run
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +145,25 @@ def test_a_run_of_prompts_of_one_s_own(own_run: Run) -> None:
     _, drawn = read_page(page([own_run]))
     assert {tuple(t["meta"]["show"]["prompt"]) for t in drawn["heatmap0"]["data"]} == {("be/orig",), ("two/orig",)}
     assert len(drawn["raw"]["data"]) == 2 * 5
+
+
+def test_a_choice_that_a_trace_needs_is_offered() -> None:
+    """Of one lens alone there is no choice of all lenses, and what belongs to it is never seen."""
+    for case, lenses in ((OUTPUTS / "fact", ["norm"]), (CORRECTED / "fact", ["norm", "final", "raw", figures.ALL])):
+        tags, drawn = read_page(page([run := lm.load(case)]))
+        offered = choices([run], run.lenses)
+        assert offered["lens"] == lenses
+        assert [dict(a)["name"] for tag, a in tags.found if tag == "select"] == list(offered)
+        for trace in [trace for figure in drawn.values() for trace in figure["data"]]:
+            assert set(trace.get("meta", {}).get("show", {})) <= set(offered)
+            assert {figures.ALL, *lenses} >= set(trace.get("meta", {}).get("show", {}).get("lens", []))
+
+
+def test_a_panel_without_values_says_so() -> None:
+    drawn = figures.curves([lm.load(OUTPUTS / "dropped-answer")])
+    assert [a.text for a in drawn.layout.annotations if ":" in a.text] == [
+        f"{name}: no values" for name in ("rank of the answer", "p(answer)", "control margin")
+    ]
 
 
 def test_raw_off_is_told() -> None:
