@@ -58,6 +58,8 @@ def read(place: Path, name: str) -> Run:
         raise LensError(f"{place} holds no output-{name}-pure-next-token.csv; the run is not whole")
     order = sorted(found, key=lambda key: (ORDER.index(key[1]) if key[1] in ORDER else len(ORDER), key))
     tables = {key: list(read_table(found[key], key[0], document.get("contract") == "corrected")) for key in order}
+    if not tables["pure", "norm"]:
+        raise LensError(f"{found['pure', 'norm']} has no rows; the run is not whole")
     kept = {path: re.fullmatch(rf"{re.escape(name)}_(\d\d+)_resid\.pt", path.name) for path in sorted(place.iterdir())}
     residuals = {int(match[1]): read_tensor(path) for path, match in kept.items() if match}
     return Run(name, tables, document, read_json(told) if told.exists() else {}, residuals, str(place))

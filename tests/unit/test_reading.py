@@ -88,6 +88,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "two": (lambda f: shutil.copy(f / "output-Fact.json", f / "output-B.json"), "holds 2 runs: B, Fact; name one"),
     "no table": (lambda f: (f / PURE).unlink(), f"holds no {PURE}; the run is not whole"),
+    "no rows": (cut(PURE, lambda t: t.split("\n")[0] + "\n"), f"{PURE} has no rows; the run is not whole"),
     "cut JSON": (cut("output-Fact.json", lambda t: t[:99]), "cannot read .*output-Fact.json: "),
     "a list": (cut("output-Fact.json", lambda t: "[]"), "it holds no JSON object"),
     "a word for a number": (cut(PURE, lambda t: t.replace("pos,orig,3,", "pos,orig,x,")), "near row 5: .*invalid"),
