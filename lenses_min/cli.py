@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .arguments import add_run_options, add_talk
 from .errors import LensError
 from .fitting import command as fitting
 from .looking import command as looking
-from .options import CHOICES, RunOptions
+from .options import RunOptions
+from .sweeping import command as sweeping
 
 log = logging.getLogger("lenses_min")
-PARTS = (fitting, looking)  # each adds its commands, and what performs them: perform(args) -> exit status
+PARTS = (fitting, looking, sweeping)  # each adds its commands, and what performs them: perform(args) -> exit status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,30 +26,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
     run.add_argument("--model-id", default="", help="recorded name (default: the id, or the folder's or file's name)")
     run.add_argument("--out-dir", default="run-latest", help="folder for the outputs (default: %(default)s)")
-    run.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
-    run.add_argument("--fp32-unembed", action="store_true", help="unembed in float32 whatever the model computes in")
-    run.add_argument("--keep-residuals", action="store_true", help="save the normalised residual of every layer")
-    run.add_argument("--copy-threshold", type=float, default=0.95, help="p(top-1) of a copy (default: %(default)s)")
-    run.add_argument("--copy-margin", type=float, default=0.10, help="its lead over top-2 (default: %(default)s)")
-    run.add_argument("--prism", choices=CHOICES["prism"], default="auto", help="default: %(default)s")
-    run.add_argument("--prism-dir", default="prisms", help="Prism artifacts, <dir>/<name>/ (default: %(default)s)")
-    run.add_argument(
-        "--lens", dest="lenses", metavar="LENS,…", default=RunOptions.lenses, help="norm,final,raw,prism,tuned"
-    )
-    run.add_argument("--tuned-dir", default="tuned", help="fitted translators, <dir>/<name>/ (default: %(default)s)")
-    run.add_argument("--raw-lens", choices=CHOICES["raw_lens"], default="", help="default: $LOGOS_RAW_LENS or sample")
-    run.add_argument("--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s")
-    run.add_argument("--prompts", default="", metavar="FILE", help="passes and test prompts of your own, YAML or JSONL")
-    run.add_argument("--batch-size", type=int, default=8, help="prompts of --prompts a forward (default: %(default)s)")
-    run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
+    add_run_options(run)
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
     batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
     for part in PARTS:
         part.add(commands)
     for command in (run, batch):
-        talk = command.add_mutually_exclusive_group()
-        talk.add_argument("--verbose", action="store_true", help="tell every step")
-        talk.add_argument("--quiet", action="store_true", help="print errors only")
+        add_talk(command)
     return top
 
 
@@ -115,8 +100,8 @@ def failed(options: RunOptions, error: Exception) -> int:
     return 1
 
 
-def perform(options: RunOptions, shows: bool) -> int:
-    """One run from model to files; a failure leaves `output-<clean>.error.json` and status 1."""
+def perform(options: RunOptions, shows: bool, folder: Path | None = None) -> int:
+    """One run from model to files, in `folder` or the options' own; a failure leaves its error.json and status 1."""
     from . import files, manifest, pipeline
     from .looking import terminal
 
@@ -124,9 +109,10 @@ def perform(options: RunOptions, shows: bool) -> int:
     log.info("%s: starting", options.model_id)
     try:
         finished = pipeline.run(options)
-        written = finished.save()
+        written = finished.save(folder)
     except Exception as error:
-        files.write_error(Path(options.out_dir), options.clean, manifest.error_report(options, error))
+        report = manifest.error_report(options, error)
+        files.write_error(folder or Path(options.out_dir), options.clean, report)
         return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:

@@ -138,9 +138,13 @@ def staged(out_dir: Path, clean: str) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write through to the disk, so that a rename never publishes an empty file."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
+    with path.open("wb") as stream:
+        stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -1,6 +1,8 @@
 """The manifest of a run: what was run, with which versions, on which weights, and how long it took."""
 
 import datetime
+import resource
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,8 +10,11 @@ from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
+import torch
+
 from . import __version__
 from .determinism import SEED
+from .inputs import inputs
 from .milestones import ablation_summary, control_summary, milestones
 from .options import RunOptions
 from .types import Facts, PassResult
@@ -33,7 +38,8 @@ def manifest(
         "contract": options.contract,
         **asdict(facts),
         "options": asdict(options),
-        "versions": {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES},
+        "inputs": inputs(options),
+        "versions": versions(),
         "seed": SEED,
         "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
@@ -42,7 +48,20 @@ def manifest(
         "warnings": list(warnings),
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
+        "peak_memory": peak_memory(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and the packages that make the numbers."""
+    return {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES}
+
+
+def peak_memory() -> dict[str, int]:
+    """Bytes that this process held at most so far: resident on the host, allocated on its GPUs."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    gpus = range(torch.cuda.device_count())
+    return {"host": resident, "cuda": sum(map(torch.cuda.max_memory_allocated, gpus))}
 
 
 def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:

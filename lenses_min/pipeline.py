@@ -18,9 +18,8 @@ from . import answers, consistency, probes, proof, raw_check, records
 from .defects import defect_warnings
 from .determinism import deterministic
 from .document import document, suite_document
-from .errors import LensError
 from .forward import Ask, Captured, batches, capture, capture_batch, last_logits
-from .lenses import LENSES
+from .lenses import LENSES, check_lenses
 from .lenses.norm import NormLens
 from .lenses.raw import RawLens
 from .loading import LoadedModel, load
@@ -42,7 +41,7 @@ def run(options: RunOptions) -> Run:
     Raises LensError for anything a person can mend: the model, an option, the artifacts, the device.
     """
     started = time.perf_counter()
-    check_lenses(options)
+    check_lenses(options.lenses)
     suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
     with deterministic():
         return analyse(load(options), suite, options, started)
@@ -77,12 +76,6 @@ def self_test(options: RunOptions) -> dict[str, Any]:
         logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
         error = proof.last_layer_error(to_host({"proof": {"lens": logits, "model": final}})["proof"])
     return proof.proof([error], model.facts.dtype)
-
-
-def check_lenses(options: RunOptions) -> None:
-    """Refuse a lens that is not registered, before a model is read."""
-    if unknown := [str(name) for name in options.lenses if name not in LENSES]:
-        raise LensError(f"unknown lens {', '.join(unknown)}; known lenses: {', '.join(LENSES)}")
 
 
 def build_lenses(model: LoadedModel, options: RunOptions) -> tuple[list[Lens], dict[str, Mapping[str, Any]]]:

@@ -4,9 +4,10 @@ A builder takes the model and the options, and returns its lens, or None where i
 the summary that the outputs carry.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import LensError
 from ..options import RunOptions
 from ..types import Lens, Norms, Unembedding
 from . import final, norm, prism, raw, tuned
@@ -20,3 +21,9 @@ LENSES: dict[str, Builder] = {
     "prism": prism.build,
     "tuned": tuned.build,
 }
+
+
+def check_lenses(lenses: Sequence[str]) -> None:
+    """Refuse a lens that is not registered, before a model is read."""
+    if unknown := [str(name) for name in lenses if name not in LENSES]:
+        raise LensError(f"unknown lens {', '.join(unknown)}; known lenses: {', '.join(LENSES)}")

@@ -13,6 +13,7 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
     told = fact_run.manifest
     run = [
         "options",
+        "inputs",
         "versions",
         "seed",
         "prompts",
@@ -22,6 +23,7 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "warnings",
         "finished_at",
         "elapsed_s",
+        "peak_memory",
     ]
     assert list(told) == ["model_id", "contract", *asdict(fact_model.facts), *run]
     assert told["contract"] == "reference"

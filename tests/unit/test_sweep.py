@@ -1,0 +1,263 @@
+"""Sweeps over an engine that starts no process: jobs, the folder, outcomes, the summary."""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from lenses_min import RunOptions, cli, manifest
+from lenses_min.inputs import inputs
+from lenses_min.result import Run
+from lenses_min.sweeping import folder as folders
+from lenses_min.sweeping import sweep
+from lenses_min.sweeping.engines import Job, Outcome
+from lenses_min.sweeping.jobs import BUILT_IN, jobs_of
+
+FLAGS = "--device cpu --fp32-unembed --keep-residuals --copy-threshold .5 --copy-margin .2 --prism off --prism-dir p"
+FLAGS += " --lens raw --raw-lens full --contract corrected --tuned-dir t --prompts {} --batch-size 3"
+
+
+@dataclass
+class Fake:
+    """Performs a job at once, with the outputs of a run of another model; `faults` by the name of the model."""
+
+    run: Run
+    faults: dict[str, Callable[[Job], Outcome]]
+    done: list[str] = field(default_factory=list)
+
+    def submit(self, job: Job) -> "Future[Outcome]":
+        future: Future[Outcome] = Future()
+        self.done.append(job.options.clean)
+        try:
+            future.set_result(self.faults.get(job.options.clean, self.perform)(job))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def perform(self, job: Job) -> Outcome:
+        told = {"options": asdict(job.options), "inputs": inputs(job.options), "model_id": job.options.model_id}
+        replace(self.run, options=job.options, manifest={**self.run.manifest, **told}).save()
+        return Outcome(0, "")
+
+
+@pytest.fixture
+def engine(fact_run: Run, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake(fact_run, {})
+
+    @contextmanager
+    def local(jobs: int) -> Iterator[Fake]:
+        fake.done.clear()
+        yield fake
+
+    monkeypatch.setattr(sweep, "local", local)
+    return fake
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "sweep"
+
+
+def start(out: Path, *models: str, more: str = "") -> int:
+    return cli.main(["sweep", *models, "--out-dir", str(out), "--quiet", *more.split()])
+
+
+def summary(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "run-latest" / "summary.csv").open(newline="") as stream:
+        return {row["model_id"]: row for row in csv.DictReader(stream)}
+
+
+def test_every_option_of_run_reaches_every_run(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "context": "b", "answer": "c"}\n')
+    flags = FLAGS.format(prompts).split()
+    args = vars(cli.parser().parse_args(["run", "m", "--out-dir", "x", *flags]))
+    asked = RunOptions(**{name: value for name, value in args.items() if name in asdict(RunOptions("m"))})
+    defaults = RunOptions("m", out_dir="x")
+    same = {name for name, value in asdict(asked).items() if value == getattr(defaults, name)}
+    assert same == {"model", "model_id", "out_dir"}
+    jobs = jobs_of(cli.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x"))
+    assert jobs == [Job(replace(asked, model=name, model_id=name), self_test=True) for name in ("m", "org/n")]
+
+
+def test_without_models_there_is_a_list_of_ten(out: Path, engine: Fake) -> None:
+    assert start(out) == 0
+    assert len(engine.done) == 10
+    assert {"Meta-Llama-3-8B", "gemma-2-9b"} <= {*engine.done}
+    assert len(BUILT_IN.read_text().splitlines()) > 10
+
+
+def test_a_list_names_models_and_options_of_their_own(tmp_path: Path, out: Path, engine: Fake) -> None:
+    path = tmp_path / "models"
+    path.write_text('# ten\n\n  org/a # mine\n{"model": "org/a", "model_id": "a-loose", "copy_threshold": 0.5}\n')
+    assert start(out, "b", more=f"--models {path} --copy-margin 0.3") == 0
+    assert engine.done == ["b", "a", "a-loose"]
+    told = json.loads((out / "run-latest" / folders.MANIFEST).read_text())["jobs"]
+    assert {(one["copy_threshold"], one["copy_margin"]) for one in told.values()} == {(0.95, 0.3), (0.5, 0.3)}
+
+
+def test_everything_wrong_is_told_before_anything_runs(tmp_path: Path, out: Path, engine: Fake, capsys) -> None:
+    path = tmp_path / "models"
+    path.write_text('{"model": "a", "modle": 1}\n{"model": "a", "out_dir": "x"}\n{a\na\n{"model": "a-records"}\n')
+    assert start(out, "b/a", more=f"--models {path} --copy-margin 3 --lens x --jobs 0 --prompts /none") == 2
+    told = capsys.readouterr().err.splitlines()
+    for line, begin in zip(
+        told,
+        [
+            "lenses-min: error: copy_margin must be a probability between 0 and 1, got 3.0",
+            f"{path}:1: unknown job keys modle",
+            f"{path}:2: out_dir cannot be one model's own",
+            f"{path}:3: Expecting property name",
+            'b/a and a would write to the same files, as a and a; give one a name in a --models file: {"model": "a", ',
+            "b/a and a-records would write to the same files",
+            "a and a-records would write to the same files",
+            "unknown lens x; known lenses: norm",
+            "cannot read the prompts of /none",
+            "--jobs must be a whole number from 1 on, got 0",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(begin)
+    assert start(out, more=f"--models {tmp_path / 'none'}") == 2
+    path.write_text("# none\n")
+    assert start(out, more=f"--models {path}") == 2
+    told = capsys.readouterr().err
+    assert "cannot read the list of models" in told
+    assert f"{path} names no model; write one a line" in told
+    assert not out.exists()
+    assert engine.done == []
+
+
+def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> None:
+    def refuse(job: Job) -> Outcome:
+        report = {"message": "fits on no device"}
+        folders.write_error(out / "run-latest", job.options.clean, report)
+        return Outcome(1, "lenses-min: error")
+
+    def lost(job: Job) -> Outcome:
+        raise RuntimeError("the worker is gone")
+
+    engine.faults |= {"a": refuse, "c": lambda job: Outcome(-9, "one\nKilled"), "d": lost}
+    assert start(out, "org/a", "org/b", "c", "d", "e") == 1
+    found = summary(out)
+    assert {name: row["status"] for name, row in found.items()} == {
+        **dict.fromkeys(("org/a", "c", "d"), "failed"),
+        **dict.fromkeys(("org/b", "e"), "done"),
+    }
+    assert found["org/a"]["error"] == "fits on no device"
+    assert found["c"]["error"] == "the process of the run ended with status -9: Killed"
+    assert found["d"]["error"].endswith("RuntimeError: the worker is gone")
+    row = found["org/b"]
+    assert (row["L_copy"], row["L_semantic"], row["delta_layers"], row["answer_rank_lens"]) == ("1", "4", "3", "1")
+    assert (row["first_control_margin_pos"], row["max_control_margin"][:6]) == ("3", "0.9828")
+    assert row["p_answer_lens"][:6] == "0.9364"
+    assert int(row["peak_host_bytes"]) > 2**27
+    assert {path.name for path in out.glob("run-latest/*error*")} == {f"output-{name}.error.json" for name in "acd"}
+    engine.faults.clear()
+    assert start(out, "org/a", "org/b", "c", "d", "e") == 0
+    assert engine.done == ["a", "c", "d"]
+    assert {row["status"] for row in summary(out).values()} == {"done"}
+    assert not list(out.glob("run-latest/*error*"))
+    assert len(list(out.iterdir())) == 2, "run-latest and its lock"
+
+
+def test_outputs_come_back_as_bytes_or_not_at_all(out: Path, engine: Fake) -> None:
+    def remote(job: Job) -> Outcome:
+        return Outcome(0, "", {"output-a.json": b"{}", "run-a.manifest.json": b"[]"})
+
+    engine.faults["a"] = remote
+    assert start(out, "a") == 1
+    assert "ended with status 0: it said nothing" in summary(out)["a"]["error"]
+
+
+def test_an_earlier_sweep_is_never_lost(out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "now", lambda: "2026-11-24T12:34:56+00:00")
+    for _ in range(3):
+        assert start(out, "a") == 0
+    (out / "run-latest" / folders.MANIFEST).write_text("{")
+    os.utime(out / "run-latest", (0, 0))
+    assert start(out, "a") == 0
+    names = {path.name for path in out.glob("run-*")}
+    assert names == {"run-latest", "run-2026-11-24-12-34", "run-2026-11-24-12-34-2", "run-1970-01-01-00-00"}
+    assert all((out / name / "run-a.manifest.json").exists() for name in names)
+
+
+def test_an_unfinished_sweep_goes_on(tmp_path: Path, out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(job: Job) -> Outcome:
+        latest = out / "run-latest"
+        (latest / ".c-x").mkdir()
+        (latest / "output-c.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    (tmp_path / "a").mkdir()
+    models = (str(tmp_path / "a"), "b", "c")
+    engine.faults["c"] = stop
+    assert start(out, *models) == 130
+    assert not list(out.glob("run-latest/*c*.json"))
+    assert not list(out.glob("run-latest/.*"))
+    (tmp_path / "a" / "weights").write_text("others")
+    assert start(out, *models) == 130
+    assert engine.done == ["a", "c"], "whose inputs have changed, and what was not done"
+    assert start(out, *models, "d", more="--lens raw") == 130
+    assert engine.done == ["a", "b", "c"], "other options: anew"
+    engine.faults.clear()
+    assert start(out, *models, "d", more="--lens raw") == 0
+    assert engine.done == ["c", "d"], "more models are the same sweep"
+    assert len(list(out.glob("run-*"))) == 2
+    engine.faults["c"] = stop
+    assert start(out, *models) == 130
+    engine.faults.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "__version__", "0.2")
+        patch.setitem(engine.run.manifest, "versions", manifest.versions())
+        assert start(out, *models) == 0
+        assert engine.done == ["a", "b", "c"], "another version: anew"
+        assert start(out, *models, more="--fresh") == 0
+    assert len(list(out.glob("run-*"))) == 5
+
+
+def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(fact_run: Run, tmp_path: Path) -> None:
+    options = RunOptions("org/no-such-model", out_dir=str(tmp_path))
+    told = {"options": asdict(options), "inputs": {"model": "0" * 40}}
+    versions = fact_run.manifest["versions"] | {"torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"}
+    run = replace(fact_run, options=options, manifest={**fact_run.manifest, **told, "versions": versions})
+    run.save()
+    assert folders.complete(tmp_path, options)
+    replace(run, manifest={**run.manifest, "inputs": {**told["inputs"], "prompts": "x"}}).save()
+    assert not folders.complete(tmp_path, options)
+
+
+def test_two_sweeps_in_one_folder_and_an_unwritable_one(out: Path, engine: Fake, capsys) -> None:
+    out.mkdir()
+    with FileLock(out / ".run-latest.lock"):
+        assert start(out, "a") == 1
+    assert "another sweep is at work in" in capsys.readouterr().err
+    (out / "file").write_text("")
+    assert start(out / "file", "a") == 1
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
+    engine.faults |= {"a": lambda job: Outcome(0, f"a: {job.self_test}"), "b": lambda job: Outcome(1, "b: no")}
+    assert start(out, "a", more="--self-test") == 0
+    assert start(out, "a", "b", more="--self-test") == 1
+    assert sorted(capsys.readouterr().out.splitlines()) == ["a: True", "a: True", "b: no"]
+    assert not out.exists()
+
+
+def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fake, capsys) -> None:
+    engine.faults["b"] = lambda job: Outcome(1, "no luck")
+    assert cli.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
+    told, err = capsys.readouterr()
+    assert "a: done" in err
+    assert re.search(r"b: the process of the run ended with status 1: no luck.*\nno luck\n", err)
+    assert [line.split()[:4] for line in told.splitlines()[1:3]] == [["a", "done", "6", "1"], ["b", "failed", "-", "-"]]
+    assert told.rstrip().endswith("run-latest/summary.csv")
