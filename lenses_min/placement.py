@@ -48,6 +48,12 @@ def count_parameters(model: str, model_id: str, stored: torch.dtype) -> float:
     return sum(sizes) / stored.itemsize or (billions(model_id) or billions(model)) * 1e9
 
 
+def need(device: str, parameters: float, dtype: torch.dtype) -> float:
+    """Bytes that a model of so many parameters needs on a device."""
+    share, base = OVERHEAD[device]
+    return parameters * dtype.itemsize * (1 + share) + base * GIB
+
+
 def available(device: str) -> bool:
     if device == "mps":
         return torch.backends.mps.is_available()
@@ -70,11 +76,11 @@ def place(wanted: str, model: str, model_id: str, family: str, stored: torch.dty
         return Placement(device, compute_dtype(device, model_id, family), (), () if device == wanted else (absent,))
     parameters = count_parameters(model, model_id, stored)
     notes: tuple[str, ...] = ()
-    for device, (share, base) in OVERHEAD.items():
+    for device in OVERHEAD:
         if available(device):
             dtype = compute_dtype(device, model_id, family)
-            need, free = parameters * dtype.itemsize * (1 + share) + base * GIB, free_bytes(device)
-            notes += (f"{device}: needs {need / GIB:.1f} GiB, {free / GIB:.1f} GiB free",)
-            if free > need:
+            needed, free = need(device, parameters, dtype), free_bytes(device)
+            notes += (f"{device}: needs {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB free",)
+            if free > needed:
                 return Placement(device, dtype, notes)
     raise LensError(f"{model_id} fits on no device ({'; '.join(notes)}); free memory or name a --device")

@@ -71,7 +71,7 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
     except Timeout as error:
         raise LensError(f"another sweep is at work in {folder}; wait for it, or name another --out-dir") from error
     except OSError as error:
-        raise LensError(f"cannot write to {folder}: {error.strerror}; give another --out-dir") from error
+        raise LensError(f"cannot write to {folder}: {error.strerror or error}; give another --out-dir") from error
 
 
 def goes_on(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
@@ -139,5 +139,5 @@ def settle(folder: Path, options: RunOptions, outcome: Outcome) -> None:
                 write_bytes(stage / name, data)
     if not found(folder, options) and not (folder / f"output-{options.clean}.error.json").exists():
         last = outcome.said.splitlines()[-1:] or ["it said nothing"]
-        ended = f"the process of the run ended with status {outcome.status}: {last[0]}"
+        ended = f"the run ended with status {outcome.status}: {last[0]}"
         write_error(folder, options.clean, error_report(options, LensError(ended)))

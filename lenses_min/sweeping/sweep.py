@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def sweep(args: Namespace) -> int:
     """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong, 130 stopped from the keyboard."""
     folder = Path(args.out_dir) / folders.LATEST
     try:
-        jobs, engine = jobs_of(args, folder), local(args.jobs)
+        jobs, engine = jobs_of(args, folder), engine_of(args)
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
@@ -40,6 +40,14 @@ def sweep(args: Namespace) -> int:
     except KeyboardInterrupt:
         print(f"stopped; {folder} keeps what is complete, and the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def engine_of(args: Namespace) -> AbstractContextManager[Engine]:
+    if args.engine == "local":
+        return local(args.jobs)
+    from .on_ray import on_ray
+
+    return on_ray(args.address)
 
 
 def self_tests(jobs: Sequence[Job], engine: AbstractContextManager[Engine]) -> int:
@@ -57,21 +65,23 @@ def runs(
 ) -> int:
     """Every job that is not complete yet; the summary grows with them."""
     asked = [job.options for job in jobs]
-    with folders.opened(folder, asked, fresh) as left:
-        to_do = [job for job in jobs if job.options in left]
-        told = summary.update(folder, asked)
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "left:", TimeRemainingColumn())
-        with engine as running, Progress(*columns, console=err, speed_estimate_period=EVER) as progress:
-            task = progress.add_task("", total=len(jobs), completed=len(jobs) - len(to_do))
-            progress.advance(task, 0)  # from here on the time is taken
-            for job, outcome in outcomes(running, to_do):
-                folders.settle(folder, job.options, outcome)
-                told = summary.update(folder, asked)
-                progress.advance(task)
-                row = next(row for row in told if row["model_id"] == job.options.model_id)
-                err.print(sentence(row, progress.tasks[task].time_remaining))
-                if job.verbose and outcome.said:
-                    err.print(outcome.said)
+    with ExitStack() as reached:
+        running = reached.enter_context(engine)  # before the folder changes, and left before the folder is tidied
+        with folders.opened(folder, asked, fresh) as left, reached:
+            to_do = [job for job in jobs if job.options in left]
+            told = summary.update(folder, asked)
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "left:", TimeRemainingColumn())
+            with Progress(*columns, console=err, speed_estimate_period=EVER) as progress:
+                task = progress.add_task("", total=len(jobs), completed=len(jobs) - len(to_do))
+                progress.advance(task, 0)  # from here on the time is taken
+                for job, outcome in outcomes(running, to_do):
+                    folders.settle(folder, job.options, outcome)
+                    told = summary.update(folder, asked)
+                    progress.advance(task)
+                    row = next(row for row in told if row["model_id"] == job.options.model_id)
+                    err.print(sentence(row, progress.tasks[task].time_remaining))
+                    if job.verbose and outcome.said:
+                        err.print(outcome.said)
     out.print(summary.table(told))
     out.print(f"\n{folder / summary.NAME}", soft_wrap=True)
     return int(any(row["status"] != "done" for row in told))

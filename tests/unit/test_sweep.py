@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lenses_min import RunOptions, cli, manifest
+from lenses_min import LensError, RunOptions, cli, manifest
 from lenses_min.inputs import inputs
 from lenses_min.result import Run
 from lenses_min.sweeping import folder as folders
@@ -153,7 +154,7 @@ def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> N
         **dict.fromkeys(("org/b", "e"), "done"),
     }
     assert found["org/a"]["error"] == "fits on no device"
-    assert found["c"]["error"] == "the process of the run ended with status -9: Killed"
+    assert found["c"]["error"] == "the run ended with status -9: Killed"
     assert found["d"]["error"].endswith("RuntimeError: the worker is gone")
     row = found["org/b"]
     assert (row["L_copy"], row["L_semantic"], row["delta_layers"], row["answer_rank_lens"]) == ("1", "4", "3", "1")
@@ -258,6 +259,49 @@ def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fak
     assert cli.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
     told, err = capsys.readouterr()
     assert "a: done" in err
-    assert re.search(r"b: the process of the run ended with status 1: no luck.*\nno luck\n", err)
+    assert re.search(r"b: the run ended with status 1: no luck.*\nno luck\n", err)
     assert [line.split()[:4] for line in told.splitlines()[1:3]] == [["a", "done", "6", "1"], ["b", "failed", "-", "-"]]
     assert told.rstrip().endswith("run-latest/summary.csv")
+
+
+BIG, MACHINES = 80 * 10**9, ({"CPU": 8, "memory": 2 * 10**10}, {"CPU": 2, "memory": 10**10, "GPU": 4})
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "gpu", "asked"),
+    [
+        ("org/M-7B", "auto", BIG, {"num_gpus": 0.25}),
+        ("org/M-70B", "cuda", BIG, {"num_gpus": 3}),
+        ("org/M-400B", "cuda", BIG, {"num_gpus": 4}),
+        ("org/M-7B", "cuda", 0, {"memory": 2 * 10**10}),
+        ("org/M-1B", "cpu", BIG, {"memory": 4_800_000_000 + 4 * 2**30}),
+        ("org/M-1B", "auto", 0, {"memory": 4_800_000_000 + 4 * 2**30}),
+        ("org/M-7B", "cpu", 0, {"memory": 2 * 10**10}),
+        ("org/M-34B", "auto", 0, "needs 85,894,967,296, the largest has 20,000,000,000"),
+        ("org/M-400B", "auto", BIG, "GPU: needs 14, the largest has 4; memory: needs 964"),
+    ],
+)
+def test_what_a_task_asks_of_a_cluster(model: str, device: str, gpu: int, asked: dict[str, float] | str) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    options = RunOptions(model, device=device)
+    if isinstance(asked, str):
+        refused = on_ray.Ray(MACHINES, gpu).submit(Job(options)).exception()
+        assert isinstance(refused, LensError)
+        assert f"{model} fits on no machine of the cluster" in str(refused)
+        assert asked in str(refused)
+    else:
+        assert on_ray.resources(options, MACHINES, gpu) == asked
+
+
+def test_a_cluster_that_does_not_answer_is_one_clear_error(out: Path, capsys) -> None:
+    assert start(out, "a", more="--engine ray --address 127.0.0.1:1") == 1
+    assert "no Ray cluster at 127.0.0.1:1: " in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_without_ray_there_is_one_clear_error(out: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "lenses_min.sweeping.on_ray", raising=False)
+    assert start(out, "a", more="--engine ray") == 2
+    assert "--engine ray needs Ray; install it: pip install 'lenses-min[ray]'" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,97 @@
+"""Sweeps in real processes, killed as they run: the files are those of `lenses-min run` in one go."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lenses_min import cli
+
+MODELS = ("fact", "rms-rope", "qk-norm")
+MEASURED = {"finished_at", "elapsed_s", "peak_memory"}
+
+
+def command(models: Path, out: Path, *more: str) -> list[str]:
+    return [*(str(models / name) for name in MODELS), "--device", "cpu", "--out-dir", str(out), "--quiet", *more]
+
+
+def files(folder: Path) -> dict[str, object]:
+    """Outputs by name: bytes, and manifests without what is measured or says where the outputs are."""
+    read: dict[str, object] = {}
+    for path in folder.glob("*[!y].*"):  # all but summary.csv
+        read[path.name] = path.read_bytes()
+        if path.name.startswith("run-"):
+            told = json.loads(path.read_bytes())
+            assert told["options"].pop("out_dir")
+            read[path.name] = {key: value for key, value in told.items() if key not in MEASURED}
+    return {name: value for name, value in read.items() if not name.startswith("sweep.")}
+
+
+@pytest.fixture(scope="module")
+def expected(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    out = tmp_path_factory.mktemp("runs")
+    for model in MODELS:
+        assert cli.main(["run", str(models / model), "--device", "cpu", "--out-dir", str(out), "--quiet"]) == 0
+    return files(out)
+
+
+def workers(out: Path) -> list[psutil.Process]:
+    """Processes of runs that belong to the sweep in `out`, whoever started them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = process.cmdline()
+            found += [process] if "lenses_min.sweeping" in line and str(out) in line[-1] else []
+    return found
+
+
+@contextlib.contextmanager
+def started(*line: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "lenses_min", "sweep", *line])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait(holds: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_killed_at_random_points_a_sweep_ends_with_the_same_files(models: Path, tmp_path: Path, expected) -> None:
+    line, latest, draw = command(models, tmp_path, "--jobs", "2"), tmp_path / "run-latest", random.Random(316)
+    with started(*line):
+        wait(lambda: workers(tmp_path))
+        time.sleep(draw.uniform(0, 2))
+        workers(tmp_path)[0].kill()
+    with started(*line):
+        wait(lambda: list(latest.glob("run-*")))  # a run is complete, the last one begins
+        time.sleep(draw.uniform(0, 2))
+    wait(lambda: not workers(tmp_path), 5)
+    kept = {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}
+    assert cli.main(["sweep", *line]) == 0
+    assert files(latest) == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"run-latest", ".run-latest.lock"}, "never anew"
+    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}.items(), "not again"
+
+
+def test_on_ray_a_lost_worker_costs_a_retry_and_the_files_are_the_same(models: Path, tmp_path: Path, expected) -> None:
+    with started(*command(models, tmp_path, "--engine", "ray")) as process:
+        wait(lambda: len(workers(tmp_path)) > 1 or process.poll())
+        lost = workers(tmp_path)[0].parent()
+        assert lost and lost.name().startswith("ray::")
+        lost.kill()
+        assert process.wait(120) == 0
+    assert files(tmp_path / "run-latest") == expected
+    assert not workers(tmp_path)
