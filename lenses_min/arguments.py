@@ -22,6 +22,8 @@ def add_run_options(run: Any) -> None:
     run.add_argument("--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s")
     run.add_argument("--prompts", default="", metavar="FILE", help="passes and test prompts of your own, YAML or JSONL")
     run.add_argument("--batch-size", type=int, default=8, help="prompts of --prompts a forward (default: %(default)s)")
+    kept = "read a .gguf file itself, and keep nothing of it in the user's cache"
+    run.add_argument("--no-cache", dest="cache", action="store_false", help=kept)
     run.add_argument("--self-test", action="store_true", help="only compare the last layer with the model's own logits")
 
 

@@ -13,6 +13,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from . import conversion
 from .anatomy import own_norms, transform_of
 from .errors import LensError
 from .norms import FormulaNorms
@@ -64,12 +65,21 @@ def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
 def load(options: RunOptions) -> LoadedModel:
     """Config, tokenizer, weights, in that order, each refused with its reason."""
     name, where = source_of(options.model)
+    kept = conversion.entry(Path(options.model)) if "gguf_file" in where and options.cache else None
+    if kept and kept.is_dir():
+        name, where = source_of(str(kept))
     config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(name, **where))
     check_causal(config, options.model)
     family = str(config.model_type)
     placement = place(options.device, options.model, options.model_id, family, config.dtype or torch.float32)
     tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(name, where))
+    if kept and "gguf_file" in where:
+        plain = attempt("weights", options.model, lambda: read_gguf(name, where, torch.float32))
+        if conversion.keep(kept, plain, tokenizer):
+            name, where = source_of(str(kept))
     bridge = attempt("weights", options.model, lambda: boot(name, where, tokenizer, placement))
+    if kept and placement.device == "cpu":
+        take_in(bridge)
     tokens = Tokens.of(tokenizer, family)
     norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
     head = read_head(bridge, options.corrected)
@@ -94,9 +104,18 @@ def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement)
     """The bridge; weights stay as stored, no processing and no compatibility mode."""
     wanted = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
     if "gguf_file" in where:
-        hf_model = AutoModelForCausalLM.from_pretrained(name, dtype=placement.dtype, **where)
-        wanted["hf_model"] = hf_model.to(placement.device).eval()
+        wanted["hf_model"] = read_gguf(name, where, placement.dtype).to(placement.device).eval()
     return TransformerBridge.boot_transformers(name, **wanted)
+
+
+def take_in(bridge: Any) -> None:
+    """Weights that a file lends to memory are aligned as in the file, and sums over them round otherwise: copy them."""
+    for parameter in bridge.original_model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def read_gguf(name: str, where: dict[str, Any], dtype: torch.dtype) -> Any:
+    return AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **where)
 
 
 def read_norms(bridge: Any) -> FormulaNorms:

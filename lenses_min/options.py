@@ -22,7 +22,7 @@ class RunOptions:
 
     `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
     `copy_threshold` and `copy_margin` are probabilities; `prompts` a file, `batch_size` how many of its prompts
-    share a forward. Raises LensError naming every bad value at once.
+    share a forward; `cache` keeps what a .gguf file is converted to. Raises LensError naming every bad value at once.
     """
 
     model: str
@@ -41,6 +41,7 @@ class RunOptions:
     tuned_dir: str = "tuned"
     prompts: str = ""
     batch_size: int = 8
+    cache: bool = True
 
     def __post_init__(self) -> None:
         if not self.raw_lens:

@@ -194,7 +194,7 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, ca
     path.write_text('{"model": "a"}\n  \n{"modle": 1, "x": 2}\n[2]\n{"model": 3}\n')
     assert cli.main(["batch", str(path)]) == 2
     first, *others = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, contract")
+    assert first.startswith(f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, cache")
     assert others == [f"{path}:4: a job is a JSON object, got [2]", f"{path}:5: a job needs a string 'model', got 3"]
 
 

@@ -65,6 +65,7 @@ LATER = {
     "forwards that prompts share, and no more unembedding than asked for": 95,
     "runs read back, shown and reported": 556,
     "sweeps": 545,
+    "the cache of converted GGUF files": 65,
 }
 
 
