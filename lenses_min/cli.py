@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import doctor
 from .arguments import add_run_options, add_talk
 from .errors import LensError
 from .fitting import command as fitting
@@ -16,7 +17,7 @@ from .options import RunOptions
 from .sweeping import command as sweeping
 
 log = logging.getLogger("lenses_min")
-PARTS = (fitting, looking, sweeping)  # each adds its commands, and what performs them: perform(args) -> exit status
+PARTS = (fitting, looking, sweeping, doctor)  # each adds its commands and what performs them: perform(args) -> status
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""What a run will need, before it starts: the placement's arithmetic for a model that is not loaded."""
+"""What a run will need, before its model is loaded: the placement's arithmetic, for any device and machine."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,17 @@ from .options import RunOptions
 from .placement import compute_dtype, count_parameters, need
 
 
-def needs(options: RunOptions, device: str) -> float:
-    """Bytes on a device, by the sizes of the files, else by the name; of an unknown size what any model needs."""
+def parameters(options: RunOptions) -> float:
+    """By the sizes of the files, else by the name; 0 when unknown."""
     config = config_of(options.model)
     stored = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
-    parameters = count_parameters(options.model, options.model_id, stored)
-    return need(device, parameters, compute_dtype(device, options.model_id, str(config.get("model_type", ""))))
+    return count_parameters(options.model, options.model_id, stored)
+
+
+def needs(options: RunOptions, device: str) -> float:
+    """Bytes on a device of that kind; of a model of unknown size what any needs."""
+    family = str(config_of(options.model).get("model_type", ""))
+    return need(device, parameters(options), compute_dtype(device, options.model_id, family))
 
 
 def config_of(model: str) -> dict[str, Any]:

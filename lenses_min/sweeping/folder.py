@@ -108,8 +108,9 @@ def complete(folder: Path, options: RunOptions) -> bool:
     told = found(folder, options)
     if told.get("options") != plain(options) or bare(told["versions"]) != bare(versions()):
         return False
-    marks = inputs(options)
-    return marks.keys() == told["inputs"].keys() and all(v in ("", told["inputs"][k]) for k, v in marks.items())
+    marks, then = inputs(options), told.get("inputs", {})
+    whole = (folder / f"output-{options.clean}.json").is_file()
+    return whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
 
 
 def bare(versions: Mapping[str, str]) -> dict[str, str]:

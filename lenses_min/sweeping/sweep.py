@@ -74,6 +74,8 @@ def runs(
             with Progress(*columns, console=err, speed_estimate_period=EVER) as progress:
                 task = progress.add_task("", total=len(jobs), completed=len(jobs) - len(to_do))
                 progress.advance(task, 0)  # from here on the time is taken
+                if kept := len(jobs) - len(to_do):
+                    err.print(f"{kept} of {len(jobs)} runs are complete already")
                 for job, outcome in outcomes(running, to_do):
                     folders.settle(folder, job.options, outcome)
                     told = summary.update(folder, asked)

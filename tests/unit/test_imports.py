@@ -64,8 +64,7 @@ LATER = {
     "the fit of Prism": 140,
     "forwards that prompts share, and no more unembedding than asked for": 95,
     "runs read back, shown and reported": 556,
-    "sweeps": 545,
-    "the cache of converted GGUF files": 65,
+    "sweeps, the cache of converted GGUF files, doctor": 685,
 }
 
 
