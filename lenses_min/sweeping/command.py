@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time here (default: %(default)s)")
     where = "this machine's processes, or a Ray cluster (default: %(default)s)"
     command.add_argument("--engine", choices=("local", "ray"), default="local", help=where)
-    address = "of the cluster (default: $RAY_ADDRESS, or this machine's)"
+    address = "of the cluster (default: $RAY_ADDRESS, else one of its own on this machine)"
     command.add_argument("--address", default="", help=address)
     command.add_argument("--fresh", action="store_true", help="start anew even where an earlier sweep is not finished")
     add_run_options(command)

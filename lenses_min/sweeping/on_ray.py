@@ -89,13 +89,13 @@ def resources(options: RunOptions, machines: Sequence[Mapping[str, float]], gpu:
 
 @contextmanager
 def on_ray(address: str) -> Iterator[Ray]:
-    """The cluster at an address, or that of $RAY_ADDRESS or of this machine, started where there is none."""
+    """The cluster at an address or at $RAY_ADDRESS, else one of its own on this machine for as long as it lasts."""
     address = address or os.environ.get("RAY_ADDRESS", "")
     try:
         if ":" in address:  # Ray itself would wait for minutes
             host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise LensError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     try:

@@ -64,7 +64,7 @@ LATER = {
     "the fit of Prism": 140,
     "forwards that prompts share, and no more unembedding than asked for": 95,
     "runs read back, shown and reported": 556,
-    "sweeps, the cache of converted GGUF files, doctor": 685,
+    "sweeps, the cache of converted GGUF files, doctor": 680,
 }
 
 
