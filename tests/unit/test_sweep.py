@@ -45,7 +45,8 @@ class Fake:
 
     def perform(self, job: Job) -> Outcome:
         told = {"options": asdict(job.options), "inputs": inputs(job.options), "model_id": job.options.model_id}
-        replace(self.run, options=job.options, manifest={**self.run.manifest, **told}).save()
+        manifest = {**self.run.manifest, **told}
+        replace(self.run, name=job.options.clean, manifest=manifest, folder=job.options.out_dir).save()
         return Outcome(0, "")
 
 
@@ -229,7 +230,8 @@ def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(fact_run: Run, 
     options = RunOptions("org/no-such-model", out_dir=str(tmp_path))
     told = {"options": asdict(options), "inputs": {"model": "0" * 40}}
     versions = fact_run.manifest["versions"] | {"torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"}
-    run = replace(fact_run, options=options, manifest={**fact_run.manifest, **told, "versions": versions})
+    manifest = {**fact_run.manifest, **told, "versions": versions}
+    run = replace(fact_run, name=options.clean, folder=options.out_dir, manifest=manifest)
     run.save()
     assert folders.complete(tmp_path, options)
     replace(run, manifest={**run.manifest, "inputs": {**told["inputs"], "prompts": "x"}}).save()
