@@ -3,6 +3,7 @@
 Memory never grows with rows × vocabulary, and W_U is read once a chunk and lens, whatever the prompts.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,7 +59,7 @@ def walk(
     lenses: Mapping[str, Decode], sections: Sequence[Section], vocab: int, k: int, rank_logits: bool = False
 ) -> list[Walked]:
     """What every lens says of every section; see `measure` for k and rank_logits."""
-    parts: list[dict[str, list[dict[str, Tensor]]]] = [{} for _ in sections]
+    shelves = [Shelf(section) for section in sections]
     last: list[dict[str, Tensor]] = [{} for _ in sections]
     for chunk in chunks([len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)):
         rows = [sections[i].rows[part] for i, part in chunk]
@@ -68,11 +69,31 @@ def walk(
         for j, (i, part) in enumerate(chunk):
             z = {name: pieces[j] for name, pieces in decoded.items()}
             for name, numbers in read(sections[i], rows[j], z, k, rank_logits):
-                parts[i].setdefault(name, []).append(numbers)
+                shelves[i].put(name, numbers)
             if part.stop == len(sections[i].rows.pos):
                 last[i] = {name: logits[-1].clone() for name, logits in z.items()}
-    whole = [{name: {key: torch.cat([p[key] for p in f]) for key in f[0]} for name, f in own.items()} for own in parts]
-    return [Walked(*each) for each in zip(whole, last)]
+    return [Walked(shelf.numbers, logits) for shelf, logits in zip(shelves, last)]
+
+
+class Shelf:
+    """The numbers of a section, with room for all its rows from the first chunk on.
+
+    Were they kept chunk by chunk, each would lie between the large tensors of two chunks, and the heap would grow.
+    """
+
+    def __init__(self, section: Section) -> None:
+        self.rows, self.ends = len(section.rows.pos), section.rows.pos.count(max(section.rows.pos, default=0))
+        self.numbers: dict[str, dict[str, Tensor]] = {}
+        self.filled: Counter[str] = Counter()
+
+    def put(self, name: str, numbers: Mapping[str, Tensor]) -> None:
+        start, room = self.filled[name], self.ends if "~" in name else self.rows
+        for key, value in numbers.items():
+            shelf = self.numbers.setdefault(name, {})
+            if key not in shelf:
+                shelf[key] = value.new_empty(room, *value.shape[1:])
+            shelf[key][start : start + len(value)] = value
+        self.filled[name] += len(value)
 
 
 def read(

@@ -14,14 +14,11 @@ nnterp takes part where it can be imported: pip install nnterp "nnsight<0.7" ipy
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,34 +30,11 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-import psutil
 import torch
-from bench_subjects import Subjects, random_llama, smollm2
+from bench_subjects import Subjects, peak, random_llama, smollm2
 
 from lenses_min import pipeline, records
 from lenses_min.result import Run
-
-
-@contextmanager
-def peak() -> Iterator[list[float]]:
-    """MiB that the resident set grows at most, sampled every millisecond."""
-    process, found, stop = psutil.Process(), [0.0], threading.Event()
-    gc.collect()
-    if sys.platform == "linux":  # what the allocator keeps would hide what a subject needs
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = process.memory_info().rss
-
-    def sample() -> None:
-        while not stop.wait(0.001):
-            found[0] = max(found[0], (process.memory_info().rss - before) / 2**20)
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager

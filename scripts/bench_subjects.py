@@ -1,14 +1,19 @@
 """What bench.py and bench_scaling.py measure: models, and every tool as a function on one loaded model."""
 
+import ctypes
+import gc
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy
 from typing import Any
 
+import psutil
 import torch
 from transformer_lens.tools.analysis import logit_lens
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -37,6 +42,28 @@ def random_llama(folder: Path, layers: int = 12, width: int = 512, vocab: int = 
     for file in (ROOT / "golden" / "models" / "rms-rope").glob("*token*.json"):
         copy(file, folder)
     return str(folder)
+
+
+@contextmanager
+def peak() -> Iterator[list[float]]:
+    """MiB that the resident set grows at most, sampled every millisecond."""
+    process, found, stop = psutil.Process(), [0.0], threading.Event()
+    gc.collect()
+    if sys.platform == "linux":  # what the allocator keeps would hide what a subject needs
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = process.memory_info().rss
+
+    def sample() -> None:
+        while not stop.wait(0.001):
+            found[0] = max(found[0], (process.memory_info().rss - before) / 2**20)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
 
 
 class Subjects:

@@ -62,7 +62,7 @@ LATER = {
     "the tuned lens and its fit": 345,
     "prompts of one's own, whole answers, how lenses agree": 330,
     "the fit of Prism": 140,
-    "forwards that prompts share, and no more unembedding than asked for": 95,
+    "forwards that prompts share, and no more unembedding than asked for": 110,
     "runs read back, shown and reported": 556,
     "sweeps, the cache of converted GGUF files, doctor": 680,
 }

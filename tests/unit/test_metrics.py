@@ -44,3 +44,18 @@ def test_ranks_by_logits_part_what_underflow_ties() -> None:
     z = torch.tensor([[300.0, 2.0, 1.0, 0.0]])
     assert metrics.measure(z, z, [3], 1).rank.tolist() == [[2]]
     assert metrics.measure(z, z, [3], 1, rank_logits=True).rank.tolist() == [[4]]
+
+
+def test_numbers_of_all_chunks_lie_in_what_the_first_one_reserved() -> None:
+    rows = Rows(torch.randn(6, 5), [0, 0, 0, 1, 1, 1], [0, 1, 2] * 2)
+    shelf = walk.Shelf(walk.Section(rows, torch.zeros(5), []))
+    places = []
+    for start in (0, 2, 4):
+        shelf.put("x", {"kl": torch.arange(start, start + 2)})
+        places.append(shelf.numbers["x"]["kl"].data_ptr())
+    shelf.put("a~b", {"kl": torch.tensor([7, 8])})
+    assert len(set(places)) == 1
+    assert {name: numbers["kl"].tolist() for name, numbers in shelf.numbers.items()} == {
+        "x": [*range(6)],
+        "a~b": [7, 8],
+    }
