@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import doctor
+from . import __version__, doctor
 from .arguments import add_run_options, add_talk
 from .errors import LensError
 from .fitting import command as fitting
@@ -22,6 +22,7 @@ PARTS = (fitting, looking, sweeping, doctor)  # each adds its commands and what 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="lenses-min", description="Read a causal language model layer by layer.")
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="one model: prints its layers, writes CSV and JSON")
     run.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
