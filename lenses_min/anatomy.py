@@ -58,7 +58,8 @@ def check_path(bridge: Any, normed: Tensor, seen: dict[str, Tensor], logits: Ten
         between = f"from width {normed.shape[-1]} to {read.shape[-1]}" if normed.shape != read.shape else "in between"
         raise LensError(refusal(model, f"something works {between} after the final norm and before the unembedding"))
     with torch.no_grad():
-        made = bridge.adapter.apply_output_logits_transform(bridge.unembed.original_component(read))
+        head = bridge.unembed.original_component
+        made = bridge.adapter.apply_output_logits_transform(head(read.to(head.weight.device)))
     if not same(made, logits):
         raise LensError(refusal(model, "something is done to the logits that TransformerLens does not tell of"))
 
@@ -68,9 +69,10 @@ def refusal(model: str, reason: str) -> str:
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    """Equal but for rounding in the dtype of the first."""
+    """Equal but for rounding in the dtype of the first; a sharded model hands a tensor from device to device."""
     if a.shape != b.shape:
         return False
+    b = b.to(a.device)
     return bool((a - b).abs().max() <= ROUNDING.get(a.dtype, 1e-4) * b.abs().max())
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from .metrics import Host
 from .rows import AnswerRow
-from .types import Encoded, Rows
+from .types import Encoded, Rows, upload
 
 
 def model_log_p(after_final: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
     """log p of each later token of the answer by the model itself, nats."""
-    return torch.log_softmax(after_final, -1)[range(len(targets)), list(targets)]
+    return torch.log_softmax(after_final, -1).gather(-1, upload(targets, after_final.device)[:, None])[:, 0]
 
 
 def answer_rows(encoded: Encoded, rows: Rows, host: Mapping[str, Host], lenses: Sequence[str]) -> list[AnswerRow]:

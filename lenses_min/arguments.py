@@ -8,6 +8,9 @@ from .options import CHOICES, RunOptions
 def add_run_options(run: Any) -> None:
     """The options of a run, whatever its model is called and wherever its outputs go."""
     run.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
+    run.add_argument("--dtype", choices=CHOICES["dtype"], default="auto", help="compute dtype (default: the device's)")
+    run.add_argument("--device-map", choices=CHOICES["device_map"], default="none", help="auto: shard over all GPUs")
+    run.add_argument("--threads", type=int, default=0, help="CPU threads of torch (default: as torch takes them)")
     run.add_argument("--fp32-unembed", action="store_true", help="unembed in float32 whatever the model computes in")
     run.add_argument("--keep-residuals", action="store_true", help="save the normalised residual of every layer")
     run.add_argument("--copy-threshold", type=float, default=0.95, help="p(top-1) of a copy (default: %(default)s)")

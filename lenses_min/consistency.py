@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .metrics import Host, kl_nats, measure
 from .rows import AgreementRow
-from .types import Encoded, Rows
+from .types import Encoded, Rows, upload
 
 HIGH_KL_BITS = 0.5
 TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
@@ -24,7 +24,7 @@ def compare_logits(
     rank_logits: bool = False,
 ) -> dict[str, Mapping[str, Tensor]]:
     """Lens logits against final logits, still on their device: three groups for `to_host`, under a name."""
-    scaled = torch.softmax(z / TEMPERATURES.to(z.device)[:, None], -1)
+    scaled = torch.softmax(z / upload(TEMPERATURES, z.device)[:, None], -1)
     return {
         f"{name}_lens": vars(measure(z[None], final, answers, 1, rank_logits)),
         f"{name}_model": vars(measure(final[None], final, answers, 1)),

@@ -3,20 +3,43 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 SEED = 316
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS reads it when it starts
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Seed 316 and deterministic algorithms for the time of a run; the caller's setting returns afterwards."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.manual_seed(SEED)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+def deterministic(threads: int = 0) -> Iterator[None]:
+    """Seed 316, deterministic algorithms, float32 in full (no TF32) and so many CPU threads for the time of a run.
+
+    0 threads leaves as many as there are. The caller's settings and random state return afterwards.
+    """
+    workspace, full, count = os.environ.get(WORKSPACE), torch.get_float32_matmul_precision(), torch.get_num_threads()
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            os.environ.setdefault(WORKSPACE, ":4096:8")
+            torch.manual_seed(SEED)
+            torch.use_deterministic_algorithms(True)
+            torch.set_float32_matmul_precision("highest")
+            torch.set_num_threads(threads or count)
+            yield
+        finally:
+            torch.set_num_threads(count)
+            torch.set_float32_matmul_precision(full)
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            if workspace is None:
+                del os.environ[WORKSPACE]
+
+
+def settings() -> dict[str, Any]:
+    """What holds now, for the manifest."""
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cublas_workspace_config": os.environ.get(WORKSPACE),
+        "threads": torch.get_num_threads(),
+    }

@@ -78,7 +78,7 @@ def verdict(model: str) -> tuple[str, ...]:
     from .estimate import needs, parameters
     from .loading import source_of
     from .options import RunOptions
-    from .placement import OVERHEAD, available, free_bytes
+    from .placement import OVERHEAD, available, free_memory
 
     try:
         source_of(model)
@@ -88,7 +88,8 @@ def verdict(model: str) -> tuple[str, ...]:
     if not (size := parameters(options)):
         return model, "-", *["-"] * len(OVERHEAD), "unknown: neither its files here nor its name tell its size"
     needed = {kind: needs(options, kind) for kind in OVERHEAD}
-    fits = next((kind for kind, least in needed.items() if available(kind) and free_bytes(kind) > least), NOWHERE)
+    here = {kind: max(free_memory(kind).values()) for kind in OVERHEAD if available(kind)}
+    fits = next((kind for kind, free in here.items() if free > needed[kind]), NOWHERE)
     return model, f"{size / 1e9:.3g}B", *map(gib, needed.values()), fits
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import LensError
-from .types import Rows
+from .types import Rows, upload
 
 UNEMBED = "unembed.hook_in"
 TOKENS = 2048  # padded tokens of a forward that several prompts share: what bounds its memory
@@ -86,7 +86,7 @@ class Captured:
 
 
 class Tape:
-    """What the hooks keep of one prompt, layer by layer as the forward goes on, on the unembedding's device."""
+    """What the hooks keep of one prompt, layer by layer as the forward goes on, on the device that reads the tokens."""
 
     def __init__(self, ask: Ask, n_layers: int, home: torch.device) -> None:
         self.ask, self.n_layers, self.home, self.end = ask, n_layers, home, len(ask.ids)
@@ -134,7 +134,7 @@ def capture(
 
 def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captured]:
     """Run the model once over several prompts and keep what each asks for."""
-    home = bridge.unembed.original_component.weight.device
+    home = torch.device(bridge.cfg.device)
     tapes = [Tape(ask, n_layers, home) for ask in asks]
 
     def keep(value: Tensor, hook: Any) -> None:
@@ -165,11 +165,11 @@ def logits_at(
 
     def cut(value: Tensor, hook: Any) -> Tensor:
         cuts.append(hook.name)
-        return value[:, torch.tensor(kept, device=value.device)]
+        return value[:, upload(kept, value.device)]
 
-    filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch], device=bridge.cfg.device)
+    filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch])
     more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
     with torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
-        logits = bridge(filled, return_type="logits")
+        logits = bridge(upload(filled, torch.device(bridge.cfg.device)), return_type="logits")
     place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
     return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]

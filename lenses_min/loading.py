@@ -71,7 +71,7 @@ def load(options: RunOptions) -> LoadedModel:
     config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(name, **where))
     check_causal(config, options.model)
     family = str(config.model_type)
-    placement = place(options.device, options.model, options.model_id, family, config.dtype or torch.float32)
+    placement = attempt("weights", options.model, lambda: place(options, config))
     tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(name, where))
     if kept and "gguf_file" in where:
         plain = attempt("weights", options.model, lambda: read_gguf(name, where, torch.float32))
@@ -102,9 +102,13 @@ def read_tokenizer(name: str, where: dict[str, Any]) -> Any:
 
 def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement) -> Any:
     """The bridge; weights stay as stored, no processing and no compatibility mode."""
-    wanted = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
+    wanted: dict[str, Any] = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
+    spread: dict[str, Any] = {"device_map": placement.device_map, "max_memory": placement.max_memory}
     if "gguf_file" in where:
-        wanted["hf_model"] = read_gguf(name, where, placement.dtype).to(placement.device).eval()
+        hf_model = read_gguf(name, where | spread if placement.device_map else where, placement.dtype)
+        wanted["hf_model"] = (hf_model if placement.device_map else hf_model.to(placement.device)).eval()
+    elif placement.device_map:
+        wanted |= spread | {"device": None}
     return TransformerBridge.boot_transformers(name, **wanted)
 
 
@@ -120,7 +124,7 @@ def read_gguf(name: str, where: dict[str, Any], dtype: torch.dtype) -> Any:
 
 def read_norms(bridge: Any) -> FormulaNorms:
     """The norm that reads each layer: first block's ln1, the next block's ln1, ln_final; Gemma's scale is 1 + w."""
-    width, device = bridge.cfg.d_model, bridge.unembed.original_component.weight.device
+    width, device = bridge.cfg.d_model, bridge.cfg.device
     scales, eps, identity = [], [], []
     modules: list[Any] = [getattr(block, "ln1", None) for block in bridge.blocks]
     for module in [*modules, getattr(bridge, "ln_final", None)]:
@@ -145,11 +149,14 @@ def norm_name(module: Any) -> str:
 
 
 def read_head(bridge: Any, corrected: bool) -> Unembedding:
-    """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3)."""
-    linear = bridge.unembed.original_component
-    bias = None if linear.bias is None else linear.bias.detach().float()
+    """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3).
+
+    They are where the tokens are read, also where a model is sharded.
+    """
+    linear, home = bridge.unembed.original_component, bridge.cfg.device
+    bias = None if linear.bias is None else linear.bias.detach().to(home).float()
     transform = bridge.adapter.apply_output_logits_transform if corrected else None
-    return Unembedding(linear.weight.detach().float(), bias, transform)
+    return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
 
 
 def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
@@ -159,7 +166,7 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
         family=family,
         **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
         d_vocab=weight.shape[0],
-        device=placement.device,
+        device=torch.device(placement.device).type,
         dtype=str(placement.dtype).removeprefix("torch."),
         first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),
         final_norm=norm_name(getattr(bridge, "ln_final", None)),
@@ -176,10 +183,10 @@ def fingerprint(bridge: Any, model: str) -> str:
     parameters = bridge.original_model.named_parameters()
     named = sorted((name.replace("._original_component", ""), p) for name, p in parameters)
     words = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    sums, finite = [], []
+    sums, finite, home = [], [], named[0][1].device
     for _, p in named:
-        sums.append(p.detach().view(words[p.element_size()]).sum(dtype=torch.int64))
-        finite.append(p.detach().isfinite().all().long())
+        sums.append(p.detach().view(words[p.element_size()]).sum(dtype=torch.int64).to(home))
+        finite.append(p.detach().isfinite().all().long().to(home))
     host = torch.stack([torch.stack(sums), torch.stack(finite)]).cpu().tolist()
     if bad := [name for (name, _), ok in zip(named, host[1]) if not ok]:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

@@ -26,11 +26,15 @@ def manifest(
     facts: Facts,
     options: RunOptions,
     passes: Sequence[PassResult],
+    how: Mapping[str, Any],
     warnings: Sequence[str],
     held: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
-    """`run-<clean>.manifest.json`; `elapsed_s` are seconds since `started` on the performance counter."""
+    """`run-<clean>.manifest.json`; `how` the arithmetic of `--device auto` and the settings.
+
+    `elapsed_s` are seconds since `started` on the performance counter.
+    """
     block = suite_block if options.prompts else lens_block
     read = [(p.encoded.prompt, p.encoded.token_ids) for p in passes]
     return {
@@ -41,6 +45,7 @@ def manifest(
         "inputs": inputs(options),
         "versions": versions(),
         "seed": SEED,
+        **how,
         "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
         "last_layer_proof": dict(held),

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .types import upload
+
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
 LEAST = -1e4  # of a log-probability, nats, so that 0 · log 0 is 0
 COS_TINY = 1e-12
@@ -68,7 +70,8 @@ def measure(
     p, log_p = torch.softmax(z, -1), torch.log_softmax(z, -1).clamp(min=LEAST)
     top_p, top_id = p.topk(min(k, p.shape[-1]), dim=-1)
     kl, entropy = kl_of_logs(p, log_p, torch.log_softmax(final, -1)), entropy_bits(log_p, p)
-    p_answer, log_answer = p[:, list(answers)], log_p[:, list(answers)]
+    at = upload(answers, z.device)
+    p_answer, log_answer = p[:, at], log_p[:, at]
     by, room = z if rank_logits else p, torch.empty_like(z)
     ranks = [rank_of(by, a, room) for a in answers]
     rank = torch.stack(ranks, -1) if ranks else p_answer.long()

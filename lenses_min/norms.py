@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .types import Norms
+from .types import Norms, upload
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class FormulaNorms(Norms):
         return len(self.scale) - 1
 
     def apply(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        layers = upload(layers, x.device)
         wide = x.float()
         root = torch.sqrt(wide.square().mean(-1, keepdim=True) + self.eps[layers])
         normed = torch.where(self.identity[layers], wide, wide / root * self.scale[layers])
@@ -35,7 +36,10 @@ class FormulaNorms(Norms):
 
 @dataclass(frozen=True)
 class ModuleNorms(Norms):
-    """The model's own norm modules, one a layer, None where there is none; each is called on its rows as they are."""
+    """The model's own norm modules, one a layer, None where there is none; each is called on its rows as they are.
+
+    A module of a sharded model is called on its own device.
+    """
 
     modules: tuple[Any, ...]
 
@@ -51,13 +55,14 @@ class ModuleNorms(Norms):
 
     def read(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:
         module = self.modules[layer]
-        return x if module is None else module(x[None])[0].to(x.dtype)
+        if module is None:
+            return x
+        there = next(module.parameters(), x).device
+        return module(x.to(there)[None])[0].to(x)
 
 
 def normalise_all(residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms) -> dict[int, Float[Tensor, "1 S D"]]:
-    """What --keep-residuals saves: layer 0 in float32, the others in the model's dtype, on the host."""
-    kept = {}
-    for layer, x in residuals.items():
-        normed = norms.apply(x, torch.full((x.shape[0],), layer))
-        kept[layer] = (normed.float() if layer == 0 else normed)[None].cpu()
-    return kept
+    """What --keep-residuals saves: layer 0 in float32, the others in the model's dtype, on the host by one transfer."""
+    normed = [norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]
+    host = torch.stack(normed).cpu()[:, None]
+    return {y: x.to(x.dtype if y else torch.float32, copy=True) for y, x in zip(residuals, host)}

@@ -11,6 +11,8 @@ from .errors import LensError
 CHOICES = {
     "contract": ("reference", "corrected"),
     "device": ("auto", "cuda", "mps", "cpu"),
+    "device_map": ("none", "auto"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
     "prism": ("auto", "on", "off"),
     "raw_lens": ("off", "sample", "full"),
 }
@@ -22,7 +24,8 @@ class RunOptions:
 
     `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
     `copy_threshold` and `copy_margin` are probabilities; `prompts` a file, `batch_size` how many of its prompts
-    share a forward; `cache` keeps what a .gguf file is converted to. Raises LensError naming every bad value at once.
+    share a forward; `cache` keeps what a .gguf file is converted to. `dtype` overrides the device's, `device_map` auto
+    shards over all GPUs, `threads` 0 leaves torch's. Raises LensError naming every bad value at once.
     """
 
     model: str
@@ -42,6 +45,9 @@ class RunOptions:
     prompts: str = ""
     batch_size: int = 8
     cache: bool = True
+    dtype: str = "auto"
+    device_map: str = "none"
+    threads: int = 0
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
@@ -68,6 +74,10 @@ class RunOptions:
                 yield f"{name} must be a probability between 0 and 1, got {value!r}"
         if type(self.batch_size) is not int or self.batch_size < 1:
             yield f"batch_size must be a whole number from 1 on, got {self.batch_size!r}"
+        if type(self.threads) is not int or self.threads < 0:
+            yield f"threads must be a whole number, 0 for as many as torch takes by itself, got {self.threads!r}"
+        if self.device_map == "auto" and self.device in ("cpu", "mps"):
+            yield f"device_map auto shards a model over GPUs; leave device auto, got {self.device!r}"
         for kind, told in ((bool, "true or false"), (str, "a string")):
             for field in (f.name for f in fields(self) if f.type is kind):
                 if not isinstance(value := getattr(self, field), kind):

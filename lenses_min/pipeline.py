@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import answers, consistency, probes, proof, raw_check, records
 from .defects import defect_warnings
-from .determinism import deterministic
+from .determinism import deterministic, settings
 from .document import document, suite_document
 from .forward import Ask, Captured, batches, capture, capture_batch, last_logits
 from .lenses import LENSES, check_lenses
@@ -43,7 +43,7 @@ def run(options: RunOptions) -> Run:
     started = time.perf_counter()
     check_lenses(options.lenses)
     suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
-    with deterministic():
+    with deterministic(options.threads):
         return analyse(load(options), suite, options, started)
 
 
@@ -61,14 +61,15 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
         log.error("%s: %s", options.model_id, proof.sentence(held))
     compose = partial(suite_document, suite.keywords) if options.prompts else document
     written = compose(model.facts, options, passes, said, summaries["prism"])
-    told = manifest(model.facts, options, passes, warnings, held, started)
+    how = {"placement": list(model.placement.notes), "determinism": settings()}
+    told = manifest(model.facts, options, passes, how, warnings, held, started)
     residuals = next((result.residuals for result in passes if result.residuals), {})
     return Run(options.clean, records.tables(options, passes), written, told, residuals, options.out_dir)
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:
     """Only the proof of a run, on the first prompt: the last layer against the model's own logits."""
-    with deterministic():
+    with deterministic(options.threads):
         model = load(options)
         encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
         residuals, final = capture(model.bridge, encoded.token_ids, model.facts.n_layers, [])

@@ -5,7 +5,7 @@ L = n + 1), S positions, D model width, V vocabulary, K top-k, N rows (pairs of 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -116,6 +116,12 @@ class Facts:
     fingerprint: str
 
 
+def upload(values: Tensor | Sequence[int], device: torch.device) -> Tensor:
+    """A few numbers of the host on a device, without waiting for what the device still computes."""
+    host = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.long)
+    return host.to(device, non_blocking=device.type == "cuda")
+
+
 @dataclass(frozen=True)
 class Rows:
     """Residual rows to decode, with the layer and position of each."""
@@ -131,7 +137,7 @@ class Rows:
         """The last position of some layers."""
         last = {layer: i for i, layer in enumerate(self.layer)}
         index = [last[layer] for layer in layers]
-        return Rows(self.x[index], [self.layer[i] for i in index], [self.pos[i] for i in index])
+        return Rows(self.x[upload(index, self.x.device)], [self.layer[i] for i in index], [self.pos[i] for i in index])
 
     @property
     def layers(self) -> Int[Tensor, " N"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .metrics import diverge, measure
-from .types import Decode, Rows
+from .types import Decode, Rows, upload
 
 CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
 
@@ -105,7 +105,8 @@ def read(
         yield name, vars(measure(logits, against, section.answers, k, rank_logits))
     ends = [i for i, pos in enumerate(rows.pos) if pos == section.rows.pos[-1]]
     if section.pairs and ends:
-        said = {name: torch.softmax(logits[ends], -1) for name, logits in z.items()}
+        at = upload(ends, against.device)
+        said = {name: torch.softmax(logits[at], -1) for name, logits in z.items()}
         said["model"] = torch.softmax(against, -1)
         for a, b in section.pairs:
             yield f"{a}~{b}", vars(diverge(said[a], said[b]))

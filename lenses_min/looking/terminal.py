@@ -54,7 +54,7 @@ def as_html(run: Run) -> str:
 def one(run: Run, out: Console) -> None:
     """The layers of the first prompt and the milestones."""
     prompt, answer = next(iter(run.prompts.values()))
-    out.print(plain(heading(run)))
+    out.print(*map(plain, (heading(run), *run.manifest.get("placement", ()))), sep="\n")
     out.print(f"prompt: {plain(prompt)} … {plain(answer)}\n")
     first, *others = run.passes().values()
     out.print(layer_table(first), soft_wrap=False)

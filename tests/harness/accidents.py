@@ -211,14 +211,14 @@ ACCIDENTS = {
     ),
     "the bias dropped": Accident(
         "loading.py",
-        "bias = None if linear.bias is None else linear.bias.detach().float()",
+        "bias = None if linear.bias is None else linear.bias.detach().to(home).float()",
         "bias = None",
         test="tests/unit/test_loading.py::test_the_bias_of_the_unembedding_is_read",
     ),
     "no float32 copy of the unembedding in half precision": Accident(
         "loading.py",
-        "return Unembedding(linear.weight.detach().float(), ",
-        "return Unembedding(linear.weight.detach(), ",
+        "return Unembedding(linear.weight.detach().to(home).float(), ",
+        "return Unembedding(linear.weight.detach().to(home), ",
         test="tests/unit/test_loading.py::test_the_head_is_float32_in_half_precision",
     ),
     "logits in half precision": Accident(
@@ -235,8 +235,8 @@ ACCIDENTS = {
     ),
     "residuals saved un-normalised": Accident(
         "norms.py",
-        "        normed = norms.apply(x, torch.full((x.shape[0],), layer))\n",
-        "        normed = x\n",
+        "[norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]",
+        "list(residuals.values())",
         "keep-residuals",
         (Sight(RESIDUAL, "value", "pos 8 component 21"),),
         alone=True,

@@ -222,3 +222,15 @@ def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> 
     assert not (tmp_path / "output-fact-records-raw.csv").exists()
     assert run(models / "fact", tmp_path / "other", "--lens", "final,tune") == 1
     assert "unknown lens tune; known lenses: norm, final, raw, prism, tuned" in capsys.readouterr().err
+
+
+def test_auto_prints_its_arithmetic(models: Path, tmp_path: Path, capsys) -> None:
+    command = ["run", str(models / "fact"), "--out-dir", str(tmp_path)]
+    assert cli.main(command) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    counted = r"cpu: [\d,]+ parameters \(by its files\) × 4 bytes \+ 20% on top \+ 4.0 GiB = 4.0 GiB needed"
+    assert re.fullmatch(rf"{counted}, [\d.]+ GiB free: taken", line)
+    assert json.loads((tmp_path / "run-fact.manifest.json").read_text())["placement"] == [line]
+    assert cli.main([*command, "--device-map", "auto"]) == 1
+    told = "device_map auto shards a model over GPUs, and no CUDA device is available; use --device"
+    assert capsys.readouterr().err == f"lenses-min: error: fact: {told}\n"

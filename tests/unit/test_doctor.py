@@ -18,7 +18,8 @@ def test_what_is_here_and_where_the_ten_would_run(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(placement, "available", lambda device: device != "mps")
-    monkeypatch.setattr(placement, "free_bytes", {"cuda": 40 * GIB, "cpu": 170 * GIB}.__getitem__)
+    free = {"cuda": {"cuda:0": 9 * GIB, "cuda:1": 40 * GIB}, "cpu": {"cpu": 170 * GIB}}
+    monkeypatch.setattr(placement, "free_memory", free.__getitem__)
     kept = tmp_path / "lenses-min" / "gguf" / "m"
     kept.mkdir(parents=True)
     (kept / "model.safetensors").write_bytes(bytes(2**27))
@@ -36,7 +37,7 @@ def test_models_that_are_named(models: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch.chdir(models)
     assert cli.main(["doctor", "fact", "some/model"]) == 0
     told = lines(capsys)
-    assert told["fact"] == ["0.00102B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
+    assert told["fact"] == ["0.00101B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
     assert " ".join(told["some/model"]).endswith("neither its files here nor its name tell its size")
     assert cli.main(["doctor", "fact", "./none", "org/M-900B"]) == 1
     told = lines(capsys)

@@ -65,6 +65,7 @@ LATER = {
     "forwards that prompts share, and no more unembedding than asked for": 110,
     "runs read back, shown and reported": 556,
     "sweeps, the cache of converted GGUF files, doctor": 680,
+    "devices: placement by the files, sharding, no waiting, settings": 134,
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lenses_min import LensError, RunOptions, loading
+from lenses_min.forward import capture
 from lenses_min.loading import fingerprint, load, norm_name, read_norms
 from lenses_min.placement import Placement
 from spec.recipe import build, new_model
@@ -38,7 +39,7 @@ def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
     head = SimpleNamespace(original_component=SimpleNamespace(weight=torch.zeros(3, 2)))
     modules = [norm([1.0, 2.0], eps=0.5, variance_epsilon=9), norm(variance_epsilon=0.25), norm([1.0, 2.0], True)]
     blocks = [*(SimpleNamespace(ln1=module) for module in modules), SimpleNamespace()]
-    found = read_norms(SimpleNamespace(cfg=SimpleNamespace(d_model=2), unembed=head, blocks=blocks))
+    found = read_norms(SimpleNamespace(cfg=SimpleNamespace(d_model=2, device="cpu"), unembed=head, blocks=blocks))
     assert found.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
     assert found.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
     assert found.identity.tolist() == [[False], [False], [False], [True], [True]]
@@ -92,6 +93,37 @@ def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest
     assert isinstance(given["hf_model"], Model)
     assert not given["hf_model"].training
     assert "hf_model" not in loading.boot("folder", {}, None, Placement("cpu", torch.float32))
+
+
+SHARDED = Placement("cuda", torch.float16, device_map="auto", max_memory={0: 5, 1: 7})
+
+
+def test_a_device_map_of_accelerate_changes_no_number(models: Path, fact_model: loading.LoadedModel) -> None:
+    """The blocks come from the disk by accelerate's own hooks; two fake GPUs are in test_fake_cuda.py."""
+    name = str(models / "fact")
+    parts = ("model.embed_tokens", "model.layers", "model.norm", "model.rotary_emb", "lm_head")
+    mapped = Placement("cpu", torch.float32, device_map=dict.fromkeys(parts, "cpu") | {"model.layers": "disk"})
+    bridge = loading.boot(name, {"local_files_only": True}, fact_model.bridge.tokenizer, mapped)
+    assert set(bridge.original_model.hf_device_map) == set(parts)
+    (residuals, final), (ours, same) = (capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge))
+    assert torch.equal(final, same)
+    assert all(torch.equal(residuals.at(y), ours.at(y)) for y in range(7))
+
+
+def test_a_sharded_model_is_never_moved_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bridge takes a device or a device_map; from a .gguf file transformers spreads the model itself."""
+    spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
+    monkeypatch.setattr(
+        loading.AutoModelForCausalLM, "from_pretrained", lambda name, **more: asked.update(more) or torch.nn.Module()
+    )
+    monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
+    given = loading.boot("folder", {}, None, SHARDED)
+    assert given == {"device": None, "dtype": torch.float16, "tokenizer": None} | spread
+    given = loading.boot("folder", {"gguf_file": "m.gguf"}, None, SHARDED)
+    assert asked == spread | {"dtype": torch.float16, "gguf_file": "m.gguf"}
+    assert set(given) == {"device", "dtype", "tokenizer", "hf_model"}
 
 
 def test_where_a_model_is_read_from(tmp_path: Path) -> None:
@@ -167,8 +199,8 @@ def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypa
         asked.update(name=name, where=where, tokenizer=tokenizer, placement=placement)
         raise LensError("enough")
 
-    def place(*args: object) -> Placement:
-        asked["stored"] = args[-1]
+    def place(options: object, config: object) -> Placement:
+        asked["placed"] = config
         return Placement("cpu", torch.float16)
 
     def configure(name: str, **where: object) -> SimpleNamespace:
@@ -183,15 +215,10 @@ def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypa
         load(RunOptions(str(tmp_path)))
     where = {"local_files_only": True}
     assert asked.pop("placement") == Placement("cpu", torch.float16)
-    assert asked == {
-        "config": where,
-        "name": str(tmp_path),
-        "where": where,
-        "tokenizer": "tokenizer",
-        "stored": torch.bfloat16,
-    }
+    assert asked == {"config": where, "name": str(tmp_path), "where": where, "tokenizer": "tokenizer", "placed": config}
 
 
 def test_a_head_without_bias_stays_without() -> None:
     linear = torch.nn.Linear(2, 3, bias=False)
-    assert loading.read_head(SimpleNamespace(unembed=SimpleNamespace(original_component=linear)), False).bias is None
+    bridge = SimpleNamespace(unembed=SimpleNamespace(original_component=linear), cfg=SimpleNamespace(device="cpu"))
+    assert loading.read_head(bridge, False).bias is None

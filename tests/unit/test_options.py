@@ -95,3 +95,21 @@ def test_lenses_that_are_no_list_are_told(given: object) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", lenses=given)
     assert str(caught.value) == f"lenses must be names such as norm,final,raw,prism,tuned, got {given!r}"
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, True, "2"])
+def test_threads_are_counted(given: object) -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("m", threads=given)  # type: ignore[arg-type]
+    told = f"threads must be a whole number, 0 for as many as torch takes by itself, got {given!r}"
+    assert str(caught.value) == told
+
+
+def test_a_device_map_is_for_gpus_alone() -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("m", device="mps", device_map="auto", dtype="half")
+    assert str(caught.value) == (
+        "dtype must be one of auto, float32, bfloat16, float16, got 'half'; "
+        "device_map auto shards a model over GPUs; leave device auto, got 'mps'"
+    )
+    assert [RunOptions("m", device=device, device_map="auto").device for device in ("auto", "cuda")] == ["auto", "cuda"]

@@ -1,14 +1,36 @@
-"""Device and dtype by the contract's policy."""
+"""Device and dtype by the contract's policy; what is taken holds the model."""
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from lenses_min import LensError, placement
+from lenses_min import LensError, RunOptions, placement
+from lenses_min.placement import Placement, place
 
 GIB = 2**30
+
+
+def config(family: str = "llama", head: tuple[int, int] = (0, 0)) -> Any:
+    """A config that transformers builds no model from; `head` are vocabulary and width."""
+    text = SimpleNamespace(vocab_size=head[0], hidden_size=head[1])
+    return SimpleNamespace(model_type=family, dtype=None, get_text_config=lambda: text)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A machine with so many GiB free: machine(cuda=[20, 30], cpu=[48])."""
+
+    def build(**free: list[float]) -> None:
+        monkeypatch.setattr(placement, "available", free.__contains__)
+        names = {kind: [kind] if len(sizes) == 1 else [f"{kind}:{i}" for i in range(9)] for kind, sizes in free.items()}
+        monkeypatch.setattr(
+            placement, "free_memory", lambda kind: {n: int(s * GIB) for n, s in zip(names[kind], free[kind])}
+        )
+
+    return build
 
 
 @pytest.mark.parametrize(
@@ -28,38 +50,91 @@ def test_compute_dtype(device: str, model_id: str, family: str, dtype: torch.dty
     assert placement.compute_dtype(device, model_id, family) == dtype
 
 
-@pytest.mark.parametrize(("name", "size"), [("a-7b", 7), ("Qwen3-1.7B", 1.7), ("x-0.5B-34B", 34), ("plain", 0)])
-def test_sizes_in_names(name: str, size: float) -> None:
-    assert placement.billions(name) == size
+@pytest.mark.parametrize("device", ["cpu", "cuda", "auto"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_named_dtype_overrides_the_policy(device: str, dtype: str, machine: Any) -> None:
+    machine(cuda=[999], cpu=[99])
+    found = place(RunOptions("org/M-34B", device=device, dtype=dtype), config("gemma2"))
+    assert (found.device, found.dtype) == ("cuda" if device == "auto" else device, getattr(torch, dtype))
 
 
-def test_parameters_come_from_the_files(models: Path, tmp_path: Path) -> None:
-    counted = placement.count_parameters(str(models / "rms-rope"), "tiny/x-70B", torch.float32)
-    assert counted == pytest.approx(45_000, rel=0.05)
-    assert placement.count_parameters("org/x-70B", "org/x-70B", torch.float32) == 70e9
-    (tmp_path / "m.gguf").write_bytes(bytes(1000))
-    assert placement.count_parameters(str(tmp_path / "m.gguf"), "m", torch.float32) == 2000
+def test_a_broken_weight_file_is_one_clear_error(models: Path, tmp_path: Path, machine: Any) -> None:
+    from lenses_min.loading import load
+
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    (tmp_path / "config.json").write_bytes((models / "rms-rope" / "config.json").read_bytes())
+    with pytest.raises(LensError, match=f"cannot read the weights of {tmp_path}: "):
+        load(RunOptions(str(tmp_path)))
 
 
-def test_auto_takes_the_first_device_that_holds_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = {"cuda": 20 * GIB, "mps": 99 * GIB, "cpu": 48 * GIB}
-    monkeypatch.setattr(placement, "available", lambda device: device != "mps")
-    monkeypatch.setattr(placement, "free_bytes", free.__getitem__)
-    small = placement.place("auto", "org/M-7B", "org/M-7B", "llama", torch.float32)
+def test_auto_takes_the_first_device_that_holds_the_model(machine: Any) -> None:
+    machine(cuda=[20], cpu=[48])
+    small = place(RunOptions("org/M-7B"), config())
     assert (small.device, small.dtype) == ("cuda", torch.float16)
-    large = placement.place("auto", "org/M-8B", "org/M-8B", "llama", torch.float32)
-    assert (large.device, large.notes[0]) == ("cpu", "cuda: needs 20.9 GiB, 20.0 GiB free")
-    with pytest.raises(LensError, match=r"fits on no device \(cuda: .*; cpu: needs .* GiB, 48.0 GiB free\)"):
-        placement.place("auto", "org/M-70B", "org/M-70B", "llama", torch.float32)
-
-
-def test_an_absent_device_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "available", lambda device: device == "cpu")
-    found = placement.place("cuda", "m", "m", "llama", torch.float32)
-    assert (found.device, found.warnings) == (
-        "cpu",
-        ("device cuda was asked for but is not available: running on cpu",),
+    large = place(RunOptions("org/M-8B"), config())
+    assert (large.device, large.dtype) == ("cpu", torch.float32)
+    assert large.notes[0] == (
+        "cuda: 8,000,000,000 parameters (by its name) × 2 bytes + 30% on top + 1.5 GiB = 20.9 GiB needed, "
+        "20.0 GiB free: too little"
     )
+    assert large.notes[1].endswith("× 4 bytes + 20% on top + 4.0 GiB = 39.8 GiB needed, 48.0 GiB free: taken")
+    with pytest.raises(LensError, match=r"fits on no device \(cuda: .*; cpu: .* 48.0 GiB free: too little\); free mem"):
+        place(RunOptions("org/M-70B"), config())
+
+
+def test_of_several_gpus_the_emptiest_is_taken(machine: Any) -> None:
+    machine(cuda=[3, 21, 9])
+    assert place(RunOptions("org/M-8B"), config()).device == "cuda:1"
+
+
+def test_the_float32_copy_of_a_large_vocabulary_counts(machine: Any) -> None:
+    """Gemma-2-2B: 2.6 billion parameters, of which 590 million unembed; the copy is more than 30% of the weights."""
+    gemma, options = config("gemma2", (256_000, 2304)), RunOptions("org/gemma-2-2.6b")
+    needed = (2.6e9 * 2 + 256_000 * 2304 * 4) / GIB + 1.5
+    for free, device in ((needed + 0.01, "cuda"), (needed - 0.01, "cpu")):
+        machine(cuda=[free], cpu=[99])
+        assert place(options, gemma).device == device
+    assert "2 bytes + 2.2 GiB for W_U in float32 + 1.5 GiB" in place(options, gemma).notes[0]
+    machine(cpu=[99])
+    assert "4 bytes + 20% on top" in place(options, gemma).notes[0], "float32 needs no copy"
+
+
+@pytest.mark.parametrize("size", [0.1, 1, 7, 70, 700])
+@pytest.mark.parametrize("free", [0.5, 8, 80])
+def test_what_is_taken_fits_by_the_contract(size: float, free: float, machine: Any) -> None:
+    machine(cuda=[free, free / 2], cpu=[free * 2])
+    try:
+        found = place(RunOptions(f"org/x-{size}b"), config())
+    except LensError:
+        assert size * 1e9 * 2 * 1.3 / GIB + 1.5 >= free
+        return
+    share, base = placement.OVERHEAD[found.device.split(":")[0]]
+    room = {"cuda:0": free, "cpu": 2 * free}[found.device]
+    assert size * 1e9 * found.dtype.itemsize * (1 + share) / GIB + base < room
+
+
+def test_sharding_leaves_every_gpu_its_room(machine: Any) -> None:
+    machine(cuda=[24, 24], cpu=[99])
+    found = place(RunOptions("org/M-13B", device_map="auto"), config(head=(32_000, 5120)))
+    assert (found.device, found.device_map, found.dtype) == ("cuda", "auto", torch.float16)
+    assert found.max_memory == {i: int((24 - 1.5) * GIB / 1.3) for i in range(2)}
+    room = "cuda:0 17.3 GiB of 24.0 GiB free, cuda:1 17.3 GiB of 24.0 GiB free"
+    assert found.notes == (f"weights of 24.2 GiB (by its name), room for weights: {room}",)
+    with pytest.raises(LensError, match=r"M-70B does not fit on the GPUs together \(weights of 130.4 GiB"):
+        place(RunOptions("org/M-70B", device_map="auto"), config())
+
+
+def test_sharding_without_gpus_is_one_clear_error(machine: Any) -> None:
+    machine(cpu=[99])
+    with pytest.raises(LensError, match="shards a model over GPUs, and no CUDA device is available; use --device"):
+        place(RunOptions("m", device_map="auto"), config())
+
+
+def test_an_absent_device_falls_back_with_a_warning(machine: Any) -> None:
+    machine(cpu=[1])
+    found = place(RunOptions("m", device="cuda"), config())
+    told = "device cuda was asked for but is not available: running on cpu"
+    assert found == Placement("cpu", torch.float32, (), (told,))
 
 
 @pytest.mark.parametrize(("cuda", "mps"), [(False, True), (True, False)])
@@ -69,16 +144,15 @@ def test_what_is_available_is_asked_of_torch(cuda: bool, mps: bool, monkeypatch:
     assert [placement.available(device) for device in ("cpu", "cuda", "mps")] == [True, cuda, mps]
 
 
-def test_free_memory_is_the_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5, 80))
+def test_free_memory_is_each_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: (5 + i, 80))
     monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90))
-    assert [placement.free_bytes(device) for device in ("cuda", "mps", "cpu")] == [5, 7, 7]
+    for gpus, free in ((1, {"cuda": 5}), (2, {"cuda:0": 5, "cuda:1": 6})):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        assert placement.free_memory("cuda") == free
+    assert (placement.free_memory("mps"), placement.free_memory("cpu")) == ({"mps": 7}, {"cpu": 7})
 
 
-def test_a_renamed_model_is_sized_by_its_hub_id() -> None:
-    assert placement.count_parameters("org/x-70B", "mine", torch.float32) == 70e9
-
-
-def test_a_wanted_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "available", lambda device: True)
-    assert placement.place("cuda", "m", "m", "llama", torch.float32) == placement.Placement("cuda", torch.float16)
+def test_a_wanted_device_that_is_there_is_taken(machine: Any) -> None:
+    machine(cuda=[0], cpu=[0])
+    assert place(RunOptions("m", device="cuda"), config()) == Placement("cuda", torch.float16)

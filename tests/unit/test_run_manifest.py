@@ -16,6 +16,8 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "inputs",
         "versions",
         "seed",
+        "placement",
+        "determinism",
         "prompts",
         "lenses",
         "last_layer_proof",
@@ -36,7 +38,7 @@ def test_elapsed_seconds_are_told_to_the_millisecond(
     sweep, fact_options: RunOptions, fact_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
-    told = manifest.manifest(fact_model.facts, fact_options, sweep(fact_options), [], {}, 100.0)
+    told = manifest.manifest(fact_model.facts, fact_options, sweep(fact_options), {}, [], {}, 100.0)
     assert told["elapsed_s"] == 7.654
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def read_norms(model: Any) -> FormulaNorms:
 
 
 def load(options: RunOptions) -> LoadedModel:
-    placement = place(options.device, options.model, options.model_id, "llama", torch.float32)
+    placement = place(options, SimpleNamespace(model_type="llama"))
     model = HookedTransformer.from_pretrained_no_processing(
         options.model_id, device=placement.device, torch_dtype=placement.dtype
     )

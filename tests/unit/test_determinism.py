@@ -1,0 +1,91 @@
+"""The same bytes twice, whatever the threads within tolerance, and nothing of it left behind."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lenses_min import RunOptions, pipeline
+from lenses_min.determinism import SEED, WORKSPACE, deterministic, settings
+from spec.diff import diff
+from spec.tolerance import by_name
+from spec.verdicts import CHANGED
+
+MEASURED = ("finished_at", "elapsed_s", "peak_memory")
+
+
+def state() -> tuple[Any, ...]:
+    """All that a run sets, the rest of which the manifest does not tell."""
+    return settings(), torch.is_deterministic_algorithms_warn_only_enabled(), torch.get_rng_state().tolist()
+
+
+@pytest.fixture
+def odd_settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Settings of a caller that a run must neither keep nor lose."""
+    threads = torch.get_num_threads()
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_num_threads(3)
+    yield state()
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("threads", "holds"), [(0, 3), (2, 2)])
+def test_settings_hold_in_a_run_and_return_after_it(threads: int, holds: int, odd_settings: tuple[Any, ...]) -> None:
+    expected = {"deterministic_algorithms": True, "float32_matmul_precision": "highest"}
+    expected |= {"cublas_workspace_config": ":4096:8", "threads": holds}
+
+    def run() -> None:
+        with deterministic(threads):
+            assert state()[:2] == (expected, False)
+            assert torch.initial_seed() == SEED
+            raise RuntimeError("within")
+
+    with pytest.raises(RuntimeError, match="within"):
+        run()
+    assert state() == odd_settings
+
+
+def test_a_workspace_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORKSPACE, ":16:8")
+    with deterministic():
+        assert settings()["cublas_workspace_config"] == ":16:8"
+    assert os.environ[WORKSPACE] == ":16:8"
+
+
+def content(path: Path) -> Any:
+    if not path.name.endswith(".manifest.json"):
+        return path.read_bytes()
+    return {key: value for key, value in json.loads(path.read_text()).items() if key not in MEASURED}
+
+
+def test_two_runs_write_the_same_bytes_in_every_file(models: Path, tmp_path: Path) -> None:
+    options = RunOptions(
+        str(models / "rms-rope"), device="cpu", keep_residuals=True, lenses=("final", "raw"), threads=1
+    )
+    found = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        pipeline.run(options).save(folder)
+        found.append({path.name: content(path) for path in folder.iterdir()})
+    assert len(found[0]) == 1 + 1 + 3 * 2 + 1 + 5
+    assert found[0] == found[1]
+
+
+def test_the_number_of_threads_changes_nothing_beyond_tolerance(models: Path, tmp_path: Path) -> None:
+    """One prompt alone: two threads that wait for each other are slow where others want the cores."""
+    prompts = tmp_path / "one.jsonl"
+    prompts.write_text('{"id": "one", "context": "The capital of Germany is called", "answer": "Berlin"}')
+    folders = [tmp_path / "1", tmp_path / "2"]
+    for threads, folder in enumerate(folders, start=1):
+        options = RunOptions(str(models / "rms-rope"), device="cpu", prompts=str(prompts), threads=threads)
+        run = pipeline.run(options)
+        assert run.manifest["determinism"]["threads"] == threads
+        run.save(folder)
+    found = diff(folders, (None, None), by_name("fp32"))
+    assert (found.verdict != CHANGED, found.compared > 50) == (True, True)
