@@ -1,0 +1,178 @@
+"""The GPU path without a GPU: on fake CUDA memory every lens decodes, nothing mixes devices, the host never waits."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+from fake_cuda import FakeCuda, fake_cuda, move
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM
+
+from lenses_min import LensError, RunOptions, anatomy, loading, pipeline, probes
+from lenses_min.forward import Captured, Residuals, hook_name, last_logits
+from lenses_min.lenses.final import FinalLens
+from lenses_min.lenses.norm import NormLens
+from lenses_min.lenses.prism import PrismLens, Whitening
+from lenses_min.lenses.raw import RawLens
+from lenses_min.lenses.tuned import TunedLens
+from lenses_min.loading import LoadedModel
+from lenses_min.metrics import to_host
+from lenses_min.norms import FormulaNorms, ModuleNorms
+from lenses_min.pipeline import Sweep
+from lenses_min.suite import built_in
+from lenses_min.types import Lens, Norms, Rows, Unembedding
+from lenses_min.walk import Section
+
+CUDA = "cuda:0"
+
+
+def there(thing: Any, device: str = CUDA) -> Any:
+    """A tensor, or a dataclass with all its tensors, on a device."""
+    if isinstance(thing, Tensor):
+        return thing.to(device)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return replace(thing, **{f.name: there(getattr(thing, f.name), device) for f in fields(thing) if f.init})
+    return thing
+
+
+def lenses_of(norms: Norms, head: Unembedding) -> list[Lens]:
+    n, width = norms.last, head.weight.shape[1]
+    frame = Whitening(torch.zeros(width), torch.ones(width), torch.eye(width))
+    tuned = TunedLens(norms, head, torch.zeros(n, width, width), torch.zeros(n, width))
+    return [NormLens(norms, head), FinalLens(norms, head), RawLens(head), PrismLens(norms, head, frame), tuned]
+
+
+def test_the_fake_refuses_what_a_gpu_would_wait_for() -> None:
+    with fake_cuda() as mode:
+        x, y, host = torch.ones(3, device=CUDA), torch.ones(3, device="cuda:1"), torch.arange(2)
+        for wrong in (lambda: x + y, lambda: x + torch.ones(3), lambda: torch.cat([x, y])):
+            with pytest.raises((RuntimeError, TypeError), match="device"):
+                wrong()
+        for waiting in (x.sum().item, x.nonzero, x.tolist, lambda: bool(x[0] > 0), lambda: x[x > 0]):
+            with pytest.raises(Exception, match=r"aten|not linked with support for cuda"):
+                waiting()
+        assert (mode.down, mode.waits) == ([], [])
+        host.to(CUDA, non_blocking=True)
+        assert host.unique_consecutive().tolist() == [0, 1], "the host's own work is real"
+        assert mode.waits == []
+        x[host], x.cpu(), host.to(CUDA)
+        assert (len(mode.down), len(mode.waits)) == (1, 2)
+
+
+def sharded(name: str, n: int, tokenizer: Any) -> Any:
+    """A bridge over two GPUs as accelerate routes it: the first half of the blocks on one, the rest on the other."""
+
+    def device(module: str) -> str:
+        block = re.search(r"\.(?:layers|h)\.(\d+)", module)
+        first = int(block[1]) < n // 2 if block else bool(re.search("embed_in|embed_t|wte|wpe|rotary", module))
+        return f"cuda:{int(not first)}"
+
+    model = AutoModelForCausalLM.from_pretrained(name, attn_implementation="eager").eval()
+    move(model, device)
+    names = [part for part, _ in model.named_modules() if re.fullmatch(r"lm_head|\w+\.(\w+|(layers|h)\.\d+)", part)]
+    parts = {part: model.get_submodule(part) for part in names if not part.endswith((".layers", ".h"))}
+    where = {part: next((str(p.device) for p in module.parameters()), device(part)) for part, module in parts.items()}
+    for part, at in where.items():
+        add_hook_to_module(parts[part], AlignDevicesHook(at))
+    model.hf_device_map = where
+    add_hook_to_module(model, AlignDevicesHook(where[names[0]], io_same_device=True))
+    return TransformerBridge.boot_transformers(name, hf_model=model, tokenizer=tokenizer)
+
+
+@pytest.fixture(
+    params=[("fact", "reference", 1), ("layernorm-parallel", "corrected", 2), ("softcap-postnorm", "corrected", 2)],
+    ids=lambda p: "-".join(map(str, p)),
+)
+def on_gpus(request: Any, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sweep, FakeCuda]]:
+    """A golden model under five lenses on one or two GPUs."""
+    name, contract, gpus = request.param
+    suite = replace(built_in(), passes=built_in().passes[::2])
+    options = RunOptions(str(models / name), device="cpu", contract=contract, keep_residuals=True)
+    model = loading.load(options)
+    with fake_cuda() as mode:
+        if gpus == 1:
+            move(model.bridge.original_model, lambda _: CUDA)
+            model.bridge.cfg.device = CUDA
+            bridge, norms = model.bridge, there(model.norms)
+        else:
+            bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
+            monkeypatch.setattr(anatomy, "same", lambda a, b: (a - b.to(a.device)).shape == a.shape)
+            norms = anatomy.own_norms(bridge, name) if options.corrected else loading.read_norms(bridge)
+        model = replace(model, bridge=bridge, norms=norms, head=loading.read_head(bridge, options.corrected))
+        assert len({p.device for p in bridge.original_model.parameters()}) == gpus
+        yield Sweep(model, [there(lens) for lens in lenses_of(model.norms, model.head)], suite, options), mode
+
+
+def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[Sweep, FakeCuda]) -> None:
+    """A whole run but for the numbers: forwards, lenses, metrics, rows, residuals to keep, test prompts."""
+    sweep, mode = on_gpus
+    mode.down.clear(), mode.waits.clear()
+    passes = sweep.run()
+    assert [set(found.pure) for found in passes] == [{"norm", "final", "raw", "prism", "tuned"}] * 2
+    assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
+    assert mode.waits == []
+    forward = partial(last_logits, sweep.model.bridge)
+    probes.test_prompts(["Berlin is", "Paris is", "The capital of Germany"], sweep.model.tokens, forward)
+    assert (len(mode.down), mode.waits) == (3 + 1, [])
+
+
+def test_a_sharded_model_is_read_at_loading(models: Path) -> None:
+    """Both go on by numbers, which a fake has not; they come that far, past every step that could mix devices."""
+    with fake_cuda():
+        bridge = sharded(str(models / "fact"), 6, None)
+        with pytest.raises(LensError, match=r"weights that are not finite: lm_head.weight and 56 more"):
+            loading.fingerprint(bridge, "m")
+        with pytest.raises(DataDependentOutputException):
+            anatomy.own_norms(bridge, "m")
+
+
+CASES = [(2, 5, "reference"), (12, 200, "reference"), (2, 200, "corrected"), (12, 5, "corrected")]
+
+
+@pytest.mark.parametrize(("n", "length", "contract"), CASES)
+def test_transfers_do_not_grow(n: int, length: int, contract: str, fact_model: LoadedModel, monkeypatch: Any) -> None:
+    """Layers, positions, chunks of the vocabulary, the tokens of an answer: one to the host, three are allowed."""
+    monkeypatch.setattr("lenses_min.walk.CHUNK_ELEMENTS", 500 * fact_model.facts.d_vocab)
+    width, vocab = fact_model.facts.d_model, fact_model.facts.d_vocab
+    options = RunOptions("m", contract=contract, prompts="own.yaml", lenses=("norm", "final"))
+    encoded = fact_model.tokens.encode(built_in().passes[0], fact_model.facts.n_ctx)
+    gold = replace(encoded.gold, answer_ids=(7, 8, 9))
+    encoded = replace(encoded, token_ids=(5,) * length, gold=gold, follow=(7, 8), answers=(7,))
+    with fake_cuda() as mode:
+        x, own = torch.zeros(length, width, device=CUDA), torch.zeros(3, vocab, device=CUDA)
+        module = torch.nn.LayerNorm(width)
+        move(module, lambda _: CUDA)
+        formula = FormulaNorms(*(torch.ones(n + 1, k, device=CUDA) for k in (width, 1)), own[:1, : n + 1].T > 0)
+        norms = ModuleNorms((None, *[module] * n)) if options.corrected else formula
+        head = Unembedding(torch.zeros(vocab, width, device=CUDA), own[0])
+        model = replace(fact_model, norms=norms, head=head, facts=replace(fact_model.facts, n_layers=n))
+        residuals = Residuals({hook_name(y): x for y in range(n + 1)}, x, n, length)
+        places = [y for y in range(n + 1) for _ in (0, 1)], [0, 1] * (n + 1)
+        found = Captured(residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:])
+        sweep = Sweep(model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options)
+        mode.down.clear(), mode.waits.clear()
+        rows = residuals.rows(sweep.full(encoded))
+        (walked,) = sweep.walk([Section(rows, own[0], (7,), sweep.pairs)])
+        (later,) = sweep.walk([Section(found.after, own[0], (8, 9))])
+        host = to_host(sweep.read_out(encoded, found, rows.last_of([0, 1, n]), walked, later))
+    assert len(host["tuned"]["kl"]) == ((n + 1) * length if options.corrected else length + n)
+    assert {"tuned_after", "raw~prism", "raw_norm", "final_raw_temps", "said"} < set(host)
+    assert (len(mode.down), mode.waits) == (1, [])
+
+
+def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(models: Path) -> None:
+    with fake_cuda():
+        bridge = sharded(str(models / "layernorm-parallel"), 4, None)
+        assert (bridge.cfg.device, bridge.cfg.n_devices) == ("cuda:0", 2)
+        assert str(bridge.unembed.original_component.weight.device) == "cuda:1"
+        assert str(loading.read_head(bridge, False).weight.device) == "cuda:0"
+        assert str(loading.read_norms(bridge).scale.device) == "cuda:0"
+        assert not pipeline.LENSES.keys() - {"norm", "final", "raw", "prism", "tuned"}, "each has its place here"
