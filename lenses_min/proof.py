@@ -7,7 +7,10 @@ import numpy as np
 
 from .metrics import Host
 
-# Bits. float32: two orders of the same sums. Half precision: the model rounds its logits, the lens does not.
+# Bits. float32: two orders of the same sums; at most 7e-13 was measured. Half precision: the model rounds its logits,
+# the lens does not. A logit of 64 … 128 is rounded in steps of 2^-1 in bfloat16 (2^-4 in float16), and a uniform error
+# of that step is a KL of step² / 24 / ln 2 = 0.015 bits (2e-4). At most 2.4e-4 (4.5e-6) was measured on the CPU, on the
+# eleven tiny models and SmolLM2, whose logits stay below 32.
 BOUNDS = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 5e-2}
 
 
