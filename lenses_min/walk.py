@@ -92,7 +92,7 @@ class Shelf:
             shelf = self.numbers.setdefault(name, {})
             if key not in shelf:
                 shelf[key] = value.new_empty(room, *value.shape[1:])
-            shelf[key][start : start + len(value)] = value
+            shelf[key][start : start + len(value)].copy_(value)
         self.filled[name] += len(value)
 
 

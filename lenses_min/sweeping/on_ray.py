@@ -80,6 +80,8 @@ def resources(options: RunOptions, machines: Sequence[Mapping[str, float]], gpu:
     if not gpu or options.device != "cuda":
         asked["memory"] = math.ceil(needs(options, "cpu"))
     most = {kind: max(machine.get(kind, 0) for machine in machines) for kind in asked}
+    if options.device_map != "auto" and "GPU" in most:
+        most["GPU"] = min(1, most["GPU"])  # such a run uses one
     for kind, amount in asked.items():
         if amount <= most[kind] or options.device != "auto":
             return {"num_gpus" if kind == "GPU" else kind: min(amount, most[kind])}

@@ -274,19 +274,21 @@ BIG, MACHINES = 80 * 10**9, ({"CPU": 8, "memory": 2 * 10**10}, {"CPU": 2, "memor
     ("model", "device", "gpu", "asked"),
     [
         ("org/M-7B", "auto", BIG, {"num_gpus": 0.25}),
-        ("org/M-70B", "cuda", BIG, {"num_gpus": 3}),
-        ("org/M-400B", "cuda", BIG, {"num_gpus": 4}),
+        ("org/M-70B", "cuda", BIG, {"num_gpus": 1}),
+        ("org/M-70B", "sharded", BIG, {"num_gpus": 3}),
+        ("org/M-400B", "auto", BIG, "GPU: needs 14, the largest has 1; memory: needs 964"),
         ("org/M-7B", "cuda", 0, {"memory": 2 * 10**10}),
         ("org/M-1B", "cpu", BIG, {"memory": 4_800_000_000 + 4 * 2**30}),
         ("org/M-1B", "auto", 0, {"memory": 4_800_000_000 + 4 * 2**30}),
         ("org/M-7B", "cpu", 0, {"memory": 2 * 10**10}),
         ("org/M-34B", "auto", 0, "needs 85,894,967,296, the largest has 20,000,000,000"),
-        ("org/M-400B", "auto", BIG, "GPU: needs 14, the largest has 4; memory: needs 964"),
+        ("org/M-400B", "sharded", BIG, "GPU: needs 14, the largest has 4; memory: needs 964"),
     ],
 )
 def test_what_a_task_asks_of_a_cluster(model: str, device: str, gpu: int, asked: dict[str, float] | str) -> None:
     on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
-    options = RunOptions(model, device=device)
+    sharded = device == "sharded"
+    options = RunOptions(model, device="auto" if sharded else device, device_map="auto" if sharded else "none")
     if isinstance(asked, str):
         refused = on_ray.Ray(MACHINES, gpu).submit(Job(options)).exception()
         assert isinstance(refused, LensError)
