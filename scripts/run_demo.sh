@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lens on a real model, SmolLM2-135M-Instruct, from a bare machine: a layer table, the milestones, the files.
+# The lens on a real model, SmolLM2-135M-Instruct, from a bare machine: a layer table, the milestones, the files, a page.
 # Further arguments go to `lenses-min run`, for example: bash scripts/run_demo.sh --keep-residuals
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,3 +17,4 @@ print(next(folder.glob("*.gguf")))
 PY
 )"
 .venv/bin/lenses-min run "$gguf" --model-id HuggingFaceTB/SmolLM2-135M-Instruct --out-dir runs/demo --device cpu "$@"
+.venv/bin/lenses-min report runs/demo -o runs/demo/report.html

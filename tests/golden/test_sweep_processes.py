@@ -62,7 +62,7 @@ def started(*line: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def wait(holds: object, seconds: float = 60) -> None:
+def wait(holds: object, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not holds():  # type: ignore[operator]
         assert time.monotonic() < end
