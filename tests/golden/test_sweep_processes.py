@@ -92,6 +92,6 @@ def test_on_ray_a_lost_worker_costs_a_retry_and_the_files_are_the_same(models: P
         lost = workers(tmp_path)[0].parent()
         assert lost and lost.name().startswith("ray::")
         lost.kill()
-        assert process.wait(120) == 0
+        assert process.wait(240) == 0
     assert files(tmp_path / "run-latest") == expected
     assert not workers(tmp_path)
