@@ -108,13 +108,14 @@ def perform(options: RunOptions, shows: bool, folder: Path | None = None) -> int
     from .looking import terminal
 
     hush()
+    target = folder or Path(options.out_dir)
     log.info("%s: starting", options.model_id)
     try:
+        files.check_target(target, options.clean)
         finished = pipeline.run(options)
-        written = finished.save(folder)
+        written = finished.save(target)
     except Exception as error:
-        report = manifest.error_report(options, error)
-        files.write_error(folder or Path(options.out_dir), options.clean, report)
+        files.write_error(target, options.clean, manifest.error_report(options, error))
         return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:

@@ -1,4 +1,10 @@
-"""rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10)."""
+"""rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10).
+
+They are written in a hidden folder, `.<clean>.part`, by one process at a time; then each replaces the earlier run's in
+one step. Wherever the document stands, every file beside it is whole and of the same run: the earlier manifest and
+document go first, the new ones come last, the manifest at the very end. A run that is killed on the way leaves no
+document, and what it has hidden goes with the next run of that model.
+"""
 
 import csv
 import io
@@ -6,13 +12,14 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from .errors import LensError
 from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
@@ -116,29 +123,55 @@ def is_output(name: str, clean: str) -> bool:
 
 
 @contextmanager
+def part(out_dir: Path, clean: str) -> Iterator[Path]:
+    """The hidden folder that a run is written in, held against other processes; what a killed one left goes first."""
+    stage, lock = (out_dir / f".{clean}.{end}" for end in ("part", "lock"))
+    with ExitStack() as held:
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(lock))
+            held.callback(lock.unlink, missing_ok=True)  # while it is held; who waits for it locks a new one
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+        except OSError as error:
+            raise LensError(f"cannot write to {out_dir}: {error.strerror}; give another --out-dir") from error
+        held.callback(shutil.rmtree, stage, ignore_errors=True)
+        yield stage
+
+
+def check_target(out_dir: Path, clean: str) -> None:
+    """Raises LensError where a run could not be written, before anything is computed for it."""
+    with part(out_dir, clean):
+        pass
+
+
+@contextmanager
 def staged(out_dir: Path, clean: str) -> Iterator[Path]:
     """A folder to write a run into; on success its files replace the earlier run's, on failure it goes."""
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{clean}-", dir=out_dir))
-    except OSError as error:
-        raise LensError(f"cannot write to {out_dir}: {error.strerror}; give another --out-dir") from error
-    try:
-        yield stage
-        names = sorted(path.name for path in stage.iterdir())
-        for old in out_dir.iterdir():
-            if is_output(old.name, clean) and old.name not in names:
-                old.unlink()
-        for name in sorted(names, key=lambda n: n.startswith("run-")):  # the manifest last
-            os.replace(stage / name, out_dir / name)
-    except OSError as error:
-        raise LensError(f"could not write the outputs to {out_dir}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    with part(out_dir, clean) as stage:
+        try:
+            yield stage
+            publish(stage, out_dir, clean)
+        except OSError as error:
+            raise LensError(f"could not write the outputs to {out_dir}: {error.strerror}") from error
+
+
+def publish(stage: Path, out_dir: Path, clean: str) -> None:
+    """The files of a finished run in place of the earlier one's, in the order that the head of this file tells."""
+    ends = [f"output-{clean}.json", f"run-{clean}.manifest.json"]
+    names = {path.name for path in stage.iterdir()}
+    for name in reversed(ends):
+        (out_dir / name).unlink(missing_ok=True)
+    for old in list(out_dir.iterdir()):
+        if is_output(old.name, clean) and old.name not in names:
+            old.unlink()
+    for name in [*sorted(names.difference(ends)), *filter(names.__contains__, ends)]:
+        os.replace(stage / name, out_dir / name)
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    """UTF-8; a byte of a path that is none, a lone surrogate to Python, is written as JSON escapes it."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -152,11 +185,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_error(out_dir: Path, clean: str, report: Mapping[str, Any]) -> Path | None:
     """`output-<clean>.error.json`, or None where even that cannot be written."""
     path = out_dir / f"output-{clean}.error.json"
-    temporary = path.with_name(f".{path.name}")
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        write_text(temporary, json_text(report))
-        os.replace(temporary, path)
-    except OSError:
+        with part(out_dir, clean) as stage:
+            write_text(stage / path.name, json_text(report))
+            os.replace(stage / path.name, path)
+    except (LensError, OSError):
         return None
     return path

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_text
+from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_bytes, write_text
 from .milestones import milestones
 from .rows import PureRow, RecordRow, by_pass
 
@@ -101,11 +102,17 @@ class Run:
                 text = csv_text(rows, COLUMNS[table], self.corrected)
                 write_text(stage / table_name(self.name, table, lens), text)
             for layer, residual in self.residuals.items():
-                import torch
-
-                torch.save(residual, stage / f"{self.name}_{layer:02d}_resid.pt")
+                write_bytes(stage / f"{self.name}_{layer:02d}_resid.pt", saved(residual))
             write_text(stage / f"output-{self.name}.json", json_text(self.document))
             if self.manifest:
                 write_text(stage / f"run-{self.name}.manifest.json", json_text(self.manifest) + "\n")
             names = sorted((path.name for path in stage.iterdir()), key=lambda name: (name.startswith("run-"), name))
         return [folder / name for name in names]
+
+
+def saved(tensor: Any) -> bytes:
+    """A tensor as torch saves it; torch itself does not tell a full disk from any other fault."""
+    import torch
+
+    torch.save(tensor, stream := BytesIO())
+    return stream.getvalue()

@@ -67,7 +67,9 @@ def runs_in(folder: Path) -> list[str]:
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    """The files of a folder that are not hidden: those may be what a run that was killed has left."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def owner(name: str, clean: str) -> str | None:
