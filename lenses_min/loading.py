@@ -3,7 +3,6 @@
 A local model is read without a network call, and no code of a checkpoint is ever run (R11).
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from .errors import LensError
 from .norms import FormulaNorms
 from .options import RunOptions
 from .placement import Placement, place
+from .sound import Whole, fingerprint
 from .tokens import Tokens
 from .types import Facts, Norms, Unembedding
 
@@ -80,7 +80,7 @@ def load(options: RunOptions) -> LoadedModel:
     bridge = attempt("weights", options.model, lambda: boot(name, where, tokenizer, placement))
     if kept and placement.device == "cpu":
         take_in(bridge)
-    tokens = Tokens.of(tokenizer, family)
+    tokens = Tokens.of(tokenizer, family, bridge.unembed.original_component.weight.shape[0])
     norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
     head = read_head(bridge, options.corrected)
     return LoadedModel(bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement)
@@ -107,8 +107,8 @@ def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement)
     if "gguf_file" in where:
         hf_model = read_gguf(name, where | spread if placement.device_map else where, placement.dtype)
         wanted["hf_model"] = (hf_model if placement.device_map else hf_model.to(placement.device)).eval()
-    elif placement.device_map:
-        wanted |= spread | {"device": None}
+    else:
+        wanted |= {"model_class": Whole} | (spread | {"device": None} if placement.device_map else {})
     return TransformerBridge.boot_transformers(name, **wanted)
 
 
@@ -176,22 +176,3 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
         soft_cap=cap,
         fingerprint=fingerprint(bridge, options.model),
     )
-
-
-def fingerprint(bridge: Any, model: str) -> str:
-    """SHA-256 over name, shape, dtype and the bit sum of every parameter; refuses weights that are not finite."""
-    parameters = bridge.original_model.named_parameters()
-    named = sorted((name.replace("._original_component", ""), p) for name, p in parameters)
-    words = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    sums, finite, home = [], [], named[0][1].device
-    for _, p in named:
-        sums.append(p.detach().view(words[p.element_size()]).sum(dtype=torch.int64).to(home))
-        finite.append(p.detach().isfinite().all().long().to(home))
-    host = torch.stack([torch.stack(sums), torch.stack(finite)]).cpu().tolist()
-    if bad := [name for (name, _), ok in zip(named, host[1]) if not ok]:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise LensError(f"{model} has weights that are not finite: {bad[0]}{more}; get a sound checkpoint")
-    digest = hashlib.sha256()
-    for (name, p), total in zip(named, host[0]):
-        digest.update(f"{name} {tuple(p.shape)} {p.dtype} {total}\n".encode())
-    return digest.hexdigest()

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .errors import LensError
 from .types import upload
 
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
 LEAST = -1e4  # of a log-probability, nats, so that 0 · log 0 is 0
 COS_TINY = 1e-12
+MEND = "get a sound checkpoint, or let it compute in a wider dtype"
 
 
 def entropy_bits(log_p: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"] | None = None) -> Float[Tensor, "*N"]:
@@ -105,7 +107,7 @@ Host = dict[str, np.ndarray]
 def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
     """All numbers of a pass in one transfer: float32 and integers travel together as 32-bit words.
 
-    Floats arrive as float64 (exact), integers as int32.
+    Floats arrive as float64 (exact), integers as int32. Raises LensError where one is not finite.
     """
     flat = [(name, key, tensor) for name, group in groups.items() for key, tensor in group.items()]
     words = [(t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat]
@@ -116,4 +118,6 @@ def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
         part = packed[start : start + tensor.numel()].reshape(tensor.shape)
         start += tensor.numel()
         host[name][key] = part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
+        if not np.isfinite(host[name][key]).all():
+            raise LensError(f"{key} of {name} is not finite: the model overflows; {MEND}")
     return host

@@ -109,7 +109,8 @@ class Sweep:
     def run(self) -> list[PassResult]:
         """All passes in the order of the suite; those of like length share a forward."""
         joint = bool(self.options.prompts)
-        encoded = self.model.tokens.encode_all(self.suite.passes, self.model.facts.n_ctx, joint=joint)
+        n_ctx, suite = self.model.facts.n_ctx, self.suite
+        encoded = self.model.tokens.encode_all(suite.passes, n_ctx, joint, suite.test_prompts)
         done: dict[int, PassResult] = {}
         for batch in batches([len(e.token_ids) + len(e.follow) for e in encoded], self.options.batch_size):
             done |= zip(batch, self.run_batch([encoded[i] for i in batch]))

@@ -1,6 +1,6 @@
-"""The prompts of a run, read from a file: YAML or JSON Lines. The built-in ones are prompts.yaml beside this module.
+"""The prompts of a run, read from a file. The built-in ones are prompts.yaml beside this module.
 
-YAML: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
+YAML or JSON: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
 {"test_prompt": …}. A pass has `id`, `context` and `answer`, and where wanted `variant` (orig), `control` (the
 "id/variant" of the pass whose answer is subtracted in control_margin) and `records` (false).
 """
@@ -25,11 +25,13 @@ FAULTS = {
     "missing": "is missing",
     "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records",
     "string_type": "must be a text; put it in quotes",
+    "string_unicode": "holds half of a surrogate pair, which is no character",
     "model_type": "must be an object with fields",
     "string_pattern_mismatch": "must not be blank; an id or a variant has neither space nor slash",
 }
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Context = Annotated[str, StringConstraints(min_length=0)]  # with a constraint, half a surrogate pair is refused
 Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
@@ -39,7 +41,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     id: Name
     variant: Name = "orig"
-    context: str
+    context: Context
     answer: Answer
     control: str | None = None
     records: bool = False
@@ -77,7 +79,7 @@ def read_suite(path: Path) -> Suite:
     try:
         found, places = content(path, path.read_text(encoding="utf-8"))
         document = Document.model_validate(found)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
         raise LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise LensError("\n".join(f"{path}: {fault(e, places, found)}" for e in error.errors())) from error
@@ -93,13 +95,15 @@ def read_suite(path: Path) -> Suite:
 
 def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
     """The file as one object, and where each of its entries stands, for messages."""
-    if path.suffix in (".yaml", ".yml", ".json"):
+    if path.suffix in (".yaml", ".yml"):
         return yaml.safe_load(text), {}
+    if path.suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
+        return json.loads(text), {}
     if path.suffix != ".jsonl":
         raise LensError(f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl")
     found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
     places, problems = {}, []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line ends
         try:
             entry = json.loads(line) if line.strip() else None
         except json.JSONDecodeError as error:

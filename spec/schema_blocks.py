@@ -62,9 +62,12 @@ def check_raw_lens(file: str, document: Json, rows: Sequence[Row]) -> Iterator[V
     names = {"p_top1": "p_top1_norm", "p_answer": "p_answer_norm", "answer_rank": "answer_rank_norm"}
     for i, sample in enumerate(samples):
         row = by_layer.get(sample["layer"])
-        for column, name in {**names, "is_answer": "is_answer_norm"}.items():
-            if row is not None and not agree(sample[name], row[column]):
-                told = f"{sample[name]} where the row has {row[column]}"
+        wanted = {name: row[column] for column, name in names.items()} if row else {}
+        if row:  # without an id the answer is not looked for by its text here
+            wanted["is_answer_norm"] = row["answer_rank"] == 1
+        for name, value in wanted.items():
+            if not agree(sample[name], value):
+                told = f"{sample[name]} where the row has {value}"
                 yield Violation(file, f"raw_lens_check.samples[{i}]", name, "raw-lens.rows", told)
     for name, value in raw_summary(samples, block["mode"]).items():
         if not agree(block["summary"][name], value):

@@ -163,6 +163,7 @@ def check_margin(row: Row, facts: Facts) -> Iterator[Violation]:
     allowed = known.control and (not known.told or None not in (known.answer_id, known.rival))
     demanded = allowed and known.told
     other = None if margin is None or p is None else p - margin  # p(Berlin)
-    wrong = margin is not None and (other is None or not -1e-7 <= other <= 1 - p + TINY)
+    most = p if known.told and known.answer_id == known.rival else 1 - (p or 0)  # both may begin with one token
+    wrong = margin is not None and (other is None or not -1e-7 <= other <= most + TINY)
     if (margin is not None and not allowed) or (margin is None and demanded) or wrong:
         yield row.broken("control_margin", "control-margin")

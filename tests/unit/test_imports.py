@@ -66,7 +66,7 @@ LATER = {
     "runs read back, shown and reported": 556,
     "sweeps, the cache of converted GGUF files, doctor": 680,
     "devices: placement by the files, sharding, no waiting, settings": 134,
-    "runs that are killed, inputs that are harmed": 50,
+    "runs that are killed, inputs that are harmed": 55,
 }
 
 

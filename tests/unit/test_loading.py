@@ -120,7 +120,8 @@ def test_a_sharded_model_is_never_moved_to_a_device(monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
     given = loading.boot("folder", {}, None, SHARDED)
-    assert given == {"device": None, "dtype": torch.float16, "tokenizer": None} | spread
+    wanted = {"device": None, "dtype": torch.float16, "tokenizer": None, "model_class": loading.Whole}
+    assert given == wanted | spread
     given = loading.boot("folder", {"gguf_file": "m.gguf"}, None, SHARDED)
     assert asked == spread | {"dtype": torch.float16, "gguf_file": "m.gguf"}
     assert set(given) == {"device", "dtype", "tokenizer", "hf_model"}

@@ -89,7 +89,8 @@ def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "keyword"), [(" simply", True), ("Berlin.", True), ("Berlins", False), (" the", False), ("", False)]
+    ("text", "keyword"),
+    [(" simply", True), ("Berlin.", True), ("Berlins", True), ("Berl", False), (" the", False), ("", False)],
 )
 def test_keywords(text: str, keyword: bool) -> None:
     assert is_keyword(text, built_in().keywords) is keyword
