@@ -90,7 +90,7 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     named = {
         "forward": [(pipeline, "capture_batch"), (pipeline, "last_logits")],
-        "lens and metrics": [(pipeline.Sweep, "read_out")],
+        "lens and metrics": [(pipeline.Sweep, "walk"), (pipeline.Sweep, "read_out")],
         "transfer": [(pipeline, "to_host")],
         "records": [(records.RowContext, "records"), (records.RowContext, "pure")],
         "files": [(Run, "save")],

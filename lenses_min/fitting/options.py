@@ -12,7 +12,7 @@ class FitOptions:
 
     text: tuple[str, ...]
     out: str
-    tokens: int = 120_000
+    tokens: int = 40_000
     length: int = 256
 
     def __post_init__(self) -> None:
