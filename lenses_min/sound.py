@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformer_lens.model_bridge.sources.transformers.helpers import get_hf_model_class_for_architecture
 
 from .errors import LensError
 
@@ -15,7 +14,9 @@ class Whole:
 
     @staticmethod
     def from_pretrained(name: str, **wanted: Any) -> Any:
-        kind = get_hf_model_class_for_architecture((wanted["config"].architectures or [""])[0])
+        from transformer_lens.model_bridge.sources.transformers import helpers
+
+        kind = helpers.get_hf_model_class_for_architecture((wanted["config"].architectures or [""])[0])
         model, told = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **wanted)
         if wrong := sorted({*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])}):
             lacks = "lacks weights, or holds them in another shape"
