@@ -32,7 +32,9 @@ def own_norms(bridge: Any, model: str) -> ModuleNorms:
         reads = inside is not None and same(inside, seen[f"blocks.{y}.hook_in"])
         modules.append(bridge.blocks[y].ln1.original_component if reads else final)
     norms = ModuleNorms((*modules, final))
-    check_path(bridge, norms.read(seen[f"blocks.{n - 1}.hook_out"][0], n)[None], seen, logits, model)
+    check_path(
+        bridge, norms.read(seen[f"blocks.{n - 1}.hook_out"][0], n)[None], seen, logits, model
+    )
     return norms
 
 
@@ -45,23 +47,38 @@ def watch(bridge: Any, n: int) -> tuple[dict[str, Tensor], Tensor]:
     def keep(value: Tensor, hook: Any) -> None:
         seen[hook.name] = value.detach().clone()
 
-    ids = torch.tensor([PROBE], device=bridge.cfg.device) % bridge.unembed.original_component.weight.shape[0]
+    ids = (
+        torch.tensor([PROBE], device=bridge.cfg.device)
+        % bridge.unembed.original_component.weight.shape[0]
+    )
     hooks = [(name, keep) for name in names if name in bridge.hook_dict]
     with torch.no_grad(), bridge.hooks(fwd_hooks=hooks):
         return seen, bridge(ids, return_type="logits")
 
 
-def check_path(bridge: Any, normed: Tensor, seen: dict[str, Tensor], logits: Tensor, model: str) -> None:
+def check_path(
+    bridge: Any, normed: Tensor, seen: dict[str, Tensor], logits: Tensor, model: str
+) -> None:
     """Each step must be the model's own; the first one that is not names the reason of the refusal."""
     read = seen.get("unembed.hook_in", normed)
     if not same(normed, read):
-        between = f"from width {normed.shape[-1]} to {read.shape[-1]}" if normed.shape != read.shape else "in between"
-        raise LensError(refusal(model, f"something works {between} after the final norm and before the unembedding"))
+        between = (
+            f"from width {normed.shape[-1]} to {read.shape[-1]}"
+            if normed.shape != read.shape
+            else "in between"
+        )
+        raise LensError(
+            refusal(
+                model, f"something works {between} after the final norm and before the unembedding"
+            )
+        )
     with torch.no_grad():
         head = bridge.unembed.original_component
         made = bridge.adapter.apply_output_logits_transform(head(read.to(head.weight.device)))
     if not same(made, logits):
-        raise LensError(refusal(model, "something is done to the logits that TransformerLens does not tell of"))
+        raise LensError(
+            refusal(model, "something is done to the logits that TransformerLens does not tell of")
+        )
 
 
 def refusal(model: str, reason: str) -> str:

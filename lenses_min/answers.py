@@ -15,10 +15,14 @@ from .types import Encoded, Rows, upload
 
 def model_log_p(after_final: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
     """log p of each later token of the answer by the model itself, nats."""
-    return torch.log_softmax(after_final, -1).gather(-1, upload(targets, after_final.device)[:, None])[:, 0]
+    return torch.log_softmax(after_final, -1).gather(
+        -1, upload(targets, after_final.device)[:, None]
+    )[:, 0]
 
 
-def answer_rows(encoded: Encoded, rows: Rows, host: Mapping[str, Host], lenses: Sequence[str]) -> list[AnswerRow]:
+def answer_rows(
+    encoded: Encoded, rows: Rows, host: Mapping[str, Host], lenses: Sequence[str]
+) -> list[AnswerRow]:
     """A row a layer and lens, and the model's own at the last layer; none where the answer has no id.
 
     `host` holds a lens's measures under its name, and those at the tokens that follow under `<name>_after`.
@@ -32,9 +36,16 @@ def answer_rows(encoded: Encoded, rows: Rows, host: Mapping[str, Host], lenses: 
     for lens in lenses:
         later = np.zeros(len(ends))
         if more:
-            later = np.einsum("lff->l", host[f"{lens}_after"]["log_p_answer"].reshape(len(ends), more, more))
+            later = np.einsum(
+                "lff->l", host[f"{lens}_after"]["log_p_answer"].reshape(len(ends), more, more)
+            )
         first = host[lens]["log_p_answer"][:, 0]
         found += [(layer, lens, float(first[i] + nats)) for (i, layer), nats in zip(ends, later)]
-    found.append((ends[-1][1], "model", own + (float(host["model_after"]["log_p"].sum()) if more else 0.0)))
+    found.append(
+        (ends[-1][1], "model", own + (float(host["model_after"]["log_p"].sum()) if more else 0.0))
+    )
     key, told = (encoded.prompt.id, encoded.prompt.variant), (encoded.gold.string, len(ids))
-    return [AnswerRow(*key, layer, lens, *told, exp(nats), -nats / log(2)) for layer, lens, nats in found]
+    return [
+        AnswerRow(*key, layer, lens, *told, exp(nats), -nats / log(2))
+        for layer, lens, nats in found
+    ]

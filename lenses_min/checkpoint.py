@@ -17,7 +17,10 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 def billions(model_id: str) -> float:
     """Parameters in billions that the id names, `…-34B` or `…-1.5b`; 0 where it names none."""
-    return max(map(float, re.findall(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)[bB](?![A-Za-z])", model_id)), default=0.0)
+    return max(
+        map(float, re.findall(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)[bB](?![A-Za-z])", model_id)),
+        default=0.0,
+    )
 
 
 def count_parameters(model: str, model_id: str, config: Any) -> tuple[int, str]:

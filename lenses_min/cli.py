@@ -17,20 +17,37 @@ from .options import RunOptions
 from .sweeping import command as sweeping
 
 log = logging.getLogger("lenses_min")
-PARTS = (fitting, looking, sweeping, doctor)  # each adds its commands and what performs them: perform(args) -> status
+PARTS = (
+    fitting,
+    looking,
+    sweeping,
+    doctor,
+)  # each adds its commands and what performs them: perform(args) -> status
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="lenses-min", description="Read a causal language model layer by layer.")
+    top = argparse.ArgumentParser(
+        prog="lenses-min", description="Read a causal language model layer by layer."
+    )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="one model: prints its layers, writes CSV and JSON")
-    run.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
-    run.add_argument("--model-id", default="", help="recorded name (default: the id, or the folder's or file's name)")
-    run.add_argument("--out-dir", default="run-latest", help="folder for the outputs (default: %(default)s)")
+    run.add_argument(
+        "model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file"
+    )
+    run.add_argument(
+        "--model-id",
+        default="",
+        help="recorded name (default: the id, or the folder's or file's name)",
+    )
+    run.add_argument(
+        "--out-dir", default="run-latest", help="folder for the outputs (default: %(default)s)"
+    )
     add_run_options(run)
     batch = commands.add_parser("batch", help="many models in one process, from a JSON Lines file")
-    batch.add_argument("jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores")
+    batch.add_argument(
+        "jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores"
+    )
     for part in PARTS:
         part.add(commands)
     for command in (run, batch):

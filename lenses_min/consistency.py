@@ -32,7 +32,9 @@ def compare_logits(
     }
 
 
-def last_layer_consistency(host: Mapping[str, Host], answers: Sequence[int], name: str = "last") -> dict[str, Any]:
+def last_layer_consistency(
+    host: Mapping[str, Host], answers: Sequence[int], name: str = "last"
+) -> dict[str, Any]:
     """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
 
     A transform found in the model's configuration is never reported: the reference finds none (R3).
@@ -67,7 +69,11 @@ def divergences(
             said = host[f"{lens}~{against}"]
             kl, js, tv = (float(said[name][i]) for name in ("kl", "js", "tv"))
             where, agree = (*key, layer, encoded.last, lens, against), bool(said["agree"][i])
-            found.append(AgreementRow(*where, kl_bits=kl / log(2), js_bits=js / log(2), tv=tv, top1_agree=agree))
+            found.append(
+                AgreementRow(
+                    *where, kl_bits=kl / log(2), js_bits=js / log(2), tv=tv, top1_agree=agree
+                )
+            )
     return found
 
 
@@ -79,5 +85,7 @@ def agreement(
     for lens, against in pairs:
         said = last_layer_consistency(host, answers, f"{lens}_{against}")
         kept = {key: said[key] for key in ("top1_agree", "temp_est", "kl_after_temp_bits")}
-        entries.append({"lens": lens, "against": against, "kl_bits": said["kl_to_final_bits"]} | kept)
+        entries.append(
+            {"lens": lens, "against": against, "kl_bits": said["kl_to_final_bits"]} | kept
+        )
     return entries

@@ -23,4 +23,7 @@ DIAGNOSTICS = {
 
 def heading() -> dict[str, object]:
     """The first keys of a corrected document."""
-    return {"contract": "corrected", "differs": [{"id": key, "corrected": text} for key, text in DIFFERENCES.items()]}
+    return {
+        "contract": "corrected",
+        "differs": [{"id": key, "corrected": text} for key, text in DIFFERENCES.items()],
+    }

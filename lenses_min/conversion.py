@@ -49,7 +49,12 @@ def keep(place: Path, model: Any, tokenizer: Any) -> bool:
                 write(part, model, tokenizer)
                 part.rename(place)
                 size = sum(path.stat().st_size for path in place.iterdir()) / 1e6
-                log.info("converted %s.gguf once: %.0f MB in %s", place.name.rsplit("-", 1)[0], size, place)
+                log.info(
+                    "converted %s.gguf once: %.0f MB in %s",
+                    place.name.rsplit("-", 1)[0],
+                    size,
+                    place,
+                )
     except (OSError, ValueError) as error:
         shutil.rmtree(part, ignore_errors=True)
         log.warning("the weights of the .gguf file cannot be kept in %s: %s", place.parent, error)
@@ -58,7 +63,9 @@ def keep(place: Path, model: Any, tokenizer: Any) -> bool:
 
 
 def write(part: Path, model: Any, tokenizer: Any) -> None:
-    model.hf_quantizer = None  # the weights are plain by now; with it transformers refuses to save them
+    model.hf_quantizer = (
+        None  # the weights are plain by now; with it transformers refuses to save them
+    )
     model.config.__dict__.pop("quantization_config", None)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)

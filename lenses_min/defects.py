@@ -6,7 +6,9 @@ from typing import Any
 from .types import Facts
 
 
-def defect_warnings(facts: Facts, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False) -> Iterator[str]:
+def defect_warnings(
+    facts: Facts, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False
+) -> Iterator[str]:
     """What the reference contract gets wrong here and which columns it changes; the corrected one mends it."""
     if not corrected and "LayerNorm" in (facts.first_norm, facts.final_norm):
         yield (

@@ -17,8 +17,15 @@ def deterministic(threads: int = 0) -> Iterator[None]:
 
     0 threads leaves as many as there are. The caller's settings and random state return afterwards.
     """
-    workspace, full, count = os.environ.get(WORKSPACE), torch.get_float32_matmul_precision(), torch.get_num_threads()
-    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace, full, count = (
+        os.environ.get(WORKSPACE),
+        torch.get_float32_matmul_precision(),
+        torch.get_num_threads(),
+    )
+    strict, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     with torch.random.fork_rng(devices=[]):
         try:
             os.environ.setdefault(WORKSPACE, ":4096:8")

@@ -4,14 +4,20 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-OPTIONAL = {"ray": "sweeps over machines", "accelerate": "models over several GPUs", "hf-xet": "quicker downloads"}
+OPTIONAL = {
+    "ray": "sweeps over machines",
+    "accelerate": "models over several GPUs",
+    "hf-xet": "quicker downloads",
+}
 GIB = 2**30
 WIDTH = 160  # columns where the output is no terminal
 NOWHERE = "nowhere here"
 
 
 def add(commands: Any) -> None:
-    command = commands.add_parser("doctor", help="versions, devices, memory, and what would run where")
+    command = commands.add_parser(
+        "doctor", help="versions, devices, memory, and what would run where"
+    )
     command.set_defaults(perform=run)
     names = "as run takes them (default: the list of a sweep that names none)"
     command.add_argument("models", nargs="*", metavar="MODEL", help=names)
@@ -86,7 +92,12 @@ def verdict(model: str) -> tuple[str, ...]:
     except LensError as error:
         return model, "-", *["-"] * len(OVERHEAD), f"{NOWHERE}: {error}"
     if not (size := parameters(options)):
-        return model, "-", *["-"] * len(OVERHEAD), "unknown: neither its files here nor its name tell its size"
+        return (
+            model,
+            "-",
+            *["-"] * len(OVERHEAD),
+            "unknown: neither its files here nor its name tell its size",
+        )
     needed = {kind: needs(options, kind) for kind in OVERHEAD}
     here = {kind: max(free_memory(kind).values()) for kind in OVERHEAD if available(kind)}
     fits = next((kind for kind, free in here.items() if free > needed[kind]), NOWHERE)

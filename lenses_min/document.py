@@ -28,7 +28,9 @@ def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:
         "layer0_norm_fix": "using_real_ln1_on_embeddings",
         **mended,
         "mixed_precision_fix": "casting_to_fp32_before_unembed",
-        "layer0_position_info": "additive_pos_embed_included" if learned else "token_only_rotary_model",
+        "layer0_position_info": "additive_pos_embed_included"
+        if learned
+        else "token_only_rotary_model",
     }
 
 
@@ -43,7 +45,9 @@ def copy_rule(options: RunOptions) -> dict[str, Any]:
     return told | {"copy_match_level": "id_subsequence"}
 
 
-def diagnostics(facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]) -> dict[str, Any]:
+def diagnostics(
+    facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]
+) -> dict[str, Any]:
     """What is known of the model, then the milestones of the first pass."""
     found = milestones(main.pure["norm"])
     head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
@@ -80,8 +84,15 @@ def document(
 ) -> dict[str, Any]:
     """The whole `output-<clean>.json` of the passes main, ablation and control."""
     main, ablation, control = passes
-    prompt = {"type": "prompt", "context_prompt": main.encoded.prompt.text, "ground_truth": main.encoded.prompt.answer}
-    control_gold = {"gold_answer": gold_block(control.encoded.gold), "gold_alignment": control.encoded.gold.alignment}
+    prompt = {
+        "type": "prompt",
+        "context_prompt": main.encoded.prompt.text,
+        "ground_truth": main.encoded.prompt.answer,
+    }
+    control_gold = {
+        "gold_answer": gold_block(control.encoded.gold),
+        "gold_alignment": control.encoded.gold.alignment,
+    }
     return {
         **(contracts.heading() if options.corrected else {}),
         "prompt": prompt,
@@ -111,7 +122,9 @@ def suite_document(
         **(contracts.heading() if options.corrected else {}),
         "test_prompts": list(test_prompts),
         "keywords": sorted(keywords),
-        "diagnostics": of_model(facts, options) | {"prism_summary": dict(prism)} | copy_rule(options),
+        "diagnostics": of_model(facts, options)
+        | {"prism_summary": dict(prism)}
+        | copy_rule(options),
         "model_stats": model_stats(facts),
         "passes": [pass_block(facts, options, result) for result in passes],
     }
@@ -121,9 +134,17 @@ def pass_block(facts: Facts, options: RunOptions, result: PassResult) -> dict[st
     """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
     prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
     rival = f"{prompt.rival.id}/{prompt.rival.variant}" if prompt.rival else None
-    block: dict[str, Any] = {"prompt_id": prompt.id, "prompt_variant": prompt.variant, "context_prompt": prompt.text}
+    block: dict[str, Any] = {
+        "prompt_id": prompt.id,
+        "prompt_variant": prompt.variant,
+        "context_prompt": prompt.text,
+    }
     block |= {"gold_answer": gold_block(gold), "gold_alignment": gold.alignment, **milestones(rows)}
     block |= {"control": rival, "control_summary": control_summary(rows) if rival else None}
     block["last_layer_consistency"] = last_layer(facts, options, result.consistency)
-    block["raw_lens_check"] = raw_lens_check(options.raw_lens, result.raw_samples) if prompt.detailed else None
-    return block | {key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")}
+    block["raw_lens_check"] = (
+        raw_lens_check(options.raw_lens, result.raw_samples) if prompt.detailed else None
+    )
+    return block | {
+        key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")
+    }

@@ -27,14 +27,28 @@ from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
 TOP_COLUMNS = 20
 MISSING = frozenset(  # what pandas reads as missing, quoted or not
     (
-        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *(
+            "",
+            "#N/A",
+            "#N/A N/A",
+            "#NA",
+            "-1.#IND",
+            "-1.#QNAN",
+            "-NaN",
+            "-nan",
+            "1.#IND",
+            "1.#QNAN",
+        ),
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     )
 )
 BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
 TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
 RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
-PURE_COLUMNS = [*RECORD_COLUMNS, *(f.name for f in fields(PureRow) if f.name not in {*BASE, "top", "rest_mass"})]
+PURE_COLUMNS = [
+    *RECORD_COLUMNS,
+    *(f.name for f in fields(PureRow) if f.name not in {*BASE, "top", "rest_mass"}),
+]
 COLUMNS = {
     "records": RECORD_COLUMNS,
     "pure": PURE_COLUMNS,
@@ -67,13 +81,19 @@ def csv_cell(value: Any) -> str:
 def csv_text(rows: Sequence[Row], columns: Sequence[str], corrected: bool = False) -> str:
     """A table in the reference's dialect, or in that of Python's csv module (R5)."""
     lines = [columns, *(cells(row, columns) for row in rows)]
-    return table_text(lines) if corrected else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
+    return (
+        table_text(lines)
+        if corrected
+        else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
+    )
 
 
 def table_text(lines: Iterable[Sequence[Any]]) -> str:
     """Lines as csv and pandas read them back with their defaults; None is an empty cell."""
     stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([plain(value) for value in line] for line in lines)
+    csv.writer(stream, lineterminator="\n").writerows(
+        [plain(value) for value in line] for line in lines
+    )
     return stream.getvalue()
 
 
@@ -119,7 +139,9 @@ def table_of(name: str, clean: str) -> tuple[str, str] | None:
 def is_output(name: str, clean: str) -> bool:
     """Whether a file name is one that a run of this model may write."""
     others = r"output-{0}(\.error)?\.json|run-{0}\.manifest\.json|{0}_\d\d+_resid\.pt"
-    return bool(table_of(name, clean) or re.fullmatch(others.replace("{0}", re.escape(clean)), name))
+    return bool(
+        table_of(name, clean) or re.fullmatch(others.replace("{0}", re.escape(clean)), name)
+    )
 
 
 @contextmanager
@@ -130,11 +152,15 @@ def part(out_dir: Path, clean: str) -> Iterator[Path]:
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(lock))
-            held.callback(lock.unlink, missing_ok=True)  # while it is held; who waits for it locks a new one
+            held.callback(
+                lock.unlink, missing_ok=True
+            )  # while it is held; who waits for it locks a new one
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir()
         except OSError as error:
-            raise LensError(f"cannot write to {out_dir}: {error.strerror}; give another --out-dir") from error
+            raise LensError(
+                f"cannot write to {out_dir}: {error.strerror}; give another --out-dir"
+            ) from error
         held.callback(shutil.rmtree, stage, ignore_errors=True)
         yield stage
 
@@ -153,7 +179,9 @@ def staged(out_dir: Path, clean: str) -> Iterator[Path]:
             yield stage
             publish(stage, out_dir, clean)
         except OSError as error:
-            raise LensError(f"could not write the outputs to {out_dir}: {error.strerror}") from error
+            raise LensError(
+                f"could not write the outputs to {out_dir}: {error.strerror}"
+            ) from error
 
 
 def publish(stage: Path, out_dir: Path, clean: str) -> None:

@@ -28,7 +28,9 @@ def lookup(captured: Mapping[str, Tensor], key: str) -> Tensor:
     """The one residual lookup; a missing key lists those nearest to it."""
     if key not in captured:
         near = difflib.get_close_matches(key, captured, n=5, cutoff=0.3) or sorted(captured)[:5]
-        raise LensError(f"no residual was captured at {key!r}; nearby keys: {', '.join(near) or 'none'}")
+        raise LensError(
+            f"no residual was captured at {key!r}; nearby keys: {', '.join(near) or 'none'}"
+        )
     return captured[key]
 
 
@@ -51,7 +53,11 @@ class Residuals:
     def rows(self, full_layers: Collection[int]) -> Rows:
         """All positions of `full_layers` and the last position of the others, in layer order."""
         parts = [self.at(y) if y in full_layers else self.at(y)[-1:] for y in self.layers]
-        places = [(y, p) for y, part in enumerate(parts) for p in range(self.length - part.shape[0], self.length)]
+        places = [
+            (y, p)
+            for y, part in enumerate(parts)
+            for p in range(self.length - part.shape[0], self.length)
+        ]
         x = self.buffer if len(places) == len(self.buffer) else torch.cat(parts)
         return Rows(x, [y for y, _ in places], [p for _, p in places])
 
@@ -153,7 +159,10 @@ def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B
 
 
 def logits_at(
-    bridge: Any, batch: Sequence[Sequence[int]], wanted: Sequence[range], hooks: Sequence[tuple[str, Any]] = ()
+    bridge: Any,
+    batch: Sequence[Sequence[int]],
+    wanted: Sequence[range],
+    hooks: Sequence[tuple[str, Any]] = (),
 ) -> list[Tensor]:
     """One forward: the model's own logits [P, V] at the P wanted positions of each prompt.
 

@@ -14,7 +14,10 @@ def inputs(options: RunOptions) -> dict[str, str]:
     as another; the manifest's `fingerprint` is over the weights themselves.
     """
     local = Path(options.model).exists()
-    fitted = {name: str(Path(getattr(options, f"{name}_dir")) / options.clean) for name in ("prism", "tuned")}
+    fitted = {
+        name: str(Path(getattr(options, f"{name}_dir")) / options.clean)
+        for name in ("prism", "tuned")
+    }
     named = {"model": options.model, "prompts": options.prompts, **fitted}
     marks = {kind: mark(Path(path)) for kind, path in named.items() if path and Path(path).exists()}
     return marks if local else {"model": commit(options.model)} | marks

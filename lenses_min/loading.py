@@ -44,9 +44,16 @@ def source_of(model: str) -> tuple[str, dict[str, Any]]:
         return str(path.parent), {"gguf_file": path.name, "local_files_only": True}
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise LensError(f"{model} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file")
+            raise LensError(
+                f"{model} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file"
+            )
         return str(path), {"local_files_only": True}
-    if path.is_absolute() or path.suffix == ".gguf" or model.startswith((".", "~")) or model.count("/") > 1:
+    if (
+        path.is_absolute()
+        or path.suffix == ".gguf"
+        or model.startswith((".", "~"))
+        or model.count("/") > 1
+    ):
         raise LensError(f"there is no checkpoint folder or .gguf file at {model}")
     return model, {}
 
@@ -83,14 +90,20 @@ def load(options: RunOptions) -> LoadedModel:
     tokens = Tokens.of(tokenizer, family, bridge.unembed.original_component.weight.shape[0])
     norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
     head = read_head(bridge, options.corrected)
-    return LoadedModel(bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement)
+    return LoadedModel(
+        bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement
+    )
 
 
 def check_causal(config: Any, model: str) -> None:
     names = config.architectures or []
-    causal = any(name.endswith(CAUSAL) for name in names) and not getattr(config, "is_encoder_decoder", False)
+    causal = any(name.endswith(CAUSAL) for name in names) and not getattr(
+        config, "is_encoder_decoder", False
+    )
     if names and not causal:
-        raise LensError(f"{model} is {', '.join(names)}, not a causal language model; the lens reads decoders only")
+        raise LensError(
+            f"{model} is {', '.join(names)}, not a causal language model; the lens reads decoders only"
+        )
 
 
 def read_tokenizer(name: str, where: dict[str, Any]) -> Any:
@@ -102,13 +115,26 @@ def read_tokenizer(name: str, where: dict[str, Any]) -> Any:
 
 def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement) -> Any:
     """The bridge; weights stay as stored, no processing and no compatibility mode."""
-    wanted: dict[str, Any] = {"device": placement.device, "dtype": placement.dtype, "tokenizer": tokenizer}
-    spread: dict[str, Any] = {"device_map": placement.device_map, "max_memory": placement.max_memory}
+    wanted: dict[str, Any] = {
+        "device": placement.device,
+        "dtype": placement.dtype,
+        "tokenizer": tokenizer,
+    }
+    spread: dict[str, Any] = {
+        "device_map": placement.device_map,
+        "max_memory": placement.max_memory,
+    }
     if "gguf_file" in where:
-        hf_model = read_gguf(name, where | spread if placement.device_map else where, placement.dtype)
-        wanted["hf_model"] = (hf_model if placement.device_map else hf_model.to(placement.device)).eval()
+        hf_model = read_gguf(
+            name, where | spread if placement.device_map else where, placement.dtype
+        )
+        wanted["hf_model"] = (
+            hf_model if placement.device_map else hf_model.to(placement.device)
+        ).eval()
     else:
-        wanted |= {"model_class": Whole} | (spread | {"device": None} if placement.device_map else {})
+        wanted |= {"model_class": Whole} | (
+            spread | {"device": None} if placement.device_map else {}
+        )
     return TransformerBridge.boot_transformers(name, **wanted)
 
 
@@ -129,17 +155,27 @@ def read_norms(bridge: Any) -> FormulaNorms:
     modules: list[Any] = [getattr(block, "ln1", None) for block in bridge.blocks]
     for module in [*modules, getattr(bridge, "ln_final", None)]:
         weight = getattr(getattr(module, "original_component", None), "weight", None)
-        scale = torch.ones(width, device=device) if weight is None else weight.detach().to(device).float()
+        scale = (
+            torch.ones(width, device=device)
+            if weight is None
+            else weight.detach().to(device).float()
+        )
         scales.append(1 + scale if weight is not None and module.uses_weight_offset else scale)
         eps.append([0.0 if module is None else norm_eps(module)])
         identity.append([module is None])
-    return FormulaNorms(torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device))
+    return FormulaNorms(
+        torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device)
+    )
 
 
 def norm_eps(module: Any) -> float:
     """The wrapped module's eps, else the configuration's: some wrappers lack it."""
     wrapped = module.original_component
-    return float(getattr(wrapped, "eps", None) or getattr(wrapped, "variance_epsilon", None) or module.config.eps)
+    return float(
+        getattr(wrapped, "eps", None)
+        or getattr(wrapped, "variance_epsilon", None)
+        or module.config.eps
+    )
 
 
 def norm_name(module: Any) -> str:

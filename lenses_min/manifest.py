@@ -46,10 +46,15 @@ def manifest(
         "versions": versions(),
         "seed": SEED,
         **how,
-        "prompts": [{"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)} for p, ids in read],
+        "prompts": [
+            {"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)}
+            for p, ids in read
+        ],
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
         "last_layer_proof": dict(held),
-        "last_layer_agreement": next((p.agreement for p in passes if p.encoded.prompt.detailed), []),
+        "last_layer_agreement": next(
+            (p.agreement for p in passes if p.encoded.prompt.detailed), []
+        ),
         "warnings": list(warnings),
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
@@ -59,12 +64,16 @@ def manifest(
 
 def versions() -> dict[str, str]:
     """Of this package, Python, and the packages that make the numbers."""
-    return {"lenses-min": __version__, "python": python_version()} | {p: version(p) for p in PACKAGES}
+    return {"lenses-min": __version__, "python": python_version()} | {
+        p: version(p) for p in PACKAGES
+    }
 
 
 def peak_memory() -> dict[str, int]:
     """Bytes that this process held at most so far: resident on the host, allocated on its GPUs."""
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
     gpus = range(torch.cuda.device_count())
     return {"host": resident, "cuda": sum(map(torch.cuda.max_memory_allocated, gpus))}
 
@@ -72,13 +81,19 @@ def peak_memory() -> dict[str, int]:
 def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
     """The milestones of a further lens; those of the norm lens stand in the document."""
     main, ablation, control = (result.pure[lens] for result in passes)
-    summaries = {"ablation_summary": ablation_summary(main, ablation), "control_summary": control_summary(control)}
+    summaries = {
+        "ablation_summary": ablation_summary(main, ablation),
+        "control_summary": control_summary(control),
+    }
     return {"milestones": milestones(main)} | summaries
 
 
 def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
     """The milestones of a further lens by pass."""
-    return {f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens]) for p in passes}
+    return {
+        f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens])
+        for p in passes
+    }
 
 
 def now() -> str:

@@ -18,7 +18,9 @@ COS_TINY = 1e-12
 MEND = "get a sound checkpoint, or let it compute in a wider dtype"
 
 
-def entropy_bits(log_p: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"] | None = None) -> Float[Tensor, "*N"]:
+def entropy_bits(
+    log_p: Float[Tensor, "*N V"], p: Float[Tensor, "*N V"] | None = None
+) -> Float[Tensor, "*N"]:
     """−Σ p log2 p, 0 · log 0 = 0; bits, 0 … log2 V. `p` spares the exponentials where it is known."""
     log_p = log_p.clamp(min=LEAST)
     return -((log_p.exp() if p is None else p) * log_p).sum(-1) / log(2)
@@ -63,7 +65,11 @@ class Measures:
 
 
 def measure(
-    z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"], answers: Sequence[int], k: int, rank_logits: bool = False
+    z: Float[Tensor, "N V"],
+    final: Float[Tensor, "*M V"],
+    answers: Sequence[int],
+    k: int,
+    rank_logits: bool = False,
 ) -> Measures:
     """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary.
 
@@ -77,7 +83,17 @@ def measure(
     by, room = z if rank_logits else p, torch.empty_like(z)
     ranks = [rank_of(by, a, room) for a in answers]
     rank = torch.stack(ranks, -1) if ranks else p_answer.long()
-    return Measures(top_p, top_id, top_p[:, :5].sum(-1), entropy, kl, cosine(z, final), p_answer, log_answer, rank)
+    return Measures(
+        top_p,
+        top_id,
+        top_p[:, :5].sum(-1),
+        entropy,
+        kl,
+        cosine(z, final),
+        p_answer,
+        log_answer,
+        rank,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,14 +126,18 @@ def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
     Floats arrive as float64 (exact), integers as int32. Raises LensError where one is not finite.
     """
     flat = [(name, key, tensor) for name, group in groups.items() for key, tensor in group.items()]
-    words = [(t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat]
+    words = [
+        (t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat
+    ]
     packed = torch.cat([w.flatten() for w in words]).cpu().numpy()
     host: dict[str, Host] = {name: {} for name in groups}
     start = 0
     for name, key, tensor in flat:
         part = packed[start : start + tensor.numel()].reshape(tensor.shape)
         start += tensor.numel()
-        host[name][key] = part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
+        host[name][key] = (
+            part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
+        )
         if not np.isfinite(host[name][key]).all():
             raise LensError(f"{key} of {name} is not finite: the model overflows; {MEND}")
     return host

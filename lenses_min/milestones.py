@@ -23,9 +23,13 @@ def milestones(rows: Sequence[PureRow]) -> dict[str, int | None]:
     }
     found["delta_layers"] = difference(found["L_semantic"], found["L_copy"])
     for bits in KL_LEVELS:
-        found[f"first_kl_below_{bits}"] = next((r.layer for r in rows if r.kl_to_final_bits <= bits), None)
+        found[f"first_kl_below_{bits}"] = next(
+            (r.layer for r in rows if r.kl_to_final_bits <= bits), None
+        )
     for rank in RANK_LEVELS:
-        found[f"first_rank_le_{rank}"] = next((r.layer for r in rows if (r.answer_rank or rank + 1) <= rank), None)
+        found[f"first_rank_le_{rank}"] = next(
+            (r.layer for r in rows if (r.answer_rank or rank + 1) <= rank), None
+        )
     return found
 
 
@@ -33,7 +37,9 @@ def difference(later: int | None, earlier: int | None) -> int | None:
     return None if later is None or earlier is None else later - earlier
 
 
-def ablation_summary(orig: Sequence[PureRow], no_filler: Sequence[PureRow]) -> dict[str, int | None]:
+def ablation_summary(
+    orig: Sequence[PureRow], no_filler: Sequence[PureRow]
+) -> dict[str, int | None]:
     """What removing the filler word moves."""
     a, b = milestones(orig), milestones(no_filler)
     return {

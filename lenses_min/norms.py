@@ -51,7 +51,9 @@ class ModuleNorms(Norms):
         values, counts = torch.unique_consecutive(layers, return_counts=True)
         with torch.no_grad():
             parts = torch.split(x, counts.tolist())
-            return torch.cat([self.read(part, layer) for layer, part in zip(values.tolist(), parts)])
+            return torch.cat(
+                [self.read(part, layer) for layer, part in zip(values.tolist(), parts)]
+            )
 
     def read(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:
         module = self.modules[layer]
@@ -61,7 +63,9 @@ class ModuleNorms(Norms):
         return module(x.to(there)[None])[0].to(x)
 
 
-def normalise_all(residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms) -> dict[int, Float[Tensor, "1 S D"]]:
+def normalise_all(
+    residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms
+) -> dict[int, Float[Tensor, "1 S D"]]:
     """What --keep-residuals saves: layer 0 in float32, the others in the model's dtype, on the host by one transfer."""
     normed = [norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]
     host = torch.stack(normed).cpu()[:, None]

@@ -58,9 +58,13 @@ class RunOptions:
         if not self.model_id:
             object.__setattr__(self, "model_id", default_model_id(self.model))
         if isinstance(self.lenses, str):
-            object.__setattr__(self, "lenses", tuple(filter(None, map(str.strip, self.lenses.split(",")))))
+            object.__setattr__(
+                self, "lenses", tuple(filter(None, map(str.strip, self.lenses.split(","))))
+            )
         if isinstance(self.lenses, list | tuple):
-            object.__setattr__(self, "lenses", tuple(dict.fromkeys(("norm", *map(str, self.lenses)))))
+            object.__setattr__(
+                self, "lenses", tuple(dict.fromkeys(("norm", *map(str, self.lenses))))
+            )
         if problems := list(self._problems()):
             raise LensError("; ".join(problems))
 
@@ -111,7 +115,9 @@ class RunOptions:
         if not isinstance(job, Mapping):
             raise LensError(f"a job is a JSON object, got {job!r}")
         if unknown := sorted(set(job) - known):
-            raise LensError(f"unknown job keys {', '.join(unknown)}; known keys: {', '.join(sorted(known))}")
+            raise LensError(
+                f"unknown job keys {', '.join(unknown)}; known keys: {', '.join(sorted(known))}"
+            )
         if not isinstance(job.get("model"), str):
             raise LensError(f"a job needs a string 'model', got {job.get('model')!r}")
         return cls(**job)

@@ -50,7 +50,10 @@ def run(options: RunOptions) -> Run:
 def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Run:
     """All of a run but the loading; `started` is when it began, on the performance counter."""
     lenses, summaries = build_lenses(model, options)
-    warnings = [*model.placement.warnings, *defect_warnings(model.facts, summaries, options.corrected)]
+    warnings = [
+        *model.placement.warnings,
+        *defect_warnings(model.facts, summaries, options.corrected),
+    ]
     for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
         for line in lines:
             log.log(level, line)
@@ -64,7 +67,9 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     how = {"placement": list(model.placement.notes), "determinism": settings()}
     told = manifest(model.facts, options, passes, how, warnings, held, started)
     residuals = next((result.residuals for result in passes if result.residuals), {})
-    return Run(options.clean, records.tables(options, passes), written, told, residuals, options.out_dir)
+    return Run(
+        options.clean, records.tables(options, passes), written, told, residuals, options.out_dir
+    )
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:
@@ -75,14 +80,23 @@ def self_test(options: RunOptions) -> dict[str, Any]:
         residuals, final = capture(model.bridge, encoded.token_ids, model.facts.n_layers, [])
         ends = residuals.rows(()).last_of([model.facts.n_layers])
         logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
-        error = proof.last_layer_error(to_host({"proof": {"lens": logits, "model": final}})["proof"])
+        error = proof.last_layer_error(
+            to_host({"proof": {"lens": logits, "model": final}})["proof"]
+        )
     return proof.proof([error], model.facts.dtype)
 
 
-def build_lenses(model: LoadedModel, options: RunOptions) -> tuple[list[Lens], dict[str, Mapping[str, Any]]]:
+def build_lenses(
+    model: LoadedModel, options: RunOptions
+) -> tuple[list[Lens], dict[str, Mapping[str, Any]]]:
     """The lenses asked for that can serve this model, and what each has to say of itself."""
-    asked = options if "prism" in options.lenses else replace(options, prism="off")  # the outputs tell of it anyway
-    built = {name: LENSES[name](model.norms, model.head, asked) for name in dict.fromkeys((*asked.lenses, "prism"))}
+    asked = (
+        options if "prism" in options.lenses else replace(options, prism="off")
+    )  # the outputs tell of it anyway
+    built = {
+        name: LENSES[name](model.norms, model.head, asked)
+        for name in dict.fromkeys((*asked.lenses, "prism"))
+    }
     lenses = [lens for lens, _ in built.values() if lens is not None]
     return lenses, {name: summary for name, (_, summary) in built.items()}
 
@@ -112,24 +126,35 @@ class Sweep:
         n_ctx, suite = self.model.facts.n_ctx, self.suite
         encoded = self.model.tokens.encode_all(suite.passes, n_ctx, joint, suite.test_prompts)
         done: dict[int, PassResult] = {}
-        for batch in batches([len(e.token_ids) + len(e.follow) for e in encoded], self.options.batch_size):
+        for batch in batches(
+            [len(e.token_ids) + len(e.follow) for e in encoded], self.options.batch_size
+        ):
             done |= zip(batch, self.run_batch([encoded[i] for i in batch]))
         return [done[i] for i in range(len(encoded))]
 
     def run_batch(self, batch: Sequence[Encoded]) -> list[PassResult]:
         """Some prompts through the model in one forward and every lens in one walk, then each to rows."""
         n, pairs = self.model.facts.n_layers, self.pairs if self.options.extended else ()
-        asks = [Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow) for e in batch]
+        asks = [
+            Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow)
+            for e in batch
+        ]
         found = capture_batch(self.model.bridge, asks, n)
         rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]
-        walked = self.walk([Section(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)])
-        after = self.walk([Section(f.after, f.final, e.gold.answer_ids[1:]) for e, f in zip(batch, found)])
+        walked = self.walk(
+            [Section(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)]
+        )
+        after = self.walk(
+            [Section(f.after, f.final, e.gold.answer_ids[1:]) for e, f in zip(batch, found)]
+        )
         return [self.read(*each) for each in zip(batch, found, rows, walked, after)]
 
     def walk(self, sections: Sequence[Section]) -> list[Walked]:
         """Rows of some prompts through every lens."""
         decodes = {lens.name: lens.decode for lens in self.lenses}
-        return walk(decodes, sections, self.model.facts.d_vocab, records.K_FULL, self.options.corrected)
+        return walk(
+            decodes, sections, self.model.facts.d_vocab, records.K_FULL, self.options.corrected
+        )
 
     def full(self, encoded: Encoded) -> range:
         """The layers whose every position is decoded; the reference has layer 0 alone (R4)."""
@@ -141,26 +166,45 @@ class Sweep:
         first = next((prompt for prompt in self.suite.passes if prompt.detailed), None)
         return self.options.keep_residuals and encoded.prompt == first
 
-    def read(self, encoded: Encoded, found: Captured, rows: Rows, walked: Walked, after: Walked) -> PassResult:
+    def read(
+        self, encoded: Encoded, found: Captured, rows: Rows, walked: Walked, after: Walked
+    ) -> PassResult:
         """What one forward left of a prompt and the lenses said of it: to the host in one transfer, and to rows."""
         model, options, detailed = self.model, self.options, encoded.prompt.detailed
-        checked = raw_check.sampled_layers(options.raw_lens if detailed else "off", model.facts.n_layers)
+        checked = raw_check.sampled_layers(
+            options.raw_lens if detailed else "off", model.facts.n_layers
+        )
         host = to_host(self.read_out(encoded, found, rows.last_of(checked), walked, after))
         residuals = found.residuals
-        bounds, own = (options.copy_threshold, options.copy_margin), options.corrected or bool(options.prompts)
-        row_of = records.RowContext(encoded, model.tokens, *bounds, self.suite.keywords, options.corrected, own)
+        bounds, own = (
+            (options.copy_threshold, options.copy_margin),
+            options.corrected or bool(options.prompts),
+        )
+        row_of = records.RowContext(
+            encoded, model.tokens, *bounds, self.suite.keywords, options.corrected, own
+        )
         return PassResult(
             encoded,
-            {lens.name: row_of.records(rows, host[lens.name], lens) for lens in self.lenses if detailed},
+            {
+                lens.name: row_of.records(rows, host[lens.name], lens)
+                for lens in self.lenses
+                if detailed
+            },
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
-            consistency.last_layer_consistency(host, encoded.answers) if self.tells(encoded) else {},
+            consistency.last_layer_consistency(host, encoded.answers)
+            if self.tells(encoded)
+            else {},
             proof.last_layer_error(host["proof"]),
             consistency.agreement(host, self.told, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
             consistency.divergences(encoded, rows, host, self.pairs) if options.extended else [],
-            answers.answer_rows(encoded, rows, host, [lens.name for lens in self.lenses]) if options.prompts else [],
+            answers.answer_rows(encoded, rows, host, [lens.name for lens in self.lenses])
+            if options.prompts
+            else [],
             probes.final_and_temperatures(host["said"], model.tokens) if detailed else {},
-            normalise_all({y: residuals.at(y) for y in residuals.layers}, model.norms) if self.keeps(encoded) else {},
+            normalise_all({y: residuals.at(y) for y in residuals.layers}, model.norms)
+            if self.keeps(encoded)
+            else {},
         )
 
     def tells(self, encoded: Encoded) -> bool:
@@ -171,12 +215,22 @@ class Sweep:
         self, encoded: Encoded, found: Captured, checked: Rows, walked: Walked, after: Walked
     ) -> dict[str, Mapping[str, Tensor]]:
         """Everything that a pass tells, on the model's device: groups of tensors for the one transfer."""
-        final, ids, by_logits, detailed = found.final, encoded.answers, self.options.corrected, encoded.prompt.detailed
+        final, ids, by_logits, detailed = (
+            found.final,
+            encoded.answers,
+            self.options.corrected,
+            encoded.prompt.detailed,
+        )
         logits = walked.last | {"model": final}
-        groups: dict[str, Mapping[str, Tensor]] = {**walked.numbers, "proof": {"lens": logits["norm"], "model": final}}
+        groups: dict[str, Mapping[str, Tensor]] = {
+            **walked.numbers,
+            "proof": {"lens": logits["norm"], "model": final},
+        }
         if encoded.follow:
             groups |= {f"{name}_after": part for name, part in after.numbers.items()}
-            groups["model_after"] = {"log_p": answers.model_log_p(found.after_final, encoded.gold.answer_ids[1:])}
+            groups["model_after"] = {
+                "log_p": answers.model_log_p(found.after_final, encoded.gold.answer_ids[1:])
+            }
         if detailed:
             groups["said"] = probes.at_temperatures(final)
         if self.tells(encoded):
@@ -184,6 +238,9 @@ class Sweep:
         for a, b in self.told if detailed else ():
             groups |= consistency.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
         norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
-        both, section = {"raw_norm": norm.decode, "raw_raw": raw.decode}, Section(checked, "raw_raw", ids)
+        both, section = (
+            {"raw_norm": norm.decode, "raw_raw": raw.decode},
+            Section(checked, "raw_raw", ids),
+        )
         (said,) = walk(both, [section], self.model.facts.d_vocab, 1, by_logits)
         return groups | said.numbers

@@ -64,7 +64,11 @@ class Need:
 
     def __str__(self) -> str:
         share = OVERHEAD[self.kind][0]
-        more = f"{share:.0%} on top" if share * self.weights >= self.copy else f"{gib(self.copy)} for W_U in float32"
+        more = (
+            f"{share:.0%} on top"
+            if share * self.weights >= self.copy
+            else f"{gib(self.copy)} for W_U in float32"
+        )
         size = f"{self.parameters:,} parameters ({self.told_by}) × {self.dtype.itemsize} bytes"
         return f"{size} + {more} + {gib(self.base)} = {gib(self.bytes)} needed"
 
@@ -92,7 +96,11 @@ def free_memory(kind: str) -> dict[str, int]:
     if kind != "cuda":
         return {kind: int(psutil.virtual_memory().available)}
     found = [int(torch.cuda.mem_get_info(i)[0]) for i in range(torch.cuda.device_count())]
-    return {"cuda": found[0]} if len(found) == 1 else {f"cuda:{i}": free for i, free in enumerate(found)}
+    return (
+        {"cuda": found[0]}
+        if len(found) == 1
+        else {f"cuda:{i}": free for i, free in enumerate(found)}
+    )
 
 
 def place(options: RunOptions, config: Any) -> Placement:
@@ -106,29 +114,43 @@ def place(options: RunOptions, config: Any) -> Placement:
     if (wanted := options.device) != "auto":
         device = wanted if available(wanted) else "cpu"
         absent = f"device {wanted} was asked for but is not available: running on cpu"
-        return Placement(device, dtype_on(device, options, config), (), () if device == wanted else (absent,))
+        return Placement(
+            device, dtype_on(device, options, config), (), () if device == wanted else (absent,)
+        )
     notes: tuple[str, ...] = ()
     for need in needs(options, config):
         free = free_memory(need.kind)
         device = max(free, key=free.__getitem__)
         fits = free[device] > need.bytes
-        notes += (f"{device}: {need}, {gib(free[device])} free: {'taken' if fits else 'too little'}",)
+        notes += (
+            f"{device}: {need}, {gib(free[device])} free: {'taken' if fits else 'too little'}",
+        )
         if fits:
             return Placement(device, need.dtype, notes)
-    raise LensError(f"{options.model_id} fits on no device ({'; '.join(notes)}); free memory or name a --device")
+    raise LensError(
+        f"{options.model_id} fits on no device ({'; '.join(notes)}); free memory or name a --device"
+    )
 
 
 def shard(options: RunOptions, config: Any) -> Placement:
     """All GPUs together, each with as many weights as leave it room to work."""
     if not available("cuda"):
-        raise LensError("device_map auto shards a model over GPUs, and no CUDA device is available; use --device")
+        raise LensError(
+            "device_map auto shards a model over GPUs, and no CUDA device is available; use --device"
+        )
     need, free = next(needs(options, config)), free_memory("cuda")
     budgets = {device: max(0, int(need.holds(bytes_))) for device, bytes_ in free.items()}
-    room = ", ".join(f"{device} {gib(budget)} of {gib(free[device])} free" for device, budget in budgets.items())
+    room = ", ".join(
+        f"{device} {gib(budget)} of {gib(free[device])} free" for device, budget in budgets.items()
+    )
     note = f"weights of {gib(need.weights)} ({need.told_by}), room for weights: {room}"
     if sum(budgets.values()) < need.weights:
-        raise LensError(f"{options.model_id} does not fit on the GPUs together ({note}); free memory or use more")
-    return Placement("cuda", need.dtype, (note,), (), options.device_map, dict(enumerate(budgets.values())))
+        raise LensError(
+            f"{options.model_id} does not fit on the GPUs together ({note}); free memory or use more"
+        )
+    return Placement(
+        "cuda", need.dtype, (note,), (), options.device_map, dict(enumerate(budgets.values()))
+    )
 
 
 def dtype_on(kind: str, options: RunOptions, config: Any) -> torch.dtype:

@@ -34,7 +34,8 @@ def at_temperatures(final: Tensor) -> dict[str, Tensor]:
 def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
     """`final_prediction` and `temperature_exploration` of a prompt, from `at_temperatures` on the host."""
     warm = [
-        {"type": "temperature_exploration", "temperature": t} | entry(host, i, tokens, K_TEMPERATURE)
+        {"type": "temperature_exploration", "temperature": t}
+        | entry(host, i, tokens, K_TEMPERATURE)
         for i, t in enumerate(TEMPERATURES, start=1)
     ]
     prediction = {"type": "final_prediction"} | entry(host, 0, tokens, K_FINAL)

@@ -14,11 +14,15 @@ def sampled_layers(mode: str, n_layers: int) -> list[int]:
     """Layers of the check: none, four along the depth, or all of 0 … n."""
     if mode == "off":
         return []
-    blocks = range(n_layers) if mode == "full" else (n_layers // 4, n_layers // 2, 3 * n_layers // 4)
+    blocks = (
+        range(n_layers) if mode == "full" else (n_layers // 4, n_layers // 2, 3 * n_layers // 4)
+    )
     return sorted({0, *(1 + block for block in blocks)})
 
 
-def samples(host: Mapping[str, Host], layers: Sequence[int], answers: Sequence[int]) -> list[dict[str, Any]]:
+def samples(
+    host: Mapping[str, Host], layers: Sequence[int], answers: Sequence[int]
+) -> list[dict[str, Any]]:
     """One entry a sampled layer: the same numbers of the norm lens and of the raw residual side by side."""
     entries = []
     for i, layer in enumerate(layers):
@@ -26,14 +30,21 @@ def samples(host: Mapping[str, Host], layers: Sequence[int], answers: Sequence[i
         top = [int(host[f"raw_{side}"]["top_id"][i, 0]) for side in SIDES]
         entry = {"layer": layer, "kl_norm_vs_raw_bits": float(host["raw_norm"]["kl"][i]) / log(2)}
         entry |= {"top1_agree": top[0] == top[1]}
-        entries.append(entry | {f"{key}_{side}": sides[side][key] for key in sides["raw"] for side in SIDES})
+        entries.append(
+            entry | {f"{key}_{side}": sides[side][key] for key in sides["raw"] for side in SIDES}
+        )
     return entries
 
 
 def numbers(host: Host, i: int, resolved: bool) -> dict[str, Any]:
     """What one side says of one layer; an answer without an id is never found."""
     p, rank = (float(host["p_answer"][i, 0]), int(host["rank"][i, 0])) if resolved else (None, None)
-    return {"p_top1": float(host["top_p"][i, 0]), "p_answer": p, "answer_rank": rank, "is_answer": rank == 1}
+    return {
+        "p_top1": float(host["top_p"][i, 0]),
+        "p_answer": p,
+        "answer_rank": rank,
+        "is_answer": rank == 1,
+    }
 
 
 def raw_lens_check(mode: str, entries: list[dict[str, Any]]) -> dict[str, Any]:

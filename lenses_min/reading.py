@@ -17,9 +17,15 @@ from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
 
 KINDS = {"records": RecordRow, "pure": PureRow, "agreement": AgreementRow, "answers": AnswerRow}
 READ: dict[Any, Callable[[str], Any]] = {str: str, int: int, float: float, bool: "True".__eq__}
-READ |= {int | None: lambda cell: int(cell) if cell else None, float | None: lambda cell: float(cell) if cell else None}
+READ |= {
+    int | None: lambda cell: int(cell) if cell else None,
+    float | None: lambda cell: float(cell) if cell else None,
+}
 ORDER = ("norm", "final", "raw", "prism", "tuned")  # any other lens stands behind these
-HIDDEN = {0: "\udc00", 13: "\udc0d"}  # what csv splits at or refuses, as code points that no file can hold
+HIDDEN = {
+    0: "\udc00",
+    13: "\udc0d",
+}  # what csv splits at or refuses, as code points that no file can hold
 SHOWN = {0xDC00: "\0", 0xDC0D: "\r"}
 
 
@@ -42,12 +48,18 @@ def runs_in(place: Path) -> list[str]:
     try:
         files = sorted(path.name for path in place.iterdir())
     except OSError as error:
-        raise LensError(f"cannot read {place}: {error.strerror}; give the directory of a run") from error
-    found = list(filter(None, (re.fullmatch(r"output-(.+?)(\.error)?\.json", file) for file in files)))
+        raise LensError(
+            f"cannot read {place}: {error.strerror}; give the directory of a run"
+        ) from error
+    found = list(
+        filter(None, (re.fullmatch(r"output-(.+?)(\.error)?\.json", file) for file in files))
+    )
     if names := [match[1] for match in found if not match[2]]:
         return names
     failed = ", ".join(f"{match[0]} tells why {match[1]} failed" for match in found)
-    raise LensError(f"{place} holds no run: no output-NAME.json; {failed or 'give the --out-dir of a run'}")
+    raise LensError(
+        f"{place} holds no run: no output-NAME.json; {failed or 'give the --out-dir of a run'}"
+    )
 
 
 def read(place: Path, name: str) -> Run:
@@ -56,13 +68,23 @@ def read(place: Path, name: str) -> Run:
     found = {key: path for path in place.iterdir() if (key := table_of(path.name, name))}
     if ("pure", "norm") not in found:
         raise LensError(f"{place} holds no output-{name}-pure-next-token.csv; the run is not whole")
-    order = sorted(found, key=lambda key: (ORDER.index(key[1]) if key[1] in ORDER else len(ORDER), key))
-    tables = {key: list(read_table(found[key], key[0], document.get("contract") == "corrected")) for key in order}
+    order = sorted(
+        found, key=lambda key: (ORDER.index(key[1]) if key[1] in ORDER else len(ORDER), key)
+    )
+    tables = {
+        key: list(read_table(found[key], key[0], document.get("contract") == "corrected"))
+        for key in order
+    }
     if not tables["pure", "norm"]:
         raise LensError(f"{found['pure', 'norm']} has no rows; the run is not whole")
-    kept = {path: re.fullmatch(rf"{re.escape(name)}_(\d\d+)_resid\.pt", path.name) for path in sorted(place.iterdir())}
+    kept = {
+        path: re.fullmatch(rf"{re.escape(name)}_(\d\d+)_resid\.pt", path.name)
+        for path in sorted(place.iterdir())
+    }
     residuals = {int(match[1]): read_tensor(path) for path, match in kept.items() if match}
-    return Run(name, tables, document, read_json(told) if told.exists() else {}, residuals, str(place))
+    return Run(
+        name, tables, document, read_json(told) if told.exists() else {}, residuals, str(place)
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -94,7 +116,9 @@ def read_table(path: Path, table: str, corrected: bool) -> Iterator[Any]:
         for number, line in enumerate(lines, start=2):  # noqa: B007
             yield row(KINDS[table], dict(zip(header, [*line, *[""] * len(header)])))
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise LensError(f"cannot read {path}, near row {number}: {type(error).__name__}: {error}") from error
+        raise LensError(
+            f"cannot read {path}, near row {number}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def cells(text: str, corrected: bool) -> Iterator[list[str]]:

@@ -39,7 +39,11 @@ class RowContext:
         for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)):
             if self.corrected or layer >= lens.first_record_layer:
                 token = self.tokens.text(self.encoded.token_ids[pos])
-                k = K_FULL if pos == self.encoded.last or is_keyword(token, self.keywords) else K_SHORT
+                k = (
+                    K_FULL
+                    if pos == self.encoded.last or is_keyword(token, self.keywords)
+                    else K_SHORT
+                )
                 out.append(self.record(layer, pos, token, host, i, k))
         return out
 
@@ -58,9 +62,13 @@ class RowContext:
         probs = host["top_p"][i, :k].tolist()
         top = tuple(zip(map(self.tokens.text, host["top_id"][i, :k].tolist()), probs))
         prompt, entropy = self.encoded.prompt, float(host["entropy"][i])
-        return RecordRow(prompt.id, prompt.variant, layer, pos, token, entropy, top, rest_mass(probs))
+        return RecordRow(
+            prompt.id, prompt.variant, layer, pos, token, entropy, top, rest_mass(probs)
+        )
 
-    def pure_row(self, layer: int, host: Host, i: int, window: list[int], fallback: str | None) -> PureRow:
+    def pure_row(
+        self, layer: int, host: Host, i: int, window: list[int], fallback: str | None
+    ) -> PureRow:
         """One row; `window` holds the latest top-1 ids of this lens and pass."""
         base = self.record(layer, self.encoded.last, NEXT, host, i, K_PURE)
         p, rank = host["p_answer"][i].tolist(), (host["rank"][i].tolist() or [None])[0]
@@ -95,7 +103,9 @@ class RowContext:
 def is_run(window: Sequence[int], ids: Sequence[int]) -> bool:
     """Whether a full window stands contiguously in ids."""
     size = len(window)
-    return size == COPY_WINDOW and any(tuple(ids[s : s + size]) == tuple(window) for s in range(len(ids)))
+    return size == COPY_WINDOW and any(
+        tuple(ids[s : s + size]) == tuple(window) for s in range(len(ids))
+    )
 
 
 def rest_mass(probs: Sequence[float]) -> float:

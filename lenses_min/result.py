@@ -6,7 +6,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import COLUMNS, cells, csv_text, json_text, plain, staged, table_name, write_bytes, write_text
+from .files import (
+    COLUMNS,
+    cells,
+    csv_text,
+    json_text,
+    plain,
+    staged,
+    table_name,
+    write_bytes,
+    write_text,
+)
 from .milestones import milestones
 from .rows import PureRow, RecordRow, by_pass
 
@@ -56,7 +66,9 @@ class Run:
         if table in ("agreement", "answers"):
             return list(self.tables.get((table, "norm"), []))
         if table not in COLUMNS or lens not in self.lenses:
-            raise KeyError(f"no table {table!r} of lens {lens!r}; tables: {', '.join(COLUMNS)}; lenses: {self.lenses}")
+            raise KeyError(
+                f"no table {table!r} of lens {lens!r}; tables: {', '.join(COLUMNS)}; lenses: {self.lenses}"
+            )
         return list(self.tables.get((table, lens), []))
 
     def frame(self, table: str = "pure", lens: str = "norm") -> "pandas.DataFrame":
@@ -81,7 +93,10 @@ class Run:
             main, control = self.document.get("prompt", {}), self.document.get("control_prompt")
             blocks = {"pos/orig": main | {"gold_answer": {"string": main.get("ground_truth", "")}}}
             blocks |= {"ctl/orig": control} if control else {}
-        return {name: (b.get("context_prompt", ""), b["gold_answer"]["string"]) for name, b in blocks.items()}
+        return {
+            name: (b.get("context_prompt", ""), b["gold_answer"]["string"])
+            for name, b in blocks.items()
+        }
 
     @property
     def milestones(self) -> dict[str, int | None]:
@@ -105,8 +120,13 @@ class Run:
                 write_bytes(stage / f"{self.name}_{layer:02d}_resid.pt", saved(residual))
             write_text(stage / f"output-{self.name}.json", json_text(self.document))
             if self.manifest:
-                write_text(stage / f"run-{self.name}.manifest.json", json_text(self.manifest) + "\n")
-            names = sorted((path.name for path in stage.iterdir()), key=lambda name: (name.startswith("run-"), name))
+                write_text(
+                    stage / f"run-{self.name}.manifest.json", json_text(self.manifest) + "\n"
+                )
+            names = sorted(
+                (path.name for path in stage.iterdir()),
+                key=lambda name: (name.startswith("run-"), name),
+            )
         return [folder / name for name in names]
 
 

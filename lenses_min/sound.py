@@ -16,8 +16,12 @@ class Whole:
     def from_pretrained(name: str, **wanted: Any) -> Any:
         from transformer_lens.model_bridge.sources.transformers import helpers
 
-        kind = helpers.get_hf_model_class_for_architecture((wanted["config"].architectures or [""])[0])
-        model, told = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **wanted)
+        kind = helpers.get_hf_model_class_for_architecture(
+            (wanted["config"].architectures or [""])[0]
+        )
+        model, told = kind.from_pretrained(
+            name, output_loading_info=True, ignore_mismatched_sizes=True, **wanted
+        )
         if wrong := sorted({*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])}):
             lacks = "lacks weights, or holds them in another shape"
             raise LensError(f"{name} {lacks}: {some(wrong)}; get a sound checkpoint")
@@ -39,7 +43,9 @@ def fingerprint(bridge: Any, model: str) -> str:
         finite.append(p.detach().isfinite().all().long().to(home))
     host = torch.stack([torch.stack(sums), torch.stack(finite)]).cpu().tolist()
     if bad := [name for (name, _), ok in zip(named, host[1]) if not ok]:
-        raise LensError(f"{model} has weights that are not finite: {some(bad)}; get a sound checkpoint")
+        raise LensError(
+            f"{model} has weights that are not finite: {some(bad)}; get a sound checkpoint"
+        )
     digest = hashlib.sha256()
     for (name, p), total in zip(named, host[0]):
         digest.update(f"{name} {tuple(p.shape)} {p.dtype} {total}\n".encode())

@@ -31,7 +31,9 @@ FAULTS = {
 }
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Context = Annotated[str, StringConstraints(min_length=0)]  # with a constraint, half a surrogate pair is refused
+Context = Annotated[
+    str, StringConstraints(min_length=0)
+]  # with a constraint, half a surrogate pair is refused
 Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
@@ -80,17 +82,26 @@ def read_suite(path: Path) -> Suite:
         found, places = content(path, path.read_text(encoding="utf-8"))
         document = Document.model_validate(found)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}") from error
+        raise LensError(
+            f"cannot read the prompts of {path}: {' '.join(str(error).split())}"
+        ) from error
     except ValidationError as error:
-        raise LensError("\n".join(f"{path}: {fault(e, places, found)}" for e in error.errors())) from error
+        raise LensError(
+            "\n".join(f"{path}: {fault(e, places, found)}" for e in error.errors())
+        ) from error
     if problems := [f"{path}: {problem}" for problem in contradictions(document, places)]:
         raise LensError("\n".join(problems))
     prompts: dict[str, Prompt] = {}
     for e in document.passes:
         prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records)
     rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
-    passes = tuple(Prompt(p.id, p.variant, p.text, p.answer, p.detailed, rivals[name]) for name, p in prompts.items())
-    return Suite(passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords))
+    passes = tuple(
+        Prompt(p.id, p.variant, p.text, p.answer, p.detailed, rivals[name])
+        for name, p in prompts.items()
+    )
+    return Suite(
+        passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords)
+    )
 
 
 def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
@@ -100,7 +111,9 @@ def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
     if path.suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
         return json.loads(text), {}
     if path.suffix != ".jsonl":
-        raise LensError(f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl")
+        raise LensError(
+            f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"
+        )
     found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
     places, problems = {}, []
     for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line ends

@@ -24,7 +24,9 @@ class Tokens:
     @classmethod
     def of(cls, tokenizer: Any, family: str, vocab: int = sys.maxsize) -> "Tokens":
         """BOS for every family but NO_BOS_FAMILIES; a tokenizer without BOS lends its EOS."""
-        lent = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        lent = (
+            tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        )
         return cls(tokenizer, None if family in NO_BOS_FAMILIES else lent, vocab=vocab)
 
     def context(self, text: str) -> list[int]:
@@ -59,10 +61,14 @@ class Tokens:
         """
         found = [self.unbounded(prompt, joint) for prompt in prompts]
         sizes = [(f"test prompt {text[:40]!r}", len(self.model_input(text)), 0) for text in tests]
-        sizes += [(f"prompt {e.prompt.id}/{e.prompt.variant}", len(e.token_ids), len(e.follow)) for e in found]
+        sizes += [
+            (f"prompt {e.prompt.id}/{e.prompt.variant}", len(e.token_ids), len(e.follow))
+            for e in found
+        ]
         if wrong := [size for size in sizes if not 0 < size[1] <= n_ctx - size[2]]:
             told = [
-                f"{name} has {n} tokens" + (f" and {more} of its answer" if more else "") for name, n, more in wrong
+                f"{name} has {n} tokens" + (f" and {more} of its answer" if more else "")
+                for name, n, more in wrong
             ]
             raise LensError(
                 f"{', '.join(told)}, the model reads 1 to {n_ctx}; use another prompt or a model with a longer context"

@@ -137,11 +137,17 @@ class Rows:
         """The last position of some layers."""
         last = {layer: i for i, layer in enumerate(self.layer)}
         index = [last[layer] for layer in layers]
-        return Rows(self.x[upload(index, self.x.device)], [self.layer[i] for i in index], [self.pos[i] for i in index])
+        return Rows(
+            self.x[upload(index, self.x.device)],
+            [self.layer[i] for i in index],
+            [self.pos[i] for i in index],
+        )
 
     @property
     def layers(self) -> Int[Tensor, " N"]:
-        return torch.tensor(self.layer)  # on the host: the layers of a row decide which norm is called
+        return torch.tensor(
+            self.layer
+        )  # on the host: the layers of a row decide which norm is called
 
 
 # Residual rows [N, D] and the layer of each [N] to float32 logits [N, V], or [1, V] where one row serves for all.

@@ -56,12 +56,18 @@ def chunks(sizes: Sequence[int], step: int) -> Iterator[list[tuple[int, slice]]]
 
 
 def walk(
-    lenses: Mapping[str, Decode], sections: Sequence[Section], vocab: int, k: int, rank_logits: bool = False
+    lenses: Mapping[str, Decode],
+    sections: Sequence[Section],
+    vocab: int,
+    k: int,
+    rank_logits: bool = False,
 ) -> list[Walked]:
     """What every lens says of every section; see `measure` for k and rank_logits."""
     shelves = [Shelf(section) for section in sections]
     last: list[dict[str, Tensor]] = [{} for _ in sections]
-    for chunk in chunks([len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)):
+    for chunk in chunks(
+        [len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)
+    ):
         rows = [sections[i].rows[part] for i, part in chunk]
         x, layers = torch.cat([r.x for r in rows]), torch.cat([r.layers for r in rows])
         sizes = [len(r.pos) for r in rows]
@@ -82,7 +88,10 @@ class Shelf:
     """
 
     def __init__(self, section: Section) -> None:
-        self.rows, self.ends = len(section.rows.pos), section.rows.pos.count(max(section.rows.pos, default=0))
+        self.rows, self.ends = (
+            len(section.rows.pos),
+            section.rows.pos.count(max(section.rows.pos, default=0)),
+        )
         self.numbers: dict[str, dict[str, Tensor]] = {}
         self.filled: Counter[str] = Counter()
 

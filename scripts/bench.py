@@ -43,7 +43,9 @@ def counted(subjects: Subjects) -> Iterator[Counter[str]]:
     found: Counter[str] = Counter()
     kept = {name: getattr(torch.Tensor, name) for name in ("cpu", "tolist", "item")}
     layers = (subjects.plain.model.layers[0], subjects.model.bridge.blocks[0])
-    handles = [layer.register_forward_pre_hook(lambda *_: found.update(["forwards"])) for layer in layers]
+    handles = [
+        layer.register_forward_pre_hook(lambda *_: found.update(["forwards"])) for layer in layers
+    ]
 
     def wrap(name: str) -> Callable[..., Any]:
         def call(tensor: torch.Tensor, *args: Any) -> Any:
@@ -63,7 +65,9 @@ def counted(subjects: Subjects) -> Iterator[Counter[str]]:
             handle.remove()
 
 
-def compare(subjects: dict[str, Callable[[], Any]], rounds: int, of: Subjects) -> dict[str, dict[str, float]]:
+def compare(
+    subjects: dict[str, Callable[[], Any]], rounds: int, of: Subjects
+) -> dict[str, dict[str, float]]:
     """Interleaved rounds; seconds, ratio to the first subject, peak MiB, forwards and transfers of each."""
     told: dict[str, dict[str, float]] = {}
     for name, subject in subjects.items():
@@ -71,7 +75,11 @@ def compare(subjects: dict[str, Callable[[], Any]], rounds: int, of: Subjects) -
             subject()
         with peak() as most:
             subject()
-        told[name] = {"peak_mib": round(most[0], 1), "forwards": counts["forwards"], "transfers": counts["transfers"]}
+        told[name] = {
+            "peak_mib": round(most[0], 1),
+            "forwards": counts["forwards"],
+            "transfers": counts["transfers"],
+        }
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, subject in subjects.items():
@@ -95,7 +103,9 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
         "records": [(records.RowContext, "records"), (records.RowContext, "pure")],
         "files": [(Run, "save")],
     }
-    kept = [(place, name, getattr(place, name)) for places in named.values() for place, name in places]
+    kept = [
+        (place, name, getattr(place, name)) for places in named.values() for place, name in places
+    ]
 
     def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **more: Any) -> Any:
@@ -127,7 +137,18 @@ def whole_process(rounds: int, threads: int) -> dict[str, float]:
     loads = f"from lenses_min import loading, options; loading.load(options.RunOptions({path!r}, device='cpu'))"
     times: dict[str, list[float]] = {"load": [], "run": []}
     with tempfile.TemporaryDirectory() as out:
-        run = [sys.executable, "-m", "lenses_min", "run", path, "--device", "cpu", "--quiet", "--out-dir", out]
+        run = [
+            sys.executable,
+            "-m",
+            "lenses_min",
+            "run",
+            path,
+            "--device",
+            "cpu",
+            "--quiet",
+            "--out-dir",
+            out,
+        ]
         for counting in range(-1, rounds):
             for name, command in (("load", [sys.executable, "-c", loads]), ("run", run)):
                 started = time.perf_counter()
@@ -146,25 +167,45 @@ def show(name: str, told: dict[str, Any]) -> None:
         print(f"\n{name}, {group}\n\n| subject | s | to bare | peak MiB | forwards | transfers |")
         print("|---|--:|--:|--:|--:|--:|")
         for subject, t in told[group].items():
-            numbers = (f"{t['seconds']:.3f}", f"{t['ratio_to_bare']:.2f}", t["peak_mib"], t["forwards"], t["transfers"])
+            numbers = (
+                f"{t['seconds']:.3f}",
+                f"{t['ratio_to_bare']:.2f}",
+                t["peak_mib"],
+                t["forwards"],
+                t["transfers"],
+            )
             print(f"| {subject} |", " | ".join(map(str, numbers)), "|")
-    print("\nstages:", ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in told["stages"].items()))
+    print(
+        "\nstages:",
+        ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in told["stages"].items()),
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--process", action="store_true", help="also time whole processes on SmolLM2")
+    parser.add_argument(
+        "--process", action="store_true", help="also time whole processes on SmolLM2"
+    )
     parser.add_argument("--json", type=Path, help="write all numbers here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    told: dict[str, Any] = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__}
+    told: dict[str, Any] = {
+        "threads": args.threads,
+        "rounds": args.rounds,
+        "torch": torch.__version__,
+    }
     with tempfile.TemporaryDirectory() as folder:
         random = random_llama(Path(folder) / "llama-128k")
         for path, name in ((smollm2(), "SmolLM2-135M"), (random, "llama-128k")):
             subjects = Subjects(path, name, Path(folder) / "out")
-            told[name] = {group: compare(part, args.rounds, subjects) for group, part in subjects.all().items()}
+            told[name] = {
+                group: compare(part, args.rounds, subjects)
+                for group, part in subjects.all().items()
+            }
             told[name]["stages"] = stages(subjects, args.rounds)
             show(name, told[name])
     if args.process:

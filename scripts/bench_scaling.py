@@ -41,7 +41,9 @@ BASE = {"layers": 6, "positions": 64, "vocab": 1_000}
 
 def prompt_of(tokens: int) -> Suite:
     """One pass of about so many tokens of the tiny models' tokenizer, BOS included, with records everywhere."""
-    return Suite((Prompt("p", "orig", "the" + " capital" * (tokens - 2), "Berlin", True),), (), frozenset())
+    return Suite(
+        (Prompt("p", "orig", "the" + " capital" * (tokens - 2), "Berlin", True),), (), frozenset()
+    )
 
 
 def timed(layers: int, positions: int, vocab: int) -> tuple[float, float]:
@@ -57,7 +59,13 @@ def timed(layers: int, positions: int, vocab: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = random_llama(Path(folder) / "model", layers, 64, vocab)
         options = RunOptions(
-            path, "m", device="cpu", contract="corrected", out_dir=folder, prompts="own", raw_lens="off"
+            path,
+            "m",
+            device="cpu",
+            contract="corrected",
+            out_dir=folder,
+            prompts="own",
+            raw_lens="off",
         )
         model, found = load(options), []
         for _ in range(4):
@@ -79,21 +87,40 @@ def exponents() -> dict[str, Any]:
         slopes = [float(np.polyfit(logs, np.log([t[i] for t in times]), 1)[0]) for i in (0, 1)]
         last = [math.log(times[-1][i] / times[-2][i]) / float(logs[-1] - logs[-2]) for i in (0, 1)]
         told[axis] = {"sizes": sizes, "seconds": times, "exponents": slopes, "last_step": last}
-        print(f"exponents: forward {slopes[0]:.2f}, analysis {slopes[1]:.2f}; last step {last[0]:.2f}, {last[1]:.2f}")
+        print(
+            f"exponents: forward {slopes[0]:.2f}, analysis {slopes[1]:.2f}; last step {last[0]:.2f}, {last[1]:.2f}"
+        )
     return told
 
 
 def peak_mib(what: str, tokens: int, threads: int) -> float:
     """Peak resident set of a process that loads SmolLM2 and does `what`, over what it had after loading."""
-    command = [sys.executable, __file__, "--child", what, "--tokens", str(tokens), "--threads", str(threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        what,
+        "--tokens",
+        str(tokens),
+        "--threads",
+        str(threads),
+    ]
+    return float(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def child(what: str, tokens: int) -> None:
     """forward: the model alone, logits of every position, without a hook; run: a corrected run with its files."""
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(
-            smollm2(), "smollm2", device="cpu", contract="corrected", out_dir=folder, prompts="own", raw_lens="off"
+            smollm2(),
+            "smollm2",
+            device="cpu",
+            contract="corrected",
+            out_dir=folder,
+            prompts="own",
+            raw_lens="off",
         )
         model = load(options)
         suite = prompt_of(tokens)
@@ -110,12 +137,17 @@ def child(what: str, tokens: int) -> None:
 def memory(tokens: int, threads: int) -> dict[str, float]:
     told = {what: peak_mib(what, tokens, threads) for what in ("forward", "run")}
     told["more"] = told["run"] - told["forward"]
-    print(f"{tokens} tokens on SmolLM2, MiB over the loaded model:", {key: round(value) for key, value in told.items()})
+    print(
+        f"{tokens} tokens on SmolLM2, MiB over the loaded model:",
+        {key: round(value) for key, value in told.items()},
+    )
     return told
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--tokens", type=int, default=4096)

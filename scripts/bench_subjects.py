@@ -32,12 +32,24 @@ def smollm2() -> str:
     return str(next(Path(folder).glob("*.gguf")))
 
 
-def random_llama(folder: Path, layers: int = 12, width: int = 512, vocab: int = 128_000, context: int = 8192) -> str:
+def random_llama(
+    folder: Path, layers: int = 12, width: int = 512, vocab: int = 128_000, context: int = 8192
+) -> str:
     """A random Llama with the tokenizer of a tiny golden model, whose ids are below any of these vocabularies."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "vocab_size": vocab}
-    heads = {"num_attention_heads": max(1, width // 64), "num_key_value_heads": max(1, width // 128)}
-    config = LlamaConfig(**sizes, **heads, max_position_embeddings=context, bos_token_id=1, eos_token_id=2)
+    sizes = {
+        "hidden_size": width,
+        "intermediate_size": 3 * width,
+        "num_hidden_layers": layers,
+        "vocab_size": vocab,
+    }
+    heads = {
+        "num_attention_heads": max(1, width // 64),
+        "num_key_value_heads": max(1, width // 128),
+    }
+    config = LlamaConfig(
+        **sizes, **heads, max_position_embeddings=context, bos_token_id=1, eos_token_id=2
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     for file in (ROOT / "golden" / "models" / "rms-rope").glob("*token*.json"):
         copy(file, folder)
@@ -73,7 +85,9 @@ class Subjects:
         self.options = RunOptions(path, name, device="cpu", out_dir=str(out))
         self.model: LoadedModel = load(self.options)
         source, where = source_of(path)
-        self.plain = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **where).eval()
+        self.plain = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.float32, **where
+        ).eval()
         tokens, suite = self.model.tokens, built_in()
         self.encoded = tokens.encode_all(suite.passes, self.model.facts.n_ctx)
         self.passes = [list(e.token_ids) for e in self.encoded]
@@ -99,7 +113,10 @@ class Subjects:
     def transformer_lens(self) -> None:
         """Top-20 and rank come from two readouts of one cache: a readout has one selector."""
         bridge, n = self.model.bridge, self.model.facts.n_layers
-        names = [*(f"blocks.{i}.hook_resid_pre" for i in range(n)), f"blocks.{n - 1}.hook_resid_post"]
+        names = [
+            *(f"blocks.{i}.hook_resid_pre" for i in range(n)),
+            f"blocks.{n - 1}.hook_resid_post",
+        ]
         for ids, encoded in zip(self.passes, self.encoded):
             targets = [encoded.answers[0]] if encoded.answers else [0]
             with torch.no_grad():
@@ -108,7 +125,14 @@ class Subjects:
                 said = logit_lens(bridge, cache=cache, return_type="probs", **select).readout
                 said.entropy.tolist(), said.values.tolist()
                 if encoded.prompt.detailed:
-                    first = logit_lens(bridge, cache=cache, layers=[0], positions=None, return_type="probs", **select)
+                    first = logit_lens(
+                        bridge,
+                        cache=cache,
+                        layers=[0],
+                        positions=None,
+                        return_type="probs",
+                        **select,
+                    )
                     first.readout.entropy.tolist(), first.readout.values.tolist()
 
     def nnterp(self) -> Callable[[], None] | None:
@@ -141,4 +165,7 @@ class Subjects:
         }
         if third := self.nnterp():
             rows["nnterp"] = third
-        return {"all": {"bare": lambda: self.bare(self.passes + self.tests), "lenses-min": self.runner}, "rows": rows}
+        return {
+            "all": {"bare": lambda: self.bare(self.passes + self.tests), "lenses-min": self.runner},
+            "rows": rows,
+        }

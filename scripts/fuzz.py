@@ -33,7 +33,22 @@ from spec.recipe.tokenizer import PUNCTUATION, SPECIALS, VOCABULARY
 from spec.schema import validate
 
 ODD = (
-    *("", " ", "\n", "\r", "\r\n", "\t", "\0", "\x1b", "\x85", "\u2028", "\ufeff", "\u200b", "\u202e", "\ufffd"),
+    *(
+        "",
+        " ",
+        "\n",
+        "\r",
+        "\r\n",
+        "\t",
+        "\0",
+        "\x1b",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "\u200b",
+        "\u202e",
+        "\ufffd",
+    ),
     *(
         '"',
         '""',
@@ -72,7 +87,12 @@ ODD = (
         "𐍈",
     ),
 )
-EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
+EACH_CHARACTER = {
+    "type": "Split",
+    "pattern": {"Regex": r"[\s\S]"},
+    "behavior": "Isolated",
+    "invert": False,
+}
 NAMES = ("m", "Tiny-7B", "big-34B", "a b", "Ünï,cödé", "v1.5_x", "北京", "-", "x'y\"z", "output-m")
 TOO_LONG = "use another prompt or a model with a longer context"
 
@@ -89,8 +109,16 @@ class Example:
 
     @property
     def told(self) -> str:
-        settings = {"family": self.model.family, **self.model.overrides, "spread": self.model.spread, **self.options}
-        return ", ".join(f"{key}={value!r}" for key, value in settings.items()) + f"\n    prompts {self.prompts!r}"
+        settings = {
+            "family": self.model.family,
+            **self.model.overrides,
+            "spread": self.model.spread,
+            **self.options,
+        }
+        return (
+            ", ".join(f"{key}={value!r}" for key, value in settings.items())
+            + f"\n    prompts {self.prompts!r}"
+        )
 
 
 class Draw(random.Random):
@@ -108,7 +136,11 @@ class Draw(random.Random):
         if kind < 0.6:
             return self.choice((*ODD, *PUNCTUATION))
         top = self.choice((0x7F, 0x2FF, 0xFFFF, 0x10FFFF))
-        return "".join(filter(lambda c: not "\ud800" <= c <= "\udfff", map(chr, self.choices(range(top + 1), k=2))))
+        return "".join(
+            filter(
+                lambda c: not "\ud800" <= c <= "\udfff", map(chr, self.choices(range(top + 1), k=2))
+            )
+        )
 
     def some(self, longest: int) -> str:
         """A text that is not blank."""
@@ -121,22 +153,37 @@ class Draw(random.Random):
         files, vocab = self.tokenizer()
         family = self.choice(sorted(FAMILIES))
         padded = vocab + self.choice((0, 0, 1, 61))
-        overrides = self.sizes(family) | {"vocab_size": padded, "tie_word_embeddings": self.random() < 0.3}
+        overrides = self.sizes(family) | {
+            "vocab_size": padded,
+            "tie_word_embeddings": self.random() < 0.3,
+        }
         spread = self.choice((0.001, 0.1, 0.3, 0.3, 1.0, 30.0))
         model = TinyModel(family, self.randrange(2**32), spread, overrides=overrides)
         prompts = self.prompts() if self.random() < 0.75 else None
-        return Example(model, files, self.options(), prompts, self.choice(("json", "jsonl", "yaml")))
+        return Example(
+            model, files, self.options(), prompts, self.choice(("json", "jsonl", "yaml"))
+        )
 
     def sizes(self, family: str) -> dict[str, int]:
         """Width, heads, depth and context under the names that the family has for them."""
-        heads, wide, layers = self.randint(1, 5), self.choice((8, 8, 16, 24)), self.choice((1, 1, 2, 3, 4, 7))
+        heads, wide, layers = (
+            self.randint(1, 5),
+            self.choice((8, 8, 16, 24)),
+            self.choice((1, 1, 2, 3, 4, 7)),
+        )
         groups = self.choice([k for k in range(1, heads + 1) if heads % k == 0])
         named = dict.fromkeys(("hidden_size", "n_embd", "word_embed_proj_dim"), heads * wide)
         named |= dict.fromkeys(("num_hidden_layers", "n_layer"), layers)
         named |= dict.fromkeys(("num_attention_heads", "n_head"), heads)
         named |= dict.fromkeys(("intermediate_size", "ffn_dim"), self.choice((8, 40, 64)))
-        named |= dict.fromkeys(("max_position_embeddings", "n_positions"), self.choice((24, 128, 128, 512)))
-        named |= {"num_key_value_heads": groups, "head_dim": wide, "rotary_dim": self.choice((2, 4, 8))}
+        named |= dict.fromkeys(
+            ("max_position_embeddings", "n_positions"), self.choice((24, 128, 128, 512))
+        )
+        named |= {
+            "num_key_value_heads": groups,
+            "head_dim": wide,
+            "rotary_dim": self.choice((2, 4, 8)),
+        }
         return {key: value for key, value in named.items() if key in FAMILIES[family]}
 
     def tokenizer(self) -> tuple[Mapping[str, Any], int]:
@@ -144,14 +191,18 @@ class Draw(random.Random):
         kind = self.choice(("words", "bytes", "few", "odd", "odd"))
         if kind == "bytes":
             return tokenizer_files("byte-bpe"), BYTES
-        files = tokenizer_files(self.choice(("words", "words-dropped")) if kind == "words" else "words")
+        files = tokenizer_files(
+            self.choice(("words", "words-dropped")) if kind == "words" else "words"
+        )
         if kind == "words":
             return files, WORDS
         told = files["tokenizer.json"]
         entries = list(told["model"]["vocab"])
         if kind == "odd":
             drawn = [*ODD[1:], *map(chr, range(32, 127)), *(self.piece() for _ in range(60))]
-            entries = list(dict.fromkeys((*SPECIALS, *self.sample(drawn, self.randint(1, len(drawn))))))
+            entries = list(
+                dict.fromkeys((*SPECIALS, *self.sample(drawn, self.randint(1, len(drawn)))))
+            )
             told |= {"pre_tokenizer": EACH_CHARACTER, "decoder": {"type": "Fuse"}}
         entries = entries[: self.randint(len(SPECIALS), len(entries))]
         told["model"]["vocab"] = {entry: i for i, entry in enumerate(entries)}
@@ -161,7 +212,9 @@ class Draw(random.Random):
         return {
             "model_id": f"tiny/{self.choice(NAMES)}",
             "contract": self.choice(("reference", "corrected")),
-            "lenses": self.choice((("norm", "prism"), ("norm",), ("final",), ("raw",), ("final", "raw"))),
+            "lenses": self.choice(
+                (("norm", "prism"), ("norm",), ("final",), ("raw",), ("final", "raw"))
+            ),
             "raw_lens": self.choice(("off", "sample", "full")),
             "keep_residuals": self.random() < 0.3,
             "fp32_unembed": self.random() < 0.3,
@@ -182,7 +235,11 @@ class Draw(random.Random):
                 entry["control"] = f"{rival['id']}/{rival.get('variant', 'orig')}"
             passes.append(entry)
         tests = [self.some(6) for _ in range(self.randint(0, 3))]
-        return {"passes": passes, "test_prompts": tests, "keywords": [self.some(1) for _ in range(self.randint(0, 3))]}
+        return {
+            "passes": passes,
+            "test_prompts": tests,
+            "keywords": [self.some(1) for _ in range(self.randint(0, 3))],
+        }
 
 
 def perform(example: Example, folder: Path) -> str:
@@ -193,7 +250,9 @@ def perform(example: Example, folder: Path) -> str:
     given = dict(example.options)
     if example.prompts is not None:
         given["prompts"] = str(folder / f"prompts.{example.form}")
-        Path(given["prompts"]).write_text(written(example.prompts, example.form), encoding="utf-8", newline="")
+        Path(given["prompts"]).write_text(
+            written(example.prompts, example.form), encoding="utf-8", newline=""
+        )
     options = RunOptions(str(model), device="cpu", out_dir=str(folder / "out"), **given)
     try:
         run = pipeline.run(options)
@@ -205,9 +264,15 @@ def perform(example: Example, folder: Path) -> str:
     if broken := validate(read_run(folder / "out", options.clean)):
         raise AssertionError("\n".join(map(str, broken[:5])))
     again = lenses_min.load(folder / "out", options.clean)
-    assert {key: list(rows) for key, rows in run.tables.items()} == again.tables, "the tables are read back otherwise"
-    assert (again.document, again.manifest) == (plain(run.document), plain(run.manifest)), "JSON is read back otherwise"
-    assert not options.corrected or run.manifest["last_layer_proof"]["holds"], run.manifest["last_layer_proof"]
+    assert {key: list(rows) for key, rows in run.tables.items()} == again.tables, (
+        "the tables are read back otherwise"
+    )
+    assert (again.document, again.manifest) == (plain(run.document), plain(run.manifest)), (
+        "JSON is read back otherwise"
+    )
+    assert not options.corrected or run.manifest["last_layer_proof"]["holds"], run.manifest[
+        "last_layer_proof"
+    ]
     return "whole"
 
 
@@ -226,10 +291,14 @@ def plain(document: Mapping[str, Any]) -> Any:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     asked.add_argument("--examples", type=int, default=200)
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--first", type=int, default=0, help="the example to begin with (default: %(default)s)")
+    asked.add_argument(
+        "--first", type=int, default=0, help="the example to begin with (default: %(default)s)"
+    )
     args = asked.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
     warnings.simplefilter("ignore")
@@ -244,10 +313,15 @@ def main() -> int:
             except Exception as error:
                 outcome = "failed"
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                print(f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.told}", flush=True)
+                print(
+                    f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.told}",
+                    flush=True,
+                )
         outcomes[outcome] += 1
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    print(f"{args.examples} examples of seed {args.seed}: {told}; {time.perf_counter() - started:.0f} s")
+    print(
+        f"{args.examples} examples of seed {args.seed}: {told}; {time.perf_counter() - started:.0f} s"
+    )
     return int(outcomes["failed"] > 0)
 
 

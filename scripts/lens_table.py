@@ -27,12 +27,21 @@ def held_out(texts: list[str]) -> list[dict[str, str]]:
         words = [*re.finditer(r"\S+", text)]
         for first in range(0, len(words) - WORDS, WORDS + 1):
             context = text[words[first].start() : words[first + WORDS - 1].end()]
-            found.append({"id": f"t{i}", "variant": str(first), "context": context, "answer": words[first + WORDS][0]})
+            found.append(
+                {
+                    "id": f"t{i}",
+                    "variant": str(first),
+                    "context": context,
+                    "answer": words[first + WORDS][0],
+                }
+            )
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--model-id", default="")
     parser.add_argument("--out", default="runs/lens-table", type=Path)
@@ -40,21 +49,38 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     texts, prompts = [topics[name] for name in sorted(topics)], args.out / "held-out.jsonl"
     training = args.out / "training.txt"
-    training.write_text("\n\n".join(text for i, text in enumerate(texts) if i % 10), encoding="utf-8")
+    training.write_text(
+        "\n\n".join(text for i, text in enumerate(texts) if i % 10), encoding="utf-8"
+    )
     prompts.write_text("\n".join(map(json.dumps, held_out(texts[::10]))) + "\n", encoding="utf-8")
 
     fit = [sys.executable, "-m", "lenses_min", "fit"]
     named = [args.model, "--model-id", args.model_id, "--device", "cpu", "--text", str(training)]
     for lens, extra in (("prism", []), ("tuned", more)):
         subprocess.run([*fit, lens, *named, "--out", str(args.out / lens), *extra], check=True)
-    where = {"prism_dir": str(args.out / "prism"), "tuned_dir": str(args.out / "tuned"), "prism": "on"}
-    run = lm.run(args.model, model_id=args.model_id, device="cpu", prompts=str(prompts), lenses=LENSES, **where)
+    where = {
+        "prism_dir": str(args.out / "prism"),
+        "tuned_dir": str(args.out / "tuned"),
+        "prism": "on",
+    }
+    run = lm.run(
+        args.model,
+        model_id=args.model_id,
+        device="cpu",
+        prompts=str(prompts),
+        lenses=LENSES,
+        **where,
+    )
     run.save(args.out)
 
     rows = run.frame("agreement")
     table = rows[rows.against == "model"].pivot_table("kl_bits", "layer", "lens")[list(LENSES)]
-    table.loc["mean"] = table.iloc[:-1].mean()  # the last layer is the model itself, but under raw and prism
-    print(f"\n{len(prompts.read_text(encoding='utf-8').splitlines())} prompts of {WORDS} words, held out; bits\n")
+    table.loc["mean"] = table.iloc[
+        :-1
+    ].mean()  # the last layer is the model itself, but under raw and prism
+    print(
+        f"\n{len(prompts.read_text(encoding='utf-8').splitlines())} prompts of {WORDS} words, held out; bits\n"
+    )
     print("| layer |", " | ".join(LENSES), "|\n|--:|" + "--:|" * len(LENSES))
     for layer, values in table.iterrows():
         print(f"| {layer} |", " | ".join(f"{value:.2f}" for value in values), "|")

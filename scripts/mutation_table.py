@@ -19,7 +19,12 @@ from pathlib import Path
 MUTANTS = Path("mutants")
 REASONS = Path(__file__).with_name("mutation_survivors.txt")
 BAR = 0.90
-LIVES = {0: "survived", 5: "no test", 33: "no test", None: "not run"}  # mutmut's exit codes; any other is a kill
+LIVES = {
+    0: "survived",
+    5: "no test",
+    33: "no test",
+    None: "not run",
+}  # mutmut's exit codes; any other is a kill
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ def change(name: str, bodies: dict[str, list[str]]) -> str:
     mutant = name.rsplit(".", 1)[-1]
     stem = mutant.rsplit("__mutmut_", 1)[0]
     function = stem.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
-    lines = [["\n".join(bodies[which]).splitlines()][0] for which in (f"{stem}__mutmut_orig", mutant)]
+    lines = [
+        ["\n".join(bodies[which]).splitlines()][0] for which in (f"{stem}__mutmut_orig", mutant)
+    ]
     changed = [line[2:].strip() for line in difflib.ndiff(*lines) if line.startswith("+ ")]
     return f"{name.split('.x')[0].removeprefix('lenses_min.')}.{function}: {' '.join(changed)}"
 
@@ -81,7 +88,9 @@ def modules_table(mutants: list[Mutant]) -> str:
     ]
     for module, fates in rows:
         if total := fates.total():
-            counts = " | ".join(str(fates[fate]) for fate in ("killed", "survived", "no test", "not run"))
+            counts = " | ".join(
+                str(fates[fate]) for fate in ("killed", "survived", "no test", "not run")
+            )
             lines.append(f"| {module} | {total} | {counts} | {100 * fates['killed'] / total:.1f} |")
     return "\n".join(lines)
 
@@ -91,12 +100,17 @@ def survivors_table(alive: list[Mutant], reasons: dict[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for mutant in sorted(alive, key=lambda m: m.change in reasons):
         groups.setdefault(reasons.get(mutant.change, "NO REASON GIVEN"), []).append(mutant.change)
-    return "\n\n".join(f"{reason} ({len(g)})\n" + "\n".join(f"  {c}" for c in g) for reason, g in groups.items())
+    return "\n\n".join(
+        f"{reason} ({len(g)})\n" + "\n".join(f"  {c}" for c in g) for reason, g in groups.items()
+    )
 
 
 def main() -> int:
     if not MUTANTS.is_dir():
-        print("there is no folder mutants/ here; run bash scripts/mutation_test.sh first", file=sys.stderr)
+        print(
+            "there is no folder mutants/ here; run bash scripts/mutation_test.sh first",
+            file=sys.stderr,
+        )
         return 2
     mutants = list(read_mutants(MUTANTS))
     alive = [m for m in mutants if m.fate in ("survived", "no test")]

@@ -9,7 +9,9 @@ from .errors import SpecError
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m spec", description="Hold a runner to the captured runs.")
+    top = argparse.ArgumentParser(
+        prog="python -m spec", description="Hold a runner to the captured runs."
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

@@ -8,7 +8,16 @@ from typing import Any
 
 from .audit_document import document_decisions
 from .audit_margins import Decision, Place
-from .audit_rows import Rules, collapses, distances, first_layers, membership, orders, rank_unseen, ranks
+from .audit_rows import (
+    Rules,
+    collapses,
+    distances,
+    first_layers,
+    membership,
+    orders,
+    rank_unseen,
+    ranks,
+)
 from .errors import SpecError
 from .golden import GOLDEN, Case, load_cases
 from .reading import PURE, RECORDS, Run, read_run
@@ -50,7 +59,9 @@ class Audit:
 
     def __post_init__(self) -> None:
         if not self.cases:
-            raise ValueError("an audit needs at least one case, got none; an empty audit proves nothing")
+            raise ValueError(
+                "an audit needs at least one case, got none; an empty audit proves nothing"
+            )
 
     @property
     def fragile(self) -> list[Decision]:
@@ -87,17 +98,26 @@ def read_known(path: Path) -> dict[Key, str]:
                         raise ValueError(f"{', '.join(key)} is listed twice")
                     found[key] = group["reason"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"cannot read {path}: {error}; it is a list of groups of reason, cases, decisions") from error
+        raise SpecError(
+            f"cannot read {path}: {error}; it is a list of groups of reason, cases, decisions"
+        ) from error
     return found
 
 
 def audit_case(case: Case, golden: Path = GOLDEN) -> CaseAudit:
     """Every decision of one capture; raises SpecError where it cannot be read whole."""
-    run, tolerance = read_run(case.expected_dir(golden), case.model_id.split("/")[-1]), by_name(case.tolerance)
-    tables = {kind: check_table(run.table_name(kind), kind, table) for kind, table in run.tables.items()}
+    run, tolerance = (
+        read_run(case.expected_dir(golden), case.model_id.split("/")[-1]),
+        by_name(case.tolerance),
+    )
+    tables = {
+        kind: check_table(run.table_name(kind), kind, table) for kind, table in run.tables.items()
+    }
     broken = [*run.findings, *(violation for found, _ in tables.values() for violation in found)]
     if run.document is None or PURE not in run.tables or broken:
-        raise SpecError(f"cannot audit case {case.name}: {next(iter(broken), 'a file is missing')}; see spec validate")
+        raise SpecError(
+            f"cannot audit case {case.name}: {next(iter(broken), 'a file is missing')}; see spec validate"
+        )
     rows = {kind: typed for kind, (_, typed) in tables.items()}
     rules = rules_of(case, rows[PURE])
     last = [row for row in rows[PURE] if row.where == POS][-1]
@@ -109,13 +129,22 @@ def audit_case(case: Case, golden: Path = GOLDEN) -> CaseAudit:
         tuple(decisions),
         sum(unseen(run, tolerance, rows)),
         min(gaps(decisions), default=(1.0, "")),
-        min((d, f"{kind}, {row.name}") for kind in pure(rows) for row in rows[kind] for d in distances(row, rules)),
+        min(
+            (d, f"{kind}, {row.name}")
+            for kind in pure(rows)
+            for row in rows[kind]
+            for d in distances(row, rules)
+        ),
     )
 
 
 def rules_of(case: Case, rows: Sequence[Row]) -> Rules:
     options = {**DEFAULTS, **case.args}
-    return Rules(options["copy_threshold"], options["copy_margin"], {**milestones(rows), **layers_of_control(rows)})
+    return Rules(
+        options["copy_threshold"],
+        options["copy_margin"],
+        {**milestones(rows), **layers_of_control(rows)},
+    )
 
 
 def layers_of_control(rows: Sequence[Row]) -> dict[str, int | None]:

@@ -17,11 +17,15 @@ Json = Mapping[str, Any]
 LAST = "diagnostics.last_layer_consistency"
 
 
-def document_decisions(case: str, tolerance: Tolerance, document: Json, last: Row) -> Iterator[Decision]:
+def document_decisions(
+    case: str, tolerance: Tolerance, document: Json, last: Row
+) -> Iterator[Decision]:
     """Every decision of a document; `last` is the row of layer n of pos/orig."""
     for name in ("test_prompts", "temperature_exploration"):
         for i, item in enumerate(document[name]):
-            yield from orders(Place(case, "json", f"{name}[{i}]", tolerance), [p for _, p in item["topk"]])
+            yield from orders(
+                Place(case, "json", f"{name}[{i}]", tolerance), [p for _, p in item["topk"]]
+            )
     own = [p for _, p in document["final_prediction"]["topk"]]
     yield from orders(Place(case, "json", "final_prediction", tolerance), own)
     yield from last_layer(Place(case, "json", LAST, tolerance), document["diagnostics"], last, own)
@@ -51,5 +55,7 @@ def raw_lens(case: str, tolerance: Tolerance, block: Json) -> Iterator[Decision]
     alone = any(sample["is_answer_norm"] and not sample["is_answer_raw"] for sample in samples)
     if worst is not None and not alone:
         place = Place(case, "json", "raw_lens_check.summary", tolerance)
-        bounds = [place.threshold("lens_artifact_risk", columns.KL, worst, bound) for bound in (0.5, 1.0)]
+        bounds = [
+            place.threshold("lens_artifact_risk", columns.KL, worst, bound) for bound in (0.5, 1.0)
+        ]
         yield min(bounds, key=lambda decision: decision.margin)

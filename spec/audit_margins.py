@@ -29,7 +29,9 @@ class Decision:
 
     def __post_init__(self) -> None:
         if not self.margin >= 0:
-            raise ValueError(f"a margin is ≥ 0 tolerances, got {self.margin}; divide distances by allowed distances")
+            raise ValueError(
+                f"a margin is ≥ 0 tolerances, got {self.margin}; divide distances by allowed distances"
+            )
 
     @property
     def fragile(self) -> bool:
@@ -54,7 +56,9 @@ class Place:
         margin = abs(value - threshold) / self.tolerance.allowed(quantity, value)
         return Decision(self.case, self.file, self.row, name, value, threshold, margin)
 
-    def order(self, name: str, a: float, b: float, forgivable: bool = False, quantity: str = "") -> Decision:
+    def order(
+        self, name: str, a: float, b: float, forgivable: bool = False, quantity: str = ""
+    ) -> Decision:
         """Two numbers of one quantity, by default probabilities, against each other."""
         kind = quantity or columns.PROBABILITY
         forgiven = forgivable and self.tolerance.ties(kind, a, b)

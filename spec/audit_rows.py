@@ -41,7 +41,9 @@ def membership(place: Place, listed: Sequence[float], wide: Sequence[float]) -> 
     """The last token of a list against the first that it leaves out, where a longer list shows that one."""
     if 0 < len(listed) < len(wide):
         k = len(listed)
-        yield place.order(f"last of {k} listed", listed[-1], wide[k], forgivable=place.tolerance.open_end)
+        yield place.order(
+            f"last of {k} listed", listed[-1], wide[k], forgivable=place.tolerance.open_end
+        )
 
 
 def collapses(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
@@ -54,7 +56,9 @@ def collapses(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
     ahead = place.order("copy_collapse", listed[0], listed[1] + rules.copy_margin)
     if row["copy_collapse"]:
         yield min(likely, ahead, key=lambda decision: decision.margin)
-    elif failing := [decision for decision in (likely, ahead) if decision.value <= decision.threshold]:
+    elif failing := [
+        decision for decision in (likely, ahead) if decision.value <= decision.threshold
+    ]:
         yield max(failing, key=lambda decision: decision.margin)
 
 
@@ -96,9 +100,15 @@ def first_layers(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
     if row.where == POS:
         for limit in DIVERGENCES:
             if rules.decides(f"first_kl_below_{limit}", row["layer"]):
-                yield place.threshold(f"first_kl_below_{limit}", columns.KL, row["kl_to_final_bits"], limit)
+                yield place.threshold(
+                    f"first_kl_below_{limit}", columns.KL, row["kl_to_final_bits"], limit
+                )
     margin = row["control_margin"]
-    if row.where == CTL and margin is not None and rules.decides("first_control_margin_pos", row["layer"]):
+    if (
+        row.where == CTL
+        and margin is not None
+        and rules.decides("first_control_margin_pos", row["layer"])
+    ):
         yield place.threshold("first_control_margin_pos", columns.MARGIN, margin, 0.0)
 
 

@@ -37,23 +37,36 @@ def capture(foreign: Foreign, cases: Sequence[Case], library: Path, out: Path) -
     ended = run_foreign(foreign, cases, library, outputs, out / LOGS)
     copy_library(cases, library, out)
     told = {
-        case.name: {"problem": ended.outcome.problems.get(case.name, ""), "seconds": ended.seconds.get(case.name)}
+        case.name: {
+            "problem": ended.outcome.problems.get(case.name, ""),
+            "seconds": ended.seconds.get(case.name),
+        }
         for case in cases
     }
-    write_json(out / RECORD, {"provenance": ended.provenance, "cases": told, "files": captured_files(out)})
+    write_json(
+        out / RECORD, {"provenance": ended.provenance, "cases": told, "files": captured_files(out)}
+    )
     return ended
 
 
 def captured_files(folder: Path) -> dict[str, str]:
     """Hash of every file of a capture but its record and its logs."""
-    return {name: d for name, d in file_hashes(folder).items() if name != RECORD and not name.startswith(f"{LOGS}/")}
+    return {
+        name: d
+        for name, d in file_hashes(folder).items()
+        if name != RECORD and not name.startswith(f"{LOGS}/")
+    }
 
 
 def changed_modules(known: Capture, provenance: Mapping[str, Any] | None) -> str:
     """Which files of run.py differ from those that were captured, as a sentence; "" where none is known to."""
     before, now = known.provenance.get("modules", {}), (provenance or {}).get("modules", {})
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return f"of run.py's own files, these differ from the capture: {', '.join(names)}" if names and now else ""
+    return (
+        f"of run.py's own files, these differ from the capture: {', '.join(names)}"
+        if names and now
+        else ""
+    )
 
 
 def copy_library(cases: Sequence[Case], library: Path, out: Path) -> None:
@@ -61,7 +74,10 @@ def copy_library(cases: Sequence[Case], library: Path, out: Path) -> None:
     entries = read_entries(library)
     write_json(out / "cases.json", {"cases": {case.name: entries[case.name] for case in cases}})
     for case in cases:
-        for part in (case.model_path(Path()), case.prism_path(Path()) / case.model_id.split("/")[-1]):
+        for part in (
+            case.model_path(Path()),
+            case.prism_path(Path()) / case.model_id.split("/")[-1],
+        ):
             if (library / part).is_dir() and not (GOLDEN / part).exists():
                 shutil.copytree(library / part, out / part, dirs_exist_ok=True)
 
@@ -71,7 +87,9 @@ def read_entries(library: Path) -> dict[str, Any]:
     try:
         entries = json.loads((library / "cases.json").read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"cannot read {library / 'cases.json'}: {error}; give a folder with cases.json") from error
+        raise SpecError(
+            f"cannot read {library / 'cases.json'}: {error}; give a folder with cases.json"
+        ) from error
     return dict(entries)
 
 
@@ -85,8 +103,12 @@ def read_capture(folder: Path) -> Capture:
             f"{folder} is no complete capture ({error}); make one with `python -m spec capture --out DIR`"
         ) from error
     found = captured_files(folder)
-    if wrong := sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name)):
-        raise SpecError(f"{folder} is not what was captured: {', '.join(wrong[:5])} changed; capture again")
+    if wrong := sorted(
+        name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name)
+    ):
+        raise SpecError(
+            f"{folder} is not what was captured: {', '.join(wrong[:5])} changed; capture again"
+        )
     return Capture(folder, provenance or {}, cases, read_entries(folder))
 
 

@@ -30,7 +30,9 @@ PROCESSING = (
     "refactor_factored_attn_matrices",
 )
 LIBRARIES = ("torch", "transformer-lens", "transformers", "tokenizers", "numpy", "pandas")
-WORST_LOGIT = 1e-3  # converted against original float32 logits; families that convert well stay within 1e-5
+WORST_LOGIT = (
+    1e-3  # converted against original float32 logits; families that convert well stay within 1e-5
+)
 
 
 def gemma2_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
@@ -73,15 +75,30 @@ def convert(checkpoint: str, tokenizer: Any, dtype: Any, device: str, **wanted: 
     loading: Any = importlib.import_module("transformer_lens.loading_from_pretrained")
     transformers: Any = importlib.import_module("transformers")
 
-    read = {"dtype": dtype, "local_files_only": True, "attn_implementation": "eager"}  # sdpa drops Gemma's soft cap
+    read = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "attn_implementation": "eager",
+    }  # sdpa drops Gemma's soft cap
     original = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, **read).eval()
     if type(original).__name__ == "Gemma2ForCausalLM":
-        config = lens.HookedTransformerConfig.from_dict(gemma2_config(original.config, dtype, device))
+        config = lens.HookedTransformerConfig.from_dict(
+            gemma2_config(original.config, dtype, device)
+        )
     else:
-        shape = {"hf_cfg": original.config.to_dict(), "fold_ln": False, "device": device, "dtype": dtype}
-        config = loading.get_pretrained_model_config(checkpoint, **shape, default_prepend_bos=wanted.get(PREPEND))
+        shape = {
+            "hf_cfg": original.config.to_dict(),
+            "fold_ln": False,
+            "device": device,
+            "dtype": dtype,
+        }
+        config = loading.get_pretrained_model_config(
+            checkpoint, **shape, default_prepend_bos=wanted.get(PREPEND)
+        )
     side = wanted.get("default_padding_side", "right")
-    model = lens.HookedTransformer(config, tokenizer, move_to_device=False, default_padding_side=side)
+    model = lens.HookedTransformer(
+        config, tokenizer, move_to_device=False, default_padding_side=side
+    )
     state = loading.get_pretrained_state_dict(checkpoint, config, original, dtype=dtype)
     model.load_and_process_state_dict(state, **dict.fromkeys(PROCESSING, False))
     model.move_model_modules_to_device()
@@ -98,7 +115,9 @@ def check_conversion(model: Any, original: Any, device: str) -> None:
         worst = (model(ids.to(device)).cpu() - original(ids).logits).abs().max().item()
     if not worst <= WORST_LOGIT:
         kind = model.cfg.original_architecture
-        raise RuntimeError(f"TransformerLens converts this {kind} wrongly: its logits are off by {worst:.2g}")
+        raise RuntimeError(
+            f"TransformerLens converts this {kind} wrongly: its logits are off by {worst:.2g}"
+        )
 
 
 class Answer:
@@ -107,12 +126,16 @@ class Answer:
     def __init__(self) -> None:
         self.checkpoint = ""
 
-    def __call__(self, model_name: str, *args: Any, device: Any = None, tokenizer: Any = None, **wanted: Any) -> Any:
+    def __call__(
+        self, model_name: str, *args: Any, device: Any = None, tokenizer: Any = None, **wanted: Any
+    ) -> Any:
         torch: Any = importlib.import_module("torch")
         transformers: Any = importlib.import_module("transformers")
         dtype = wanted.get("torch_dtype", wanted.get("dtype")) or torch.float32
         dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(self.checkpoint, local_files_only=True)
+        tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(
+            self.checkpoint, local_files_only=True
+        )
         return convert(self.checkpoint, tokenizer, dtype, str(device or "cpu"), **wanted)
 
 
@@ -129,7 +152,11 @@ def load_run_py(path: Path) -> Any:
 def run_case(module: Any, answer: Answer, job: dict[str, Any]) -> str:
     """One call of run_single_model; returns what went wrong, "" where nothing did."""
     answer.checkpoint = job["model"]
-    paths = {name for name in ("prism_dir", "out_dir") if isinstance(getattr(module.CLI_ARGS, name, None), Path)}
+    paths = {
+        name
+        for name in ("prism_dir", "out_dir")
+        if isinstance(getattr(module.CLI_ARGS, name, None), Path)
+    }
     vars(module.CLI_ARGS).update({name: job[name] for name in OPTIONS}, self_test=False)
     for name in ("prism_dir", "out_dir"):
         setattr(module.CLI_ARGS, name, Path(job[name]) if name in paths else job[name])
@@ -146,7 +173,11 @@ def told(error: BaseException, folder: Path) -> str:
     """An exception in one line, with the last place in run.py's own folder that it passed."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if folder in Path(frame.filename).parents]
-    place = f" at {Path(own[-1].filename).relative_to(folder)}:{own[-1].lineno} in {own[-1].name}" if own else ""
+    place = (
+        f" at {Path(own[-1].filename).relative_to(folder)}:{own[-1].lineno} in {own[-1].name}"
+        if own
+        else ""
+    )
     return f"run.py raised {type(error).__name__}: {str(error).strip() or 'no message'}{place}"
 
 
@@ -154,11 +185,20 @@ def provenance(run_py: Path) -> dict[str, Any]:
     """What ran: hashes of run.py and of every module that came from its folder, libraries, threads, machine."""
     torch: Any = importlib.import_module("torch")
     folder = run_py.parent
-    files = {Path(f).resolve() for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None))}
-    own = sorted(f for f in files if folder in f.parents and "site-packages" not in f.parts and f.suffix == ".py")
+    files = {
+        Path(f).resolve() for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None))
+    }
+    own = sorted(
+        f
+        for f in files
+        if folder in f.parents and "site-packages" not in f.parts and f.suffix == ".py"
+    )
     return {
         "run_py": run_py.name,
-        "modules": {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in own},
+        "modules": {
+            f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+            for f in own
+        },
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "threads": {

@@ -43,7 +43,9 @@ class Report:
 
     def __post_init__(self) -> None:
         if not self.results:
-            raise ValueError("a report needs at least one case, got none; an empty check proves nothing")
+            raise ValueError(
+                "a report needs at least one case, got none; an empty check proves nothing"
+            )
 
     @property
     def matches(self) -> bool:
@@ -56,9 +58,13 @@ def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path
     return report(cases, golden, folders, run_command(command, cases, golden, folders, folder))
 
 
-def report(cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], outcome: Outcome) -> Report:
+def report(
+    cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], outcome: Outcome
+) -> Report:
     """Judge the outputs of a runner that has ended; `golden` holds what is expected of each case."""
-    return Report(tuple(judge(case, golden, folders[case.name], outcome) for case in cases), outcome)
+    return Report(
+        tuple(judge(case, golden, folders[case.name], outcome) for case in cases), outcome
+    )
 
 
 def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResult:
@@ -70,13 +76,17 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
         comparison = with_sentence(comparison, problem)
     elif not obtained.files:
         comparison = with_sentence(comparison, nothing_written(outcome))
-    verdicts = file_verdicts(case.expected_dir(golden), folder, comparison, expected.files | obtained.files)
+    verdicts = file_verdicts(
+        case.expected_dir(golden), folder, comparison, expected.files | obtained.files
+    )
     violations = tuple(validate(obtained)) if obtained.files else ()
     return CaseResult(case.name, comparison, violations, elapsed(folder, clean), verdicts)
 
 
 def nothing_written(outcome: Outcome) -> str:
-    return f"the runner wrote no output for this case; {outcome.problem or 'it exited with status 0'}"
+    return (
+        f"the runner wrote no output for this case; {outcome.problem or 'it exited with status 0'}"
+    )
 
 
 def with_sentence(comparison: Comparison, sentence: str) -> Comparison:

@@ -16,7 +16,16 @@ METRIC_COLUMNS = (
 PURE_COLUMNS = (*RECORD_COLUMNS, *METRIC_COLUMNS)
 # Tables that run.py does not write: how lenses agree, and whole answers.
 AGREEMENT_COLUMNS = (*KEY_COLUMNS, "lens", "against", "kl_bits", "js_bits", "tv", "top1_agree")
-ANSWER_COLUMNS = ("prompt_id", "prompt_variant", "layer", "lens", "answer", "n_tokens", "p_joint", "surprisal_bits")
+ANSWER_COLUMNS = (
+    "prompt_id",
+    "prompt_variant",
+    "layer",
+    "lens",
+    "answer",
+    "n_tokens",
+    "p_joint",
+    "surprisal_bits",
+)
 
 TEXT = "text"
 INTEGER = "integer"
@@ -31,7 +40,9 @@ COSINE = "cosine"
 MARGIN = "margin"
 TEMPERATURE = "temperature"
 RESIDUAL = "residual"
-FLOATS = frozenset({EXACT_FLOAT, PROBABILITY, REST, ENTROPY, KL, COSINE, MARGIN, TEMPERATURE, RESIDUAL})
+FLOATS = frozenset(
+    {EXACT_FLOAT, PROBABILITY, REST, ENTROPY, KL, COSINE, MARGIN, TEMPERATURE, RESIDUAL}
+)
 
 _NAMED = {
     **dict.fromkeys(("layer", "pos", "n_tokens"), INTEGER),

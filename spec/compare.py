@@ -21,7 +21,10 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
     ledgers = [Ledger(file, tolerance) for file in sorted(expected.files & obtained.files)]
     for ledger in ledgers:
         compare_file(ledger, expected, obtained)
-    mismatches = [*file_mismatches(expected, obtained), *(m for ledger in ledgers for m in ledger.mismatches)]
+    mismatches = [
+        *file_mismatches(expected, obtained),
+        *(m for ledger in ledgers for m in ledger.mismatches),
+    ]
     statistics = [statistic for ledger in ledgers for statistic in ledger.statistics.values()]
     values: dict[str, int] = defaultdict(int)
     for statistic in statistics:
@@ -31,7 +34,10 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
 
 def file_mismatches(expected: Run, obtained: Run) -> list[Mismatch]:
     """Missing, extra and unreadable files."""
-    missing = [Mismatch(f, "", "", "file", "", "missing file") for f in sorted(expected.files - obtained.files)]
+    missing = [
+        Mismatch(f, "", "", "file", "", "missing file")
+        for f in sorted(expected.files - obtained.files)
+    ]
     extra = sorted(obtained.files - expected.files) + list(obtained.strays)
     return [
         *(Mismatch(f.file, "", "", "", f.sentence, "expected run") for f in expected.findings),

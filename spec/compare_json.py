@@ -10,12 +10,16 @@ from .compare_tables import compare_names
 from .reading_json import Float, layout
 
 Path = tuple[str | int, ...]
-NEVER_DEMANDED = frozenset({("diagnostics", "prism_summary", "artifact_path"), ("model_stats", "n_ctx")})
+NEVER_DEMANDED = frozenset(
+    {("diagnostics", "prism_summary", "artifact_path"), ("model_stats", "n_ctx")}
+)
 PATH_INSIDE = ("diagnostics", "prism_summary", "error")
 
 
 def dotted(path: Path) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
+        "."
+    )
 
 
 def place(path: Path) -> tuple[str, str]:
@@ -31,7 +35,14 @@ def column_name(path: Path) -> str:
 
 def kind(value: Any) -> str:
     """The JSON type of a value; floats and integers are two types, as Python writes them differently."""
-    names = {type(None): "null", bool: "bool", int: "int", str: "string", Float: "float", float: "float"}
+    names = {
+        type(None): "null",
+        bool: "bool",
+        int: "int",
+        str: "string",
+        Float: "float",
+        float: "float",
+    }
     return names.get(type(value), "object" if isinstance(value, Mapping) else "list")
 
 
@@ -51,7 +62,9 @@ def compare_documents(
     compare_values(ledger, (), expected, obtained)
     formats = any(mismatch.kind == "format" for mismatch in ledger.mismatches)
     if layout(expected) == texts[0] and layout(obtained) != texts[1] and not formats:
-        ledger.mismatch("", "layout", "indent 2, UTF-8, no final newline", "another layout", "format")
+        ledger.mismatch(
+            "", "layout", "indent 2, UTF-8, no final newline", "another layout", "format"
+        )
 
 
 def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
@@ -73,7 +86,14 @@ def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> 
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
         if path == PATH_INSIDE:
             expected, obtained = mask(expected), mask(obtained)
-        ledger.value(row, column, written(expected), written(obtained), quantity(name, expected), column_name(path))
+        ledger.value(
+            row,
+            column,
+            written(expected),
+            written(obtained),
+            quantity(name, expected),
+            column_name(path),
+        )
 
 
 def quantity(name: str, value: Any) -> str:
@@ -81,7 +101,9 @@ def quantity(name: str, value: Any) -> str:
     known = columns.quantity(name)
     if isinstance(value, float):
         return known if known in columns.FLOATS else "float"
-    return known if known in (columns.INTEGER, columns.RANK) and kind(value) == "int" else columns.TEXT
+    return (
+        known if known in (columns.INTEGER, columns.RANK) and kind(value) == "int" else columns.TEXT
+    )
 
 
 def mask(text: str | None) -> str | None:
@@ -89,10 +111,14 @@ def mask(text: str | None) -> str | None:
     return text and re.sub(r"\S*[/\\].*", "PATH", text)
 
 
-def compare_lists(ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]) -> None:
+def compare_lists(
+    ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
+) -> None:
     row, column = place(path)
     if len(expected) != len(obtained):
-        ledger.mismatch(row, column, f"{len(expected)} items", f"{len(obtained)} items", "list length")
+        ledger.mismatch(
+            row, column, f"{len(expected)} items", f"{len(obtained)} items", "list length"
+        )
     if path and path[-1] == "topk" and all(map(is_pair, [*expected, *obtained])):
         compare_topk(ledger, path, expected, obtained)
     else:
@@ -104,15 +130,22 @@ def is_pair(item: Any) -> bool:
     return isinstance(item, list) and [kind(part) for part in item] == ["string", "float"]
 
 
-def compare_topk(ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]) -> None:
+def compare_topk(
+    ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
+) -> None:
     """[token, p] pairs: probabilities by position, tokens with regard to ties."""
     length = min(len(expected), len(obtained))
-    tokens, others = [pair[0] for pair in expected[:length]], [pair[0] for pair in obtained[:length]]
+    tokens, others = (
+        [pair[0] for pair in expected[:length]],
+        [pair[0] for pair in obtained[:length]],
+    )
     probabilities = [float(pair[1]) for pair in expected[:length]]
     faults = topk_faults(ledger, tokens, probabilities, others)
     for i, (a, b) in enumerate(zip(expected, obtained)):
         row, name = dotted((*path, i)), column_name((*path, i))
         ledger.tally(row, f"{name}.token")
         if i in faults:
-            ledger.mismatch(row, "token", a[0], b[0], "top-k order" if b[0] in tokens else "top-k token")
+            ledger.mismatch(
+                row, "token", a[0], b[0], "top-k order" if b[0] in tokens else "top-k token"
+            )
         ledger.value(row, "p", a[1].text, b[1].text, columns.PROBABILITY, f"{name}.p")

@@ -37,7 +37,14 @@ class Statistic:
     def with_value(self, row: str, error: float, fraction: float) -> "Statistic":
         compared = self.compared + 1
         if fraction <= self.worst_fraction and error <= self.worst_error:
-            return Statistic(self.file, self.column, compared, self.worst_error, self.worst_fraction, self.worst_row)
+            return Statistic(
+                self.file,
+                self.column,
+                compared,
+                self.worst_error,
+                self.worst_fraction,
+                self.worst_row,
+            )
         worst_row = row if fraction >= self.worst_fraction else self.worst_row
         error, fraction = max(error, self.worst_error), max(fraction, self.worst_fraction)
         return Statistic(self.file, self.column, compared, error, fraction, worst_row)
@@ -53,7 +60,9 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if any(count < 0 for count in self.values.values()):
-            raise ValueError(f"counts of values are ≥ 0, got {dict(self.values)}; count what was compared")
+            raise ValueError(
+                f"counts of values are ≥ 0, got {dict(self.values)}; count what was compared"
+            )
         object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
 
     @property
@@ -82,7 +91,9 @@ class Ledger:
         known = self.statistics.get(column) or Statistic(self.file, column)
         self.statistics[column] = known.with_value(row, error, fraction)
 
-    def value(self, row: str, column: str, expected: str, obtained: str, quantity: str, name: str = "") -> None:
+    def value(
+        self, row: str, column: str, expected: str, obtained: str, quantity: str, name: str = ""
+    ) -> None:
         """Compare two written values of a quantity; the statistic is kept under `name`, by default the column."""
         verdict, error, fraction = judge(expected, obtained, quantity, self.tolerance)
         self.tally(row, name or column, error, fraction)
@@ -90,14 +101,18 @@ class Ledger:
             self.mismatch(row, column, expected, obtained, verdict)
 
 
-def topk_faults(ledger: Ledger, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]) -> list[int]:
+def topk_faults(
+    ledger: Ledger, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]
+) -> list[int]:
     """Positions at which a top-k list has a wrong token, by the ledger's tolerance."""
     tolerance = ledger.tolerance
     ties = partial(tolerance.ties, columns.PROBABILITY)
     return order_faults(expected, listed, obtained, ties, tolerance.open_end)
 
 
-def judge(expected: str, obtained: str, quantity: str, tolerance: Tolerance) -> tuple[str, float, float]:
+def judge(
+    expected: str, obtained: str, quantity: str, tolerance: Tolerance
+) -> tuple[str, float, float]:
     """The kind of mismatch between two written values ("" for none), |error|, and its share of what is allowed."""
     if expected == obtained:
         return "", 0.0, 0.0

@@ -13,7 +13,9 @@ Cell = tuple[str, str]  # decoded text, as written
 def row_name(table: Table, row: int) -> str:
     """A row in words: prompt, variant, layer, position, and the lenses where the table has them."""
     prompt, variant, layer, pos = (table.column(name, row) for name in columns.KEY_COLUMNS)
-    more = [f" {name} {table.column(name, row)}" for name in ("lens", "against") if name in table.header]
+    more = [
+        f" {name} {table.column(name, row)}" for name in ("lens", "against") if name in table.header
+    ]
     place = f" pos {pos}" if "pos" in table.header else ""
     return f"{prompt}/{variant} layer {layer}{place}{''.join(more)}"
 
@@ -36,13 +38,17 @@ def compare_tables(ledger: Ledger, expected: Table, obtained: Table) -> None:
     compare_names(ledger, "", list(wanted), list(got), "row")
     if expected.complete != obtained.complete:
         told = {True: "line feed", False: "no line feed"}
-        ledger.mismatch("last line", "end", told[expected.complete], told[obtained.complete], "format")
+        ledger.mismatch(
+            "last line", "end", told[expected.complete], told[obtained.complete], "format"
+        )
     for name, row in wanted.items():
         if name in got:
             compare_rows(ledger, name, cells(expected, row), cells(obtained, got[name]))
 
 
-def compare_names(ledger: Ledger, row: str, expected: Sequence[str], obtained: Sequence[str], what: str) -> None:
+def compare_names(
+    ledger: Ledger, row: str, expected: Sequence[str], obtained: Sequence[str], what: str
+) -> None:
     """Missing, extra and reordered names; `what` is column, row or key."""
     for name in (n for n in expected if n not in obtained):
         ledger.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
@@ -52,7 +58,9 @@ def compare_names(ledger: Ledger, row: str, expected: Sequence[str], obtained: S
     got = [n for n in obtained if n in expected]
     ledger.tally(row, f"{what} order")
     if found := next(((a, b) for a, b in zip(wanted, got) if a != b), None):
-        ledger.mismatch(*((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order")
+        ledger.mismatch(
+            *((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order"
+        )
 
 
 def cells(table: Table, row: int) -> dict[str, Cell]:
@@ -61,7 +69,9 @@ def cells(table: Table, row: int) -> dict[str, Cell]:
     return dict(zip(names, zip(table.rows[row], table.sources[row])))
 
 
-def compare_rows(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]) -> None:
+def compare_rows(
+    ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+) -> None:
     if len(expected) != len(obtained):
         ledger.mismatch(row, "", f"{len(expected)} cells", f"{len(obtained)} cells", "row width")
     tokens = compare_pairs(ledger, row, expected, obtained)
@@ -83,14 +93,17 @@ def kind_of(name: str, text: str) -> str:
 def pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
     """The listed topI, probI texts, without padding."""
     found = [
-        (row.get(f"top{i}", ("", ""))[0], row.get(f"prob{i}", ("", ""))[0]) for i in range(1, columns.TOP_PAIRS + 1)
+        (row.get(f"top{i}", ("", ""))[0], row.get(f"prob{i}", ("", ""))[0])
+        for i in range(1, columns.TOP_PAIRS + 1)
     ]
     while found and found[-1] == ("", ""):
         found.pop()
     return found
 
 
-def compare_pairs(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]) -> set[str]:
+def compare_pairs(
+    ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+) -> set[str]:
     """Compare the tokens of a top-k list with regard to ties; returns the columns that are settled by it.
 
     Probabilities are left to the cell-by-cell comparison, and so is everything where the lists differ in length.
@@ -106,5 +119,7 @@ def compare_pairs(ledger: Ledger, row: str, expected: Mapping[str, Cell], obtain
         if token != other or i in faults:
             ledger.tally(row, name)
         if i in faults:
-            ledger.mismatch(row, name, token, other, "top-k order" if other in tokens else "top-k token")
+            ledger.mismatch(
+                row, name, token, other, "top-k order" if other in tokens else "top-k token"
+            )
     return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others)) if a != b}

@@ -32,9 +32,13 @@ def order_faults(
     moved = [i for i, (a, b) in enumerate(zip(expected, obtained)) if a != b]
     wanted, got = labels(expected, moved), labels(obtained, moved)
     faults = {
-        i for label, i in got.items() if label in wanted and not ties(probabilities[wanted[label]], probabilities[i])
+        i
+        for label, i in got.items()
+        if label in wanted and not ties(probabilities[wanted[label]], probabilities[i])
     }
     loose = [i for label, i in got.items() if label not in wanted] + [
         i for label, i in wanted.items() if label not in got
     ]
-    return sorted(faults | {i for i in loose if not (open_end and ties(probabilities[i], probabilities[-1]))})
+    return sorted(
+        faults | {i for i in loose if not (open_end and ties(probabilities[i], probabilities[-1]))}
+    )

@@ -52,12 +52,20 @@ class Diff:
 
     def __post_init__(self) -> None:
         if not self.files:
-            raise ValueError("a diff needs at least one file, got none; an empty comparison proves nothing")
+            raise ValueError(
+                "a diff needs at least one file, got none; an empty comparison proves nothing"
+            )
 
     @property
     def verdict(self) -> str:
         verdicts = {file.verdict for file in self.files}
-        return IDENTICAL if verdicts == {IDENTICAL} else EQUAL if verdicts <= {IDENTICAL, EQUAL} else CHANGED
+        return (
+            IDENTICAL
+            if verdicts == {IDENTICAL}
+            else EQUAL
+            if verdicts <= {IDENTICAL, EQUAL}
+            else CHANGED
+        )
 
     @property
     def compared(self) -> int:
@@ -73,7 +81,10 @@ def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolera
     recorders = [Recorder(file, tolerance) for file in sorted(a.files & other.files)]
     for recorder in recorders:
         compare_file(recorder, a, other)
-    found = [*file_mismatches(a, other), *(m for recorder in recorders for m in recorder.mismatches)]
+    found = [
+        *file_mismatches(a, other),
+        *(m for recorder in recorders for m in recorder.mismatches),
+    ]
     kept = [m for m in found if m.column not in NOT_JUDGED]
     return Diff(
         Side(folders[0], a.clean, told[0]),
@@ -113,10 +124,16 @@ def swap_name(file: str, old: str, new: str) -> str:
 
 
 def file_diffs(
-    folders: Sequence[Path], names: Sequence[str], recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]
+    folders: Sequence[Path],
+    names: Sequence[str],
+    recorders: Sequence[Recorder],
+    mismatches: Sequence[Mismatch],
 ) -> list[FileDiff]:
     """A verdict for every file that one of the runs has."""
-    values = {recorder.file: sum(s.compared for s in recorder.statistics.values()) for recorder in recorders}
+    values = {
+        recorder.file: sum(s.compared for s in recorder.statistics.values())
+        for recorder in recorders
+    }
     found = []
     for file in sorted({*values, *(mismatch.file for mismatch in mismatches)}):
         wrong = [mismatch for mismatch in mismatches if mismatch.file == file]

@@ -80,7 +80,9 @@ def general(name: str) -> str:
 def column_of(mismatch: Mismatch) -> str:
     """The column that a mismatch counts for."""
     inside = part(mismatch.file) == "json"
-    return general(".".join(filter(None, (mismatch.row, mismatch.column))) if inside else mismatch.column)
+    return general(
+        ".".join(filter(None, (mismatch.row, mismatch.column))) if inside else mismatch.column
+    )
 
 
 def spot(file: str, row: str) -> Spot | None:
@@ -97,14 +99,18 @@ def column_diffs(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) 
     wrong: dict[str, list[Mismatch]] = defaultdict(list)
     for recorder in recorders:
         for entry in recorder.entries:
-            entries[f"{part(recorder.file)}: {general(entry.column)}"].append((recorder.file, entry))
+            entries[f"{part(recorder.file)}: {general(entry.column)}"].append(
+                (recorder.file, entry)
+            )
     for mismatch in mismatches:
         wrong[f"{part(mismatch.file)}: {column_of(mismatch)}"].append(mismatch)
     found = [column_diff(name, values, wrong.get(name, [])) for name, values in entries.items()]
     return sorted(found, key=lambda column: (not column.beyond, -column.worst_fraction))
 
 
-def column_diff(name: str, values: Sequence[tuple[str, Entry]], wrong: Sequence[Mismatch]) -> ColumnDiff:
+def column_diff(
+    name: str, values: Sequence[tuple[str, Entry]], wrong: Sequence[Mismatch]
+) -> ColumnDiff:
     """One column; what is no number has no error, only a count of values beyond."""
     numbers = [entry for _, entry in values]
     worst = max(numbers, key=lambda entry: (entry.fraction, entry.error))
@@ -116,11 +122,20 @@ def column_diff(name: str, values: Sequence[tuple[str, Entry]], wrong: Sequence[
     errors = [entry.error for entry in numbers]
     largest = max(errors)
     return ColumnDiff(
-        name, len(errors), beyond, median(errors), largest, worst.fraction, row, min(layers, default=None)
+        name,
+        len(errors),
+        beyond,
+        median(errors),
+        largest,
+        worst.fraction,
+        row,
+        min(layers, default=None),
     )
 
 
-def located(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> Iterator[tuple[Spot, str, float]]:
+def located(
+    recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]
+) -> Iterator[tuple[Spot, str, float]]:
     """Every value that belongs to a layer: where, its column, its share of the tolerance; inf for a mismatched text."""
     for recorder in recorders:
         for entry in recorder.entries:
@@ -133,7 +148,9 @@ def located(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> It
 
 def partings(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> list[Parting]:
     """One line for each pass of each table, in the files' order. Rows that only one run has are told elsewhere."""
-    beyond = {(place, column_of(m)) for m in mismatches if m.column and (place := spot(m.file, m.row))}
+    beyond = {
+        (place, column_of(m)) for m in mismatches if m.column and (place := spot(m.file, m.row))
+    }
     worst: dict[tuple[str, str], dict[int, tuple[bool, float, str]]] = defaultdict(dict)
     for (table, where, layer), column, fraction in located(recorders, mismatches):
         found = (((table, where, layer), column) in beyond or not fraction <= 1, fraction, column)

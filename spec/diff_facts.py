@@ -15,7 +15,12 @@ from .schema_document import DOCUMENT, MILESTONES
 from .tolerance import Tolerance
 
 SHAPE = {"blocks": "num_layers", "width": "d_model", "vocabulary": "d_vocab"}
-SETTINGS = ("model", "device", "use_fp32_unembed", "unembed_dtype")  # of diagnostics: how a run was made
+SETTINGS = (
+    "model",
+    "device",
+    "use_fp32_unembed",
+    "unembed_dtype",
+)  # of diagnostics: how a run was made
 OPTIONS = {"copy_thresh": ("diagnostics", "copy_thresh"), "raw lens": ("raw_lens_check", "mode")}
 JUDGED = ("last position", *OPTIONS)  # facts that show in the files' values too
 NO_MILESTONES = ("copy_thresh", "copy_window_k", "copy_match_level")
@@ -23,7 +28,10 @@ PLACES = (
     *(("diagnostics", name) for name in MILESTONES if name not in NO_MILESTONES),
     *(("ablation_summary", name) for name in DOCUMENT["ablation_summary"]),
     *(("control_summary", name) for name in DOCUMENT["control_summary"]),
-    *(("raw_lens_check", "summary", name) for name in ("first_norm_only_semantic_layer", "lens_artifact_risk")),
+    *(
+        ("raw_lens_check", "summary", name)
+        for name in ("first_norm_only_semantic_layer", "lens_artifact_risk")
+    ),
     *(
         ("diagnostics", "last_layer_consistency", name)
         for name in ("top1_agree", "answer_rank_lens", "temp_est", "warn_high_last_layer_kl")
@@ -46,7 +54,11 @@ def shape(run: Run) -> dict[str, int]:
     told = {name: lookup(run.document, "model_stats", key) for name, key in SHAPE.items()}
     if told["blocks"] is None and PURE in run.tables:
         table = run.tables[PURE]
-        layers = [text for row in range(len(table.rows)) if (text := table.column("layer", row)).isdecimal()]
+        layers = [
+            text
+            for row in range(len(table.rows))
+            if (text := table.column("layer", row)).isdecimal()
+        ]
         told["blocks"] = max(map(int, layers), default=None)
     return {name: value for name, value in told.items() if type(value) is int}
 
@@ -54,9 +66,17 @@ def shape(run: Run) -> dict[str, int]:
 def must_fit(a: Run, b: Run) -> None:
     """Raise SpecError where the runs are of models of different shapes."""
     ours, theirs = shape(a), shape(b)
-    told = [f"{name} {ours[name]} and {theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]]
+    told = [
+        f"{name} {ours[name]} and {theirs[name]}"
+        for name in ours
+        if theirs.get(name, ours[name]) != ours[name]
+    ]
     if told:
-        named = f"{a.clean} and {b.clean}" if a.clean != b.clean else f"two models that are both called {a.clean}"
+        named = (
+            f"{a.clean} and {b.clean}"
+            if a.clean != b.clean
+            else f"two models that are both called {a.clean}"
+        )
         raise SpecError(f"cannot compare {named}: {', '.join(told)}; give two runs of one model")
 
 
@@ -99,9 +119,14 @@ def milestones(a: Run, b: Run, tolerance: Tolerance) -> list[Change]:
     """Every milestone and summary of both documents; none where one document is missing or cannot be read."""
     if a.document is None or b.document is None:
         return []
-    return [milestone(path, lookup(a.document, *path), lookup(b.document, *path), tolerance) for path in PLACES]
+    return [
+        milestone(path, lookup(a.document, *path), lookup(b.document, *path), tolerance)
+        for path in PLACES
+    ]
 
 
 def milestone(path: tuple[str, ...], a: Any, b: Any, tolerance: Tolerance) -> Change:
-    moved = kind(a) != kind(b) or bool(judge(written(a), written(b), quantity(path[-1], a), tolerance)[0])
+    moved = kind(a) != kind(b) or bool(
+        judge(written(a), written(b), quantity(path[-1], a), tolerance)[0]
+    )
     return Change(".".join(path).removeprefix("diagnostics."), written(a), written(b), moved)

@@ -21,7 +21,9 @@ def below(folder: Path) -> list[Path]:
 
 
 def nothing(folder: Path) -> SpecError:
-    return SpecError(f"{folder} holds no run: no output-NAME.json and no table of one; give the --out-dir of a run")
+    return SpecError(
+        f"{folder} holds no run: no output-NAME.json and no table of one; give the --out-dir of a run"
+    )
 
 
 def runs_of(folder: Path) -> list[tuple[Path, str]]:
@@ -36,11 +38,15 @@ def one_run(folder: Path, name: str | None = None) -> Run:
     """The run of that name in a folder, by default its only one; raises SpecError where that is not clear."""
     found = runs_in(existing(folder))
     if not found and (inside := below(folder)):
-        raise SpecError(f"{folder} holds its runs in folders: {', '.join(p.name for p in inside)}; give one of them")
+        raise SpecError(
+            f"{folder} holds its runs in folders: {', '.join(p.name for p in inside)}; give one of them"
+        )
     if not found:
         raise nothing(folder)
     if name is not None and name not in found:
         raise SpecError(f"{folder} holds no run named {name}; it holds {', '.join(found)}")
     if name is None and len(found) > 1:
-        raise SpecError(f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME")
+        raise SpecError(
+            f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME"
+        )
     return read_run(folder, name or found[0])

@@ -36,13 +36,19 @@ class MismatchClass:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        found = {int(match[1]) for _, m in self.mismatches if (match := re.search(r"\blayer (\d+)", m.row))}
+        found = {
+            int(match[1])
+            for _, m in self.mismatches
+            if (match := re.search(r"\blayer (\d+)", m.row))
+        }
         return tuple(sorted(found))
 
     @property
     def passes(self) -> tuple[str, ...]:
         """Prompts and variants that rows name."""
-        found = (match[1] for _, m in self.mismatches if (match := re.match(r"(\S+/\S+) layer", m.row)))
+        found = (
+            match[1] for _, m in self.mismatches if (match := re.match(r"(\S+/\S+) layer", m.row))
+        )
         return tuple(dict.fromkeys(found))
 
     @property
@@ -90,7 +96,9 @@ def column_of(mismatch: Mismatch) -> str:
         return re.sub(r"\[\d+\]", "[]", ".".join(filter(None, (mismatch.row, mismatch.column))))
     if mismatch.kind.endswith((" row", "row order", "row width")):
         return "row"
-    column = mismatch.row if mismatch.kind.endswith((" column", "column order")) else mismatch.column
+    column = (
+        mismatch.row if mismatch.kind.endswith((" column", "column order")) else mismatch.column
+    )
     return re.sub(r"^(top|prob)[0-9]+$", r"\1*", column)
 
 
@@ -100,7 +108,10 @@ def classes(found: Iterable[tuple[str, Mismatch]]) -> list[MismatchClass]:
     for case, mismatch in found:
         name = f"{part_of(mismatch.file)}: {column_of(mismatch)}"
         groups.setdefault((name, mismatch.kind), []).append((case, mismatch))
-    built = [MismatchClass(name, kind, meaning_of(name), tuple(group)) for (name, kind), group in groups.items()]
+    built = [
+        MismatchClass(name, kind, meaning_of(name), tuple(group))
+        for (name, kind), group in groups.items()
+    ]
     return sorted(built, key=lambda one: (FLOW.index(one.meaning), one.name))
 
 
@@ -115,8 +126,17 @@ def hint(one: MismatchClass) -> str:
     ratio = one.ratio
     told = []
     if ratio is not None:
-        name = next((f" = {text}" for value, text in RATIOS.items() if isclose(value, ratio, rel_tol=RATIO_RTOL)), "")
+        name = next(
+            (
+                f" = {text}"
+                for value, text in RATIOS.items()
+                if isclose(value, ratio, rel_tol=RATIO_RTOL)
+            ),
+            "",
+        )
         told.append(f"obtained / expected = {ratio:.6g} in every one of them{name}")
     if one.passes:
-        told.append(f"in {', '.join(one.passes)} only" if len(one.passes) < 3 else "in all three passes")
+        told.append(
+            f"in {', '.join(one.passes)} only" if len(one.passes) < 3 else "in all three passes"
+        )
     return "; ".join(told)

@@ -40,7 +40,9 @@ class Foreign:
                 "transformers < 5, as scripts/setup_reference_env.sh makes it"
             )
         if not self.timeout > 0:
-            problems.append(f"--timeout: seconds must be > 0, got {self.timeout}; give a positive number")
+            problems.append(
+                f"--timeout: seconds must be > 0, got {self.timeout}; give a positive number"
+            )
         if problems:
             raise SpecError("\n".join(problems))
 
@@ -75,15 +77,23 @@ def run_foreign(
     tail = last_words(work / "worker.log") if problems else ""
     outcome = Outcome(0, tail, time.monotonic() - started, problems)
     seconds = {event["case"]: event["seconds"] for event in events if event["event"] == "end"}
-    return Ended(outcome, seconds, merged([event for event in events if event["event"] == "provenance"]))
+    return Ended(
+        outcome, seconds, merged([event for event in events if event["event"] == "provenance"])
+    )
 
 
-def settled(waiting: Sequence[Case], told: Sequence[Mapping[str, Any]], ending: str) -> dict[str, str]:
+def settled(
+    waiting: Sequence[Case], told: Sequence[Mapping[str, Any]], ending: str
+) -> dict[str, str]:
     """Cases that need no further process and what went wrong in each: those that ended, and the one it died in."""
     if not told:
         return {case.name: f"run.py could not be loaded: it {ending}" for case in waiting}
     ended = {event["case"]: event["problem"] for event in told if event["event"] == "end"}
-    begun = {event["case"]: f"run.py {ending} in this case" for event in told if event["event"] == "start"}
+    begun = {
+        event["case"]: f"run.py {ending} in this case"
+        for event in told
+        if event["event"] == "start"
+    }
     return begun | ended
 
 
@@ -101,20 +111,36 @@ def one_process(
     """Run one worker on cases of one environment; its events, and in words how it ended."""
     jobs, events = work / "jobs.jsonl", work / "events.jsonl"
     events.unlink(missing_ok=True)
-    write_jobs(jobs, [{"case": case.name, **job(case, golden, folders[case.name])} for case in cases])
-    words = [foreign.python.absolute(), WORKER, foreign.run_py.resolve(), jobs.resolve(), events.resolve()]
+    write_jobs(
+        jobs, [{"case": case.name, **job(case, golden, folders[case.name])} for case in cases]
+    )
+    words = [
+        foreign.python.absolute(),
+        WORKER,
+        foreign.run_py.resolve(),
+        jobs.resolve(),
+        events.resolve(),
+    ]
     place = work / "cwd"
     place.mkdir(exist_ok=True)
-    how: dict[str, Any] = {"cwd": place, "env": environment(cases[0]), "timeout": foreign.timeout * len(cases)}
+    how: dict[str, Any] = {
+        "cwd": place,
+        "env": environment(cases[0]),
+        "timeout": foreign.timeout * len(cases),
+    }
     try:
         with (work / "worker.log").open("ab") as log:
-            ended = subprocess.run(list(map(str, words)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how)
+            ended = subprocess.run(
+                list(map(str, words)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how
+            )
         status = ended.returncode
         ending = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
     except subprocess.TimeoutExpired:
         ending = f"took longer than {foreign.timeout:g} s a case"
     except OSError as error:
-        raise SpecError(f"cannot start {foreign.python}: {error.strerror}; give a Python interpreter") from error
+        raise SpecError(
+            f"cannot start {foreign.python}: {error.strerror}; give a Python interpreter"
+        ) from error
     return read_events(events), ending
 
 
@@ -137,4 +163,7 @@ def merged(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not found:
         return None
     modules = {name: digest for told in found for name, digest in told["modules"].items()}
-    return {**{k: v for k, v in found[0].items() if k != "event"}, "modules": dict(sorted(modules.items()))}
+    return {
+        **{k: v for k, v in found[0].items() if k != "event"},
+        "modules": dict(sorted(modules.items())),
+    }

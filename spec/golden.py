@@ -13,7 +13,14 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MANIFEST = "MANIFEST.json"
 CORRECTED_LENSES = ("norm", "final", "raw", "prism")
 CORRECTED_CASES = (
-    *("rms-rope", "layernorm-learned-pos", "layernorm-parallel", "softcap-postnorm", "qk-norm", "attn-bias"),
+    *(
+        "rms-rope",
+        "layernorm-learned-pos",
+        "layernorm-parallel",
+        "softcap-postnorm",
+        "qk-norm",
+        "attn-bias",
+    ),
     *("byte-bpe", "dropped-answer", "fact", "fact-prism", "layernorm-prism", "raw-full"),
 )
 PROVENANCE = {
@@ -43,7 +50,11 @@ class Case:
         return golden / "models" / self.model
 
     def expected_dir(self, golden: Path = GOLDEN) -> Path:
-        return golden / ("corrected" if self.args.get("contract") == "corrected" else "outputs") / self.name
+        return (
+            golden
+            / ("corrected" if self.args.get("contract") == "corrected" else "outputs")
+            / self.name
+        )
 
     def prism_path(self, golden: Path = GOLDEN) -> Path:
         """The case's artifacts, or a folder that does not exist, as when the case was captured."""
@@ -53,9 +64,15 @@ class Case:
 def corrected(cases: Iterable[Case]) -> list[Case]:
     """The cases that have a golden of the corrected contract, asked for under it with all its lenses."""
     wanted = {"contract": "corrected", "lenses": list(CORRECTED_LENSES)}
-    found = [replace(case, args={**case.args, **wanted}) for case in cases if case.name in CORRECTED_CASES]
+    found = [
+        replace(case, args={**case.args, **wanted})
+        for case in cases
+        if case.name in CORRECTED_CASES
+    ]
     if not found:
-        raise SpecError(f"no such case has a corrected golden; there are {', '.join(CORRECTED_CASES)}")
+        raise SpecError(
+            f"no such case has a corrected golden; there are {', '.join(CORRECTED_CASES)}"
+        )
     return found
 
 
@@ -64,7 +81,9 @@ def read_manifest(golden: Path = GOLDEN) -> dict[str, Any]:
     try:
         return json.loads((golden / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SpecError(f"cannot read {golden / MANIFEST}: {error}; restore it from version control") from error
+        raise SpecError(
+            f"cannot read {golden / MANIFEST}: {error}; restore it from version control"
+        ) from error
 
 
 def load_cases(golden: Path = GOLDEN) -> dict[str, Case]:
@@ -75,7 +94,15 @@ def load_cases(golden: Path = GOLDEN) -> dict[str, Case]:
 def cases_from(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
     """Cases from entries in the manifest's form."""
     return {
-        name: Case(name, e["model"], e["model_id"], e["options"], e["environment"], e["prism_dir"], e["tolerance"])
+        name: Case(
+            name,
+            e["model"],
+            e["model_id"],
+            e["options"],
+            e["environment"],
+            e["prism_dir"],
+            e["tolerance"],
+        )
         for name, e in entries.items()
     }
 
@@ -92,7 +119,10 @@ def file_hashes(golden: Path) -> dict[str, str]:
     """SHA-256 of every file of the captures, by relative path; golden/corrected has a manifest of its own."""
     own = {golden / MANIFEST, *(golden / "corrected").rglob("*")}
     files = sorted(path for path in golden.rglob("*") if path.is_file() and path not in own)
-    return {path.relative_to(golden).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(golden).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
@@ -114,7 +144,12 @@ def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
 def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The manifest that describes the folder as it stands; `promotions` are the changes since the first captures."""
     later = {"promotions": list(promotions)} if promotions else {}
-    return {"provenance": PROVENANCE, **later, "cases": case_entries(golden), "files": file_hashes(golden)}
+    return {
+        "provenance": PROVENANCE,
+        **later,
+        "cases": case_entries(golden),
+        "files": file_hashes(golden),
+    }
 
 
 def verify(golden: Path = GOLDEN) -> list[str]:
@@ -124,7 +159,9 @@ def verify(golden: Path = GOLDEN) -> list[str]:
     problems = [f"{name} is listed but missing" for name in listed if name not in found]
     problems += [f"{name} is not listed" for name in found if name not in listed]
     problems += [
-        f"{name} was changed: its hash differs" for name in listed if found.get(name, listed[name]) != listed[name]
+        f"{name} was changed: its hash differs"
+        for name in listed
+        if found.get(name, listed[name]) != listed[name]
     ]
     if "cases.json" in found and case_entries(golden) != manifest["cases"]:
         problems.append("the cases of the manifest are not those of cases.json")

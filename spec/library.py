@@ -12,8 +12,14 @@ def load_library(folder: Path, names: Iterable[str] = ()) -> list[Case]:
     try:
         cases = cases_from(case_entries(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"{folder} is no library of cases ({error}); make one with new-case") from error
+        raise SpecError(
+            f"{folder} is no library of cases ({error}); make one with new-case"
+        ) from error
     chosen = select(cases, names)
-    if lacking := [case.model for case in chosen if not (case.model_path(folder) / "config.json").is_file()]:
-        raise SpecError(f"{folder} has no checkpoint models/{lacking[0]}; make the case again with new-case")
+    if lacking := [
+        case.model for case in chosen if not (case.model_path(folder) / "config.json").is_file()
+    ]:
+        raise SpecError(
+            f"{folder} has no checkpoint models/{lacking[0]}; make the case again with new-case"
+        )
     return chosen

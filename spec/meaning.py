@@ -34,7 +34,9 @@ FLOW = (
         "forward",
         "the model's own output without a lens: prompt, BOS, weights, dtype, softmax over the vocabulary",
     ),
-    Meaning(r"residual: .*", "forward", "the residual of a layer after that layer's norm, [1, S, d]"),
+    Meaning(
+        r"residual: .*", "forward", "the residual of a layer after that layer's norm, [1, S, d]"
+    ),
     Meaning(
         r"[^:]*: (top|prob)\*|[^:]*: p_top[15]",
         "lens",
@@ -42,7 +44,11 @@ FLOW = (
         "layer n the final one; Prism whitens and rotates after the norm; k = 20 at the last position and at "
         "keywords, else 5; p_top5 sums the five largest",
     ),
-    Meaning(r"[^:]*: rest_mass", "lens", "max(0, 1 − Σ listed probabilities), summed left to right in Python floats"),
+    Meaning(
+        r"[^:]*: rest_mass",
+        "lens",
+        "max(0, 1 − Σ listed probabilities), summed left to right in Python floats",
+    ),
     Meaning(r"[^:]*: (.*\.)?entropy", "metrics", "−Σ p log2 p from log-softmax, in bits"),
     Meaning(
         r"[^:]*: kl_to_final_bits",
@@ -55,7 +61,11 @@ FLOW = (
         "metrics",
         "probability of the pass's own answer (Berlin, in the control pass Paris), and 1 + #{p > p_answer}",
     ),
-    Meaning(r"[^:]*: control_margin", "metrics", "control pass alone: p(first id of Paris) − p(first id of Berlin)"),
+    Meaning(
+        r"[^:]*: control_margin",
+        "metrics",
+        "control pass alone: p(first id of Paris) − p(first id of Berlin)",
+    ),
     Meaning(
         r"[^:]*: copy_collapse",
         "flags",
@@ -63,7 +73,9 @@ FLOW = (
         "lens, prompt and variant",
     ),
     Meaning(r"[^:]*: entropy_collapse", "flags", "entropy ≤ 1 bit"),
-    Meaning(r"[^:]*: is_answer", "flags", "answer_rank = 1; without an id, the top-1 text is the answer"),
+    Meaning(
+        r"[^:]*: is_answer", "flags", "answer_rank = 1; without an id, the top-1 text is the answer"
+    ),
     Meaning(
         r"json: diagnostics\.last_layer_consistency.*",
         "summaries",

@@ -18,7 +18,12 @@ RAW_LENS = ("off", "sample", "full")
 
 
 def entry(
-    name: str, model: str, model_id: str, options: Mapping[str, Any], raw_lens: str | None, tolerance: str
+    name: str,
+    model: str,
+    model_id: str,
+    options: Mapping[str, Any],
+    raw_lens: str | None,
+    tolerance: str,
 ) -> dict[str, Any]:
     """The case as cases.json has it; raises SpecError listing everything that is wrong."""
     problems = []
@@ -50,20 +55,28 @@ def entry(
     }
 
 
-def add_case(library: Path, name: str, case: Mapping[str, Any], checkpoint: Path, prisms: Path | None) -> None:
+def add_case(
+    library: Path, name: str, case: Mapping[str, Any], checkpoint: Path, prisms: Path | None
+) -> None:
     """Add the case, its checkpoint and its Prism artifacts to a library; the case's entry comes last."""
     target = library / "models" / case["model"]
     if not (checkpoint / "config.json").is_file():
-        raise SpecError(f"no checkpoint at {checkpoint}: it has no config.json; give a folder of a saved model")
+        raise SpecError(
+            f"no checkpoint at {checkpoint}: it has no config.json; give a folder of a saved model"
+        )
     document = read_library(library)
     if name in document["cases"]:
-        raise SpecError(f"{library} has a case {name} already; choose another name or another folder")
+        raise SpecError(
+            f"{library} has a case {name} already; choose another name or another folder"
+        )
     if not (GOLDEN / "models" / case["model"]).is_dir():
         place(checkpoint, target)
     if prisms is not None:
         clean = case["model_id"].split("/")[-1]
         if not (prisms / "whiten.pt").is_file():
-            raise SpecError(f"no Prism artifacts at {prisms}: it has no whiten.pt; give the folder of one model")
+            raise SpecError(
+                f"no Prism artifacts at {prisms}: it has no whiten.pt; give the folder of one model"
+            )
         place(prisms, library / "prisms" / clean)
         case = {**case, "prism_dir": "prisms"}
     document["cases"][name] = case
@@ -76,7 +89,9 @@ def read_library(library: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
     except (OSError, ValueError) as error:
-        raise SpecError(f"cannot read {path}: {error}; restore it or give another folder") from error
+        raise SpecError(
+            f"cannot read {path}: {error}; restore it or give another folder"
+        ) from error
 
 
 def place(source: Path, target: Path) -> None:

@@ -25,7 +25,9 @@ PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"  # ASCII
 def norm_name(layer: int, n_layers: int) -> str:
     """The norm that reads layer 0 <= layer <= L next: `blocks.<layer>.ln1`, or `ln_final` for layer L."""
     if not 0 <= layer <= n_layers:
-        raise ValueError(f"layer must be in 0..{n_layers}, got {layer}; pass the residual's own layer index")
+        raise ValueError(
+            f"layer must be in 0..{n_layers}, got {layer}; pass the residual's own layer index"
+        )
     return "ln_final" if layer == n_layers else f"blocks.{layer}.ln1"
 
 
@@ -60,12 +62,16 @@ def final_lens(x: Array, ln_final: Callable[[Array], Array], W_U: Array, b_U: Ar
     return ln_final(x) @ W_U + b_U
 
 
-def tuned_lens(x: Array, A: Array, c: Array, ln_final: Callable[[Array], Array], W_U: Array, b_U: Array) -> Array:
+def tuned_lens(
+    x: Array, A: Array, c: Array, ln_final: Callable[[Array], Array], W_U: Array, b_U: Array
+) -> Array:
     """ln_final(x + A x + c) @ W_U + b_U, [D] -> [V]: translator A [D, D], c [D] first; Belrose et al. 2023."""
     return ln_final(x + A @ x + c) @ W_U + b_U
 
 
-def prism_lens(y: Array, mean: Array, var: Array, eps: float, Q: Array, W_U: Array, b_U: Array) -> Array:
+def prism_lens(
+    y: Array, mean: Array, var: Array, eps: float, Q: Array, W_U: Array, b_U: Array
+) -> Array:
     """((y - mean) / sqrt(var + eps)) @ Q @ W_U + b_U, [D] -> [V]; y = norm(x) and mean, var [D], Q [D, D]."""
     return (y - mean) / np.sqrt(var + eps) @ Q @ W_U + b_U
 
@@ -163,7 +169,9 @@ def control_margin(p: Array, own_id: int | None, other_id: int | None) -> float 
 def is_contiguous_run(window: Ids, ctx_ids: Ids) -> bool:
     """Whether the window stands somewhere in ctx_ids, in order, without a gap; an empty one does not."""
     size = len(window)
-    return size > 0 and any(list(ctx_ids[i : i + size]) == list(window) for i in range(len(ctx_ids)))
+    return size > 0 and any(
+        list(ctx_ids[i : i + size]) == list(window) for i in range(len(ctx_ids))
+    )
 
 
 def copy_collapse(
@@ -174,7 +182,12 @@ def copy_collapse(
     Saying something: at least one character that is neither whitespace nor ASCII punctuation.
     """
     says_something = any(not (char.isspace() or char in PUNCTUATION) for char in top1_text)
-    return is_contiguous_run(window, ctx_ids) and p1 > threshold and p1 - p2 > margin and says_something
+    return (
+        is_contiguous_run(window, ctx_ids)
+        and p1 > threshold
+        and p1 - p2 > margin
+        and says_something
+    )
 
 
 def entropy_collapse(entropy: float) -> bool:

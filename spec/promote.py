@@ -21,17 +21,25 @@ from .golden import MANIFEST, build_manifest, read_manifest, verify
 CHANGES_TITLE = "### Golden changes"
 
 
-def refusals(capture: Capture, golden: Path, changelog: Path, reason: str, environment: Mapping[str, str]) -> list[str]:
+def refusals(
+    capture: Capture, golden: Path, changelog: Path, reason: str, environment: Mapping[str, str]
+) -> list[str]:
     """Everything that forbids a promotion, one sentence each."""
     told = dirt(golden)
     if environment.get("CI", "").lower() not in ("", "0", "false"):
-        told.append("promotion is done by a person, not in CI (CI is set); run it on a checkout and commit the result")
+        told.append(
+            "promotion is done by a person, not in CI (CI is set); run it on a checkout and commit the result"
+        )
     if len(reason.split()) < 2:
         told.append(
             f"a change of golden/ needs an explanation, got --reason {reason!r}; say in a sentence why it changed"
         )
-    if failed := [f"{name} ({case['problem']})" for name, case in capture.cases.items() if case["problem"]]:
-        told.append(f"the capture holds cases that failed: {', '.join(failed)}; mend run.py and capture again")
+    if failed := [
+        f"{name} ({case['problem']})" for name, case in capture.cases.items() if case["problem"]
+    ]:
+        told.append(
+            f"the capture holds cases that failed: {', '.join(failed)}; mend run.py and capture again"
+        )
     if not capture.cases:
         told.append("the capture holds no case; capture at least one")
     if not has_list(changelog):
@@ -40,7 +48,9 @@ def refusals(capture: Capture, golden: Path, changelog: Path, reason: str, envir
 
 
 def has_list(changelog: Path) -> bool:
-    return changelog.is_file() and CHANGES_TITLE in changelog.read_text(encoding="utf-8").splitlines()
+    return (
+        changelog.is_file() and CHANGES_TITLE in changelog.read_text(encoding="utf-8").splitlines()
+    )
 
 
 def dirt(golden: Path) -> list[str]:
@@ -54,7 +64,9 @@ def dirt(golden: Path) -> list[str]:
         return told
     if status.returncode == 0 and status.stdout.strip():
         changed = ", ".join(line[3:] for line in status.stdout.splitlines()[:3])
-        told.append(f"golden/ has changes that are not committed: {changed}; commit or restore them first")
+        told.append(
+            f"golden/ has changes that are not committed: {changed}; commit or restore them first"
+        )
     return told
 
 
@@ -76,7 +88,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def promote(capture: Capture, golden: Path, changelog: Path, reason: str, names: list[str]) -> None:
     """Replace the snapshots of the named cases, rewrite the manifest, tell the changelog."""
-    entry = {"date": date.today().isoformat(), "reason": reason, "cases": names, "provenance": capture.provenance}
+    entry = {
+        "date": date.today().isoformat(),
+        "reason": reason,
+        "cases": names,
+        "provenance": capture.provenance,
+    }
     stage = Path(tempfile.mkdtemp(prefix=f".{golden.name}-", dir=golden.parent))
     try:
         fresh = stage / golden.name
@@ -121,8 +138,14 @@ def add_change(changelog: Path, entry: Mapping[str, Any]) -> None:
     lines = changelog.read_text(encoding="utf-8").splitlines()
     at = lines.index(CHANGES_TITLE) + 1
     at += at < len(lines) and not lines[at]
-    run_py = entry["provenance"].get("modules", {}).get(entry["provenance"].get("run_py"), "unknown")[:12]
-    lines.insert(at, f"- {entry['date']}: {', '.join(entry['cases'])}: {entry['reason']} (run.py {run_py}).")
+    run_py = (
+        entry["provenance"]
+        .get("modules", {})
+        .get(entry["provenance"].get("run_py"), "unknown")[:12]
+    )
+    lines.insert(
+        at, f"- {entry['date']}: {', '.join(entry['cases'])}: {entry['reason']} (run.py {run_py})."
+    )
     fresh = changelog.with_name(f".{changelog.name}.new")
     fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(fresh, changelog)

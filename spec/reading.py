@@ -10,8 +10,15 @@ from typing import Any, TypeVar
 from . import reading_csv, reading_json
 from .reading_csv import Table
 
-RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = "records", "pure-next-token", "records-prism", "pure-next-token-prism"
-SIDECARS = tuple(f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE))
+RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = (
+    "records",
+    "pure-next-token",
+    "records-prism",
+    "pure-next-token-prism",
+)
+SIDECARS = tuple(
+    f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE)
+)
 AGREEMENT, ANSWERS = "agreement", "answers"
 TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
 Loaded = TypeVar("Loaded")
@@ -43,7 +50,9 @@ class Run:
 
     def __post_init__(self) -> None:
         if unknown := set(self.tables) - set(TABLE_KINDS):
-            raise ValueError(f"tables are keyed by {TABLE_KINDS}, got {sorted(unknown)}; use one of the kinds")
+            raise ValueError(
+                f"tables are keyed by {TABLE_KINDS}, got {sorted(unknown)}; use one of the kinds"
+            )
         object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
         object.__setattr__(self, "residuals", MappingProxyType(dict(self.residuals)))
 
@@ -90,7 +99,9 @@ def sole_run(folder: Path) -> str:
     """The clean name of the only run in a folder; raises ValueError where there are several or none."""
     found = runs_in(folder)
     if len(found) != 1:
-        raise ValueError(f"{folder} must hold one run, found {found or 'none'}; name the run to read")
+        raise ValueError(
+            f"{folder} must hold one run, found {found or 'none'}; name the run to read"
+        )
     return found[0]
 
 
@@ -125,7 +136,9 @@ def read_error(path: Path) -> Finding:
         report = reading_json.parse(read_text(path))
     except (OSError, ValueError) as error:
         return Finding(path.name, f"the run failed, and its report cannot be read: {error}")
-    told = ": ".join(str(report[key]) for key in ("error_type", "type", "error", "message") if report.get(key))
+    told = ": ".join(
+        str(report[key]) for key in ("error_type", "type", "error", "message") if report.get(key)
+    )
     return Finding(path.name, f"the run failed: {told or reading_json.layout(report)}")
 
 
@@ -144,7 +157,11 @@ def read_run(folder: Path, clean: str | None = None) -> Run:
     findings: list[Finding] = [] if folder.is_dir() else [Finding("", "the run left no folder")]
     owners = {file: owner(file, name) for file in names_in(folder)}
     parts: dict[str, Any] = {"tables": {}, "residuals": {}}
-    parse = reading_csv.parse_corrected if is_corrected(folder / f"output-{name}.json") else reading_csv.parse
+    parse = (
+        reading_csv.parse_corrected
+        if is_corrected(folder / f"output-{name}.json")
+        else reading_csv.parse
+    )
     for file, part in owners.items():
         path = folder / file
         if part in TABLE_KINDS:
@@ -158,5 +175,7 @@ def read_run(folder: Path, clean: str | None = None) -> Run:
         elif part == "error":
             findings.append(read_error(path))
     strays = tuple(file for file in owners if not any(owner(file, run) for run in known))
-    outputs = frozenset(file for file, part in owners.items() if part not in (None, "error", "manifest"))
+    outputs = frozenset(
+        file for file, part in owners.items() if part not in (None, "error", "manifest")
+    )
     return Run(name, outputs, strays=strays, findings=tuple(findings), **parts)

@@ -72,14 +72,18 @@ def cell_end(text: str, start: int, line: int) -> int:
                 at += 2
                 continue
             if at + 1 < len(text) and text[at + 1] not in ",\n":
-                raise CsvError(f"line {line}: text follows a closing quote; quote the whole cell or double the quote")
+                raise CsvError(
+                    f"line {line}: text follows a closing quote; quote the whole cell or double the quote"
+                )
             return at + 1
         elif not quoted and char in ",\n":
             return at
         else:
             at += 1
     if quoted or at > len(text):
-        raise CsvError(f"line {line}: the file ends inside a quoted or escaped cell; it was cut off")
+        raise CsvError(
+            f"line {line}: the file ends inside a quoted or escaped cell; it was cut off"
+        )
     return at
 
 
@@ -112,7 +116,9 @@ def parse_corrected(text: str) -> Table:
         raise CsvError(
             f"a cell begins with a quote but is no JSON string: {error}; write it with json.dumps"
         ) from error
-    return Table(decoded[0], tuple(decoded[1:]), tuple(lines[1:]), text.endswith("\n"), corrected=True)
+    return Table(
+        decoded[0], tuple(decoded[1:]), tuple(lines[1:]), text.endswith("\n"), corrected=True
+    )
 
 
 def parse(text: str) -> Table:

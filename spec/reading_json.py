@@ -37,7 +37,9 @@ def parse(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise JsonError(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise JsonError(
+            f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from error
     except RecursionError as error:
         raise JsonError("nested too deeply to be a run's document") from error
     if not isinstance(found, dict):

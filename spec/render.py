@@ -21,17 +21,29 @@ def text(report: Report, shown: int = SHOWN) -> str:
 
     At most `shown` mismatches and violations of a case are printed.
     """
-    blocks = [first_screen(found(report), len(report.results)), report.note, files_table(report), columns_table(report)]
+    blocks = [
+        first_screen(found(report), len(report.results)),
+        report.note,
+        files_table(report),
+        columns_table(report),
+    ]
     blocks += (case_block(r, shown) for r in report.results if not r.matches)
     if report.outcome.problem or report.outcome.problems:
         tail = report.outcome.log_tail or "it printed nothing"
-        blocks.append(f"{report.outcome.problem or 'some cases failed'}; the end of the output:\n" + indent(tail))
+        blocks.append(
+            f"{report.outcome.problem or 'some cases failed'}; the end of the output:\n"
+            + indent(tail)
+        )
     return "\n\n".join(block for block in (*blocks, verdict(report)) if block)
 
 
 def found(report: Report) -> list[tuple[str, Mismatch]]:
     """Every mismatch with its case."""
-    return [(result.case, mismatch) for result in report.results for mismatch in result.comparison.mismatches]
+    return [
+        (result.case, mismatch)
+        for result in report.results
+        for mismatch in result.comparison.mismatches
+    ]
 
 
 def verdict(report: Report) -> str:
@@ -61,8 +73,19 @@ def share(fraction: float) -> str:
 
 def files_table(report: Report) -> str:
     """case × file: values, mismatches, the worst column against its tolerance, seconds of the case."""
-    header = ("case", "file", "verdict", "worst column", "of tolerance", "values", "mismatches", "time")
-    return aligned(header, [line for result in report.results for line in case_lines(result)], left=4)
+    header = (
+        "case",
+        "file",
+        "verdict",
+        "worst column",
+        "of tolerance",
+        "values",
+        "mismatches",
+        "time",
+    )
+    return aligned(
+        header, [line for result in report.results for line in case_lines(result)], left=4
+    )
 
 
 def case_lines(result: CaseResult) -> list[Line]:
@@ -71,18 +94,26 @@ def case_lines(result: CaseResult) -> list[Line]:
     lines = []
     for file in files:
         worst = max(
-            (s for s in result.comparison.statistics if s.file == file), key=lambda s: s.worst_fraction, default=None
+            (s for s in result.comparison.statistics if s.file == file),
+            key=lambda s: s.worst_fraction,
+            default=None,
         )
         differs = worst is not None and worst.worst_fraction > 0
         found = (worst.column, share(worst.worst_fraction)) if worst and differs else ("", "")
-        counts = (f"{result.comparison.values.get(file, 0):,}", str(sum(m.file == file for m in mismatches)))
+        counts = (
+            f"{result.comparison.values.get(file, 0):,}",
+            str(sum(m.file == file for m in mismatches)),
+        )
         lines.append((file or "(the run)", result.verdicts.get(file, ""), *found, *counts))
     if result.violations:
         lines.append(("(schema)", "", "", "", "", str(len(result.violations))))
     if not lines:
         lines.append(("(nothing)", "", "", "", "0", "0"))
     seconds = "" if result.seconds is None else f"{result.seconds:.2f} s"
-    return [(result.case if i == 0 else "", *line, seconds if i == 0 else "") for i, line in enumerate(lines)]
+    return [
+        (result.case if i == 0 else "", *line, seconds if i == 0 else "")
+        for i, line in enumerate(lines)
+    ]
 
 
 def group(statistic: Statistic) -> str:
@@ -103,10 +134,19 @@ def columns_table(report: Report) -> str:
                 worst[name] = (statistic, result.case)
     ranked = sorted(worst.items(), key=lambda item: -item[1][0].worst_fraction)
     lines = [
-        (n, ", ".join(filter(None, (case, s.worst_row))), f"{s.worst_error:.2e}", share(s.worst_fraction))
+        (
+            n,
+            ", ".join(filter(None, (case, s.worst_row))),
+            f"{s.worst_error:.2e}",
+            share(s.worst_fraction),
+        )
         for n, (s, case) in ranked
     ]
-    table = aligned(("column", "worst in", "error", "of tolerance"), lines, left=2) + "\n" if lines else ""
+    table = (
+        aligned(("column", "worst in", "error", "of tolerance"), lines, left=2) + "\n"
+        if lines
+        else ""
+    )
     return f"{table}{len(names) - len(lines)} columns are equal throughout" if names else ""
 
 
@@ -114,12 +154,17 @@ def case_block(result: CaseResult, shown: int) -> str:
     """The mismatches and violations of a case, one a line."""
     lines = [*map(mismatch_line, result.comparison.mismatches), *map(str, result.violations)]
     more = [f"and {len(lines) - shown} more; --json lists all"] if len(lines) > shown else []
-    return f"{result.case}:\n" + indent("\n".join(line.replace("\n", "\\n") for line in [*lines[:shown], *more]))
+    return f"{result.case}:\n" + indent(
+        "\n".join(line.replace("\n", "\\n") for line in [*lines[:shown], *more])
+    )
 
 
 def plain(items: Iterable[Statistic | Mismatch]) -> list[dict[str, Any]]:
     """Dataclasses as JSON objects; what is not finite becomes null."""
-    return [{k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(i).items()} for i in items]
+    return [
+        {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(i).items()}
+        for i in items
+    ]
 
 
 def violation_object(violation: Violation) -> dict[str, str]:
@@ -141,7 +186,11 @@ def machine(report: Report) -> str:
         }
         for result in report.results
     ]
-    outcome = {"status": report.outcome.status, "log_tail": report.outcome.log_tail, "seconds": report.outcome.seconds}
+    outcome = {
+        "status": report.outcome.status,
+        "log_tail": report.outcome.log_tail,
+        "seconds": report.outcome.seconds,
+    }
     whole = {
         "matches": report.matches,
         "verdict": verdict(report),

@@ -23,14 +23,27 @@ def text(audit: Audit) -> str:
 
 
 def cases_table(cases: Sequence[CaseAudit]) -> str:
-    header = ("case", "tolerance", "decisions", "ties forgiven", "ranks unseen", "fragile", "least other margin")
+    header = (
+        "case",
+        "tolerance",
+        "decisions",
+        "ties forgiven",
+        "ranks unseen",
+        "fragile",
+        "least other margin",
+    )
     return aligned(header, [case_line(case) for case in cases], left=2)
 
 
 def case_line(case: CaseAudit) -> tuple[str, ...]:
     """The margin of the first decision that is not fragile tells how far the next one is."""
     kept = [d.margin for d in case.decisions if not d.fragile and not d.forgiven]
-    counts = [len(case.decisions), sum(d.forgiven for d in case.decisions), case.unseen, len(case.fragile)]
+    counts = [
+        len(case.decisions),
+        sum(d.forgiven for d in case.decisions),
+        case.unseen,
+        len(case.fragile),
+    ]
     return case.case, case.tolerance, *map(str, counts), f"{min(kept, default=0):.2f}"
 
 
@@ -53,7 +66,9 @@ def known(audit: Audit) -> str:
     for decision in audit.fragile:
         if reason := audit.known.get(decision.key):
             margins.setdefault(reason, []).append(decision.margin)
-    lines = [f"{len(m)} known, margins from {min(m):.2f}: {reason}" for reason, m in margins.items()]
+    lines = [
+        f"{len(m)} known, margins from {min(m):.2f}: {reason}" for reason, m in margins.items()
+    ]
     return "\n".join(lines)
 
 
@@ -63,7 +78,8 @@ def new(decisions: Sequence[Decision]) -> str:
         return ""
     header = ("new fragile decision", "file", "row", "decision", "value", "against", "margin")
     lines = [
-        (d.case, d.file, d.row, d.name, f"{d.value:.6g}", f"{d.threshold:.6g}", f"{d.margin:.2f}") for d in decisions
+        (d.case, d.file, d.row, d.name, f"{d.value:.6g}", f"{d.threshold:.6g}", f"{d.margin:.2f}")
+        for d in decisions
     ]
     return aligned(header, lines, left=4)
 
@@ -71,7 +87,11 @@ def new(decisions: Sequence[Decision]) -> str:
 def stale(audit: Audit) -> str:
     """Listed decisions that are not fragile, or not there."""
     lines = audit.stale
-    return aligned(("listed but not fragile", "file", "row", "decision"), lines, left=4) if lines else ""
+    return (
+        aligned(("listed but not fragile", "file", "row", "decision"), lines, left=4)
+        if lines
+        else ""
+    )
 
 
 def verdict(audit: Audit) -> str:
@@ -100,7 +120,13 @@ def machine(audit: Audit) -> str:
     ]
     fragile = [fragile_object(decision, audit) for decision in audit.fragile]
     unlisted = [dict(zip(("case", "file", "row", "decision"), key)) for key in audit.stale]
-    whole = {"passes": audit.passes, "verdict": verdict(audit), "cases": cases, "fragile": fragile, "stale": unlisted}
+    whole = {
+        "passes": audit.passes,
+        "verdict": verdict(audit),
+        "cases": cases,
+        "fragile": fragile,
+        "stale": unlisted,
+    }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
 
 

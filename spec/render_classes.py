@@ -25,14 +25,25 @@ def first_screen(found: Sequence[tuple[str, Mismatch]], cases: int) -> str:
 def class_table(grouped: Sequence[MismatchClass]) -> str:
     header = ("column", "stage", "difference", "cases", "values", "layers", "largest error")
     lines = [class_line(one) for one in grouped[:SHOWN]]
-    more = f"\nand {len(grouped) - SHOWN} kinds more, all later in the flow" if len(grouped) > SHOWN else ""
+    more = (
+        f"\nand {len(grouped) - SHOWN} kinds more, all later in the flow"
+        if len(grouped) > SHOWN
+        else ""
+    )
     return aligned(header, lines, left=3) + more
 
 
 def class_line(one: MismatchClass) -> Line:
     worst = error(one.worst[1])
     counts = (str(len(one.cases)), f"{len(one.mismatches):,}")
-    return (one.name, one.meaning.stage, one.kind, *counts, spans(one.layers), f"{worst:.2e}" if worst >= 0 else "")
+    return (
+        one.name,
+        one.meaning.stage,
+        one.kind,
+        *counts,
+        spans(one.layers),
+        f"{worst:.2e}" if worst >= 0 else "",
+    )
 
 
 def spans(layers: Sequence[int]) -> str:

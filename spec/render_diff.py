@@ -19,21 +19,37 @@ COLUMNS_SHOWN, MISMATCHES_SHOWN = 12, 10
 
 def text(diff: Diff) -> str:
     """Both runs, files, milestones, layers, columns, mismatches, and the verdict as the last line."""
-    blocks = [heading(diff), files_table(diff), milestones(diff.milestones), layers_table(diff.partings)]
-    blocks += [columns_table(diff.columns), mismatch_lines(diff.mismatches), hint(diff), verdict(diff)]
+    blocks = [
+        heading(diff),
+        files_table(diff),
+        milestones(diff.milestones),
+        layers_table(diff.partings),
+    ]
+    blocks += [
+        columns_table(diff.columns),
+        mismatch_lines(diff.mismatches),
+        hint(diff),
+        verdict(diff),
+    ]
     return "\n\n".join(filter(None, blocks))
 
 
 def heading(diff: Diff) -> str:
     """Which two runs these are, and in what they were made otherwise."""
-    names = [name for name in ("model", "device", "dtype") if name in diff.a.facts or name in diff.b.facts]
+    names = [
+        name
+        for name in ("model", "device", "dtype")
+        if name in diff.a.facts or name in diff.b.facts
+    ]
     lines = [f"{label}: {side_line(side, names)}" for label, side in (("A", diff.a), ("B", diff.b))]
     lines += [f"{change_line(c)}{' (not judged)' * (c.name not in JUDGED)}" for c in diff.settings]
     return "\n".join(lines)
 
 
 def side_line(side: Side, names: Iterable[str]) -> str:
-    return ", ".join([str(side.folder), *(side.facts[name] for name in names if name in side.facts)])
+    return ", ".join(
+        [str(side.folder), *(side.facts[name] for name in names if name in side.facts)]
+    )
 
 
 def change_line(change: Change) -> str:
@@ -53,15 +69,27 @@ def milestones(changes: Sequence[Change]) -> str:
     if not moved:
         return f"no milestone or summary moved, {len(changes)} compared"
     lines = [(change.name, shown(change.a), shown(change.b)) for change in moved]
-    return aligned((f"milestones and summaries that moved: {len(moved)} of {len(changes)}", "A", "B"), lines, left=1)
+    return aligned(
+        (f"milestones and summaries that moved: {len(moved)} of {len(changes)}", "A", "B"),
+        lines,
+        left=1,
+    )
 
 
 def layers_table(partings: Sequence[Parting]) -> str:
     """For each pass of each table the layers at which the runs part; nothing where they never do."""
     if not any(line.first_difference is not None for line in partings):
         return ""
-    lines = [(f"{p.table} {p.where}", number(p.first_difference), number(p.first_beyond), p.column) for p in partings]
-    header = ("layers where they part", "first difference", "first beyond tolerance", "most in column")
+    lines = [
+        (f"{p.table} {p.where}", number(p.first_difference), number(p.first_beyond), p.column)
+        for p in partings
+    ]
+    header = (
+        "layers where they part",
+        "first difference",
+        "first beyond tolerance",
+        "most in column",
+    )
     return aligned(header, lines, left=1)
 
 
@@ -73,7 +101,11 @@ def columns_table(columns: Sequence[ColumnDiff]) -> str:
     """The columns that differ, the worst first."""
     differing = [column for column in columns if column.differs]
     header = ("column", "worst in", "median", "worst", "of tolerance", "beyond", "from layer")
-    table = [aligned(header, [column_line(c) for c in differing[:COLUMNS_SHOWN]], left=2)] if differing else []
+    table = (
+        [aligned(header, [column_line(c) for c in differing[:COLUMNS_SHOWN]], left=2)]
+        if differing
+        else []
+    )
     more = len(differing) - COLUMNS_SHOWN
     table += [f"{more} more columns differ; --json lists all"] if more > 0 else []
     return "\n".join([*table, f"{len(columns) - len(differing)} columns are equal throughout"])
@@ -84,7 +116,14 @@ def column_line(column: ColumnDiff) -> tuple[str, ...]:
     errors = [f"{e:.1e}" if measured else "" for e in (column.median_error, column.worst_error)]
     layer = "" if column.layer is None else str(column.layer)
     times = share(column.worst_fraction) if measured else ""
-    return column.name, column.worst_row, *errors, times, f"{column.beyond} of {column.compared}", layer
+    return (
+        column.name,
+        column.worst_row,
+        *errors,
+        times,
+        f"{column.beyond} of {column.compared}",
+        layer,
+    )
 
 
 def share(fraction: float) -> str:
@@ -92,7 +131,11 @@ def share(fraction: float) -> str:
     if not isfinite(fraction):
         return "none allowed"
     return (
-        f"{fraction:,.0f} times" if fraction >= 10 else f"{fraction:.1f} times" if fraction > 1 else f"{fraction:.1%}"
+        f"{fraction:,.0f} times"
+        if fraction >= 10
+        else f"{fraction:.1f} times"
+        if fraction > 1
+        else f"{fraction:.1%}"
     )
 
 
@@ -108,7 +151,11 @@ def mismatch_lines(mismatches: Sequence[Mismatch]) -> str:
     lines += [mismatch_line(mismatch) for mismatch in ranked[:MISMATCHES_SHOWN]]
     more = len(values) - min(len(ranked), MISMATCHES_SHOWN)
     lines += [f"and {more:,} more; --json lists all"] if more > 0 else []
-    return "first differences beyond tolerance, column by column:\n" + indent("\n".join(lines)) if lines else ""
+    return (
+        "first differences beyond tolerance, column by column:\n" + indent("\n".join(lines))
+        if lines
+        else ""
+    )
 
 
 def is_number(mismatch: Mismatch) -> bool:
@@ -140,14 +187,20 @@ def hint(diff: Diff) -> str:
     """What to try where one run computed in half precision and the other did not."""
     halves = {change.name for change in diff.settings} & {"dtype", "use_fp32_unembed"}
     asked = diff.verdict == CHANGED and diff.tolerance == "fp32" and halves
-    return "the runs computed in different precision: --tolerance bf16 allows for its rounding" if asked else ""
+    return (
+        "the runs computed in different precision: --tolerance bf16 allows for its rounding"
+        if asked
+        else ""
+    )
 
 
 def verdict(diff: Diff) -> str:
     """The last line."""
     values = f"{diff.compared:,} values compared"
     if diff.verdict == IDENTICAL:
-        return f"{IDENTICAL}: the same bytes in {len(diff.files)} of {len(diff.files)} files, {values}"
+        return (
+            f"{IDENTICAL}: the same bytes in {len(diff.files)} of {len(diff.files)} files, {values}"
+        )
     if diff.verdict == EQUAL:
         worst = max(diff.columns, key=lambda column: column.worst_fraction)
         if not worst.worst_fraction:
@@ -176,13 +229,22 @@ def first(diff: Diff) -> list[str]:
 def machine(diff: Diff) -> str:
     """Everything, as one JSON object; what is not finite becomes null."""
     sides = {
-        k: {"directory": str(s.folder), "run": s.clean, "facts": s.facts} for k, s in (("a", diff.a), ("b", diff.b))
+        k: {"directory": str(s.folder), "run": s.clean, "facts": s.facts}
+        for k, s in (("a", diff.a), ("b", diff.b))
     }
     names = ("settings", "files", "milestones", "partings", "columns", "mismatches")
     lists = {name: [plain(item) for item in getattr(diff, name)] for name in names}
-    whole = {"verdict": diff.verdict, "sentence": verdict(diff), "tolerance": diff.tolerance, **sides, **lists}
+    whole = {
+        "verdict": diff.verdict,
+        "sentence": verdict(diff),
+        "tolerance": diff.tolerance,
+        **sides,
+        **lists,
+    }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def plain(item: Any) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(item).items()}
+    return {
+        k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(item).items()
+    }

@@ -22,7 +22,10 @@ def text(results: Sequence[Judged]) -> str:
 
 def verdict(results: Sequence[Judged]) -> str:
     """The last line."""
-    valid, count = sum(result.valid for result in results), sum(len(result.violations) for result in results)
+    valid, count = (
+        sum(result.valid for result in results),
+        sum(len(result.violations) for result in results),
+    )
     keep = "run keeps" if len(results) == 1 else "runs keep"
     return f"{valid} of {len(results)} {keep} the contract, {count:,} violation{'s' * (count != 1)}"
 
@@ -32,8 +35,13 @@ def rule_blocks(result: Judged, named: bool) -> str:
     by_rule: dict[str, list[Violation]] = defaultdict(list)
     for violation in result.violations:
         by_rule[violation.rule].append(violation)
-    blocks = [rule_block(rule, found) for rule, found in sorted(by_rule.items(), key=lambda item: len(item[1]))]
-    return "\n".join([f"{result.folder}, {result.clean}:", *map(indent, blocks)] if named else blocks)
+    blocks = [
+        rule_block(rule, found)
+        for rule, found in sorted(by_rule.items(), key=lambda item: len(item[1]))
+    ]
+    return "\n".join(
+        [f"{result.folder}, {result.clean}:", *map(indent, blocks)] if named else blocks
+    )
 
 
 def rule_block(rule: str, found: Sequence[Violation]) -> str:
@@ -63,5 +71,9 @@ def machine(results: Sequence[Judged]) -> str:
         }
         for result in results
     ]
-    whole = {"valid": all(result.valid for result in results), "verdict": verdict(results), "runs": runs}
+    whole = {
+        "valid": all(result.valid for result in results),
+        "verdict": verdict(results),
+        "runs": runs,
+    }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)

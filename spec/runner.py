@@ -39,7 +39,9 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.seconds < 0:
-            raise ValueError(f"wall seconds are ≥ 0, got {self.seconds}; measure with a monotonic clock")
+            raise ValueError(
+                f"wall seconds are ≥ 0, got {self.seconds}; measure with a monotonic clock"
+            )
 
     @property
     def problem(self) -> str:
@@ -73,14 +75,22 @@ def split_command(command: str | None) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise SpecError(f"cannot read the runner command {command!r}: {error}; balance its quotes") from error
+        raise SpecError(
+            f"cannot read the runner command {command!r}: {error}; balance its quotes"
+        ) from error
     if not words:
-        raise SpecError("the runner command is empty; give a program that takes the path of a jobs file")
+        raise SpecError(
+            "the runner command is empty; give a program that takes the path of a jobs file"
+        )
     return words
 
 
 def run_command(
-    command: str | None, cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], work: Path
+    command: str | None,
+    cases: Sequence[Case],
+    golden: Path,
+    folders: Mapping[str, Path],
+    work: Path,
 ) -> Outcome:
     """Run `command` once on all cases, each into its folder; raises SpecError where it cannot be started."""
     words = split_command(command)
@@ -94,7 +104,9 @@ def run_jobs(words: Sequence[str], jobs: Path, log: Path) -> Outcome:
     started = time.monotonic()
     try:
         with log.open("wb") as stream:
-            ended = subprocess.run([*words, str(jobs)], stdout=stream, stderr=subprocess.STDOUT, env=os.environ)
+            ended = subprocess.run(
+                [*words, str(jobs)], stdout=stream, stderr=subprocess.STDOUT, env=os.environ
+            )
     except OSError as error:
         raise SpecError(
             f"cannot start the runner {words[0]!r}: {error.strerror}; give the path of an executable program"

@@ -41,7 +41,11 @@ def check_files(run: Run) -> list[Violation]:
     required = (run.document_name, run.table_name(RECORDS), run.table_name(PURE))
     return [
         *(Violation(f.file, "", "", "file.readable", f.sentence) for f in run.findings),
-        *(Violation(f, "", "", "file.missing", "no such file") for f in required if f not in run.files),
+        *(
+            Violation(f, "", "", "file.missing", "no such file")
+            for f in required
+            if f not in run.files
+        ),
         *(Violation(f, "", "", "file.stray", "a file of no run") for f in run.strays),
     ]
 
@@ -62,15 +66,25 @@ def facts_of(document: Mapping[str, Any] | None) -> Facts:
     threshold = lookup(document, "diagnostics", "copy_thresh")
     threshold = threshold if isinstance(threshold, float) else None
     passes = own_passes(document) if own else built_in_passes(document)
-    found = Facts(vocabulary, layers, threshold, passes, lookup(document, "contract") == "corrected", own=own)
-    return replace(found, keywords=tuple(map(str, lookup(document, "keywords") or ()))) if own else found
+    found = Facts(
+        vocabulary, layers, threshold, passes, lookup(document, "contract") == "corrected", own=own
+    )
+    return (
+        replace(found, keywords=tuple(map(str, lookup(document, "keywords") or ())))
+        if own
+        else found
+    )
 
 
 def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[Violation]:
     """Order and contents of the rows of every table."""
     violations: list[Violation] = []
     ends = last_positions(tables)
-    n = facts.layers if facts.layers is not None else max((r["layer"] for t in tables.values() for r in t), default=0)
+    n = (
+        facts.layers
+        if facts.layers is not None
+        else max((r["layer"] for t in tables.values() for r in t), default=0)
+    )
     for kind, rows in tables.items():
         if kind in (AGREEMENT, ANSWERS):
             violations += check_further(run, kind, tables, facts, n)
@@ -86,17 +100,24 @@ def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[
     return violations
 
 
-def check_across(run: Run, document: Mapping[str, Any], tables: Mapping[str, list[Row]]) -> list[Violation]:
+def check_across(
+    run: Run, document: Mapping[str, Any], tables: Mapping[str, list[Row]]
+) -> list[Violation]:
     """Document against rows and files."""
     file, rows = run.document_name, tables.get(PURE, [])
     ends = last_positions(tables)
     if "passes" in document:
         first = next((w for w, told in own_passes(document).items() if told.detailed), None)
         violations = [*check_prism(run, document), *check_suite(file, document, rows)]
-        return violations + (list(check_residuals(run, document, ends[first] + 1)) if first in ends else [])
+        return violations + (
+            list(check_residuals(run, document, ends[first] + 1)) if first in ends else []
+        )
     violations = [*check_gold(file, document), *check_prism(run, document)]
     if ("pos", "orig") in ends:
         violations += check_residuals(run, document, ends["pos", "orig"] + 1)
     if rows and len(rows) == len(run.tables[PURE].rows):
-        violations += [*check_summaries(file, document, rows), *check_raw_lens(file, document, rows)]
+        violations += [
+            *check_summaries(file, document, rows),
+            *check_raw_lens(file, document, rows),
+        ]
     return violations

@@ -15,7 +15,12 @@ def check_gold(file: str, document: Json) -> Iterator[Violation]:
     """Both gold answers: string, first id, number of pieces, variant, alignment."""
     control = document["control_prompt"]
     places = (
-        ("gold_answer", document["gold_answer"], "Berlin", document["diagnostics"]["gold_alignment"]),
+        (
+            "gold_answer",
+            document["gold_answer"],
+            "Berlin",
+            document["diagnostics"]["gold_alignment"],
+        ),
         ("control_prompt.gold_answer", control["gold_answer"], "Paris", control["gold_alignment"]),
     )
     for prefix, gold, string, alignment in places:
@@ -30,16 +35,23 @@ def check_gold(file: str, document: Json) -> Iterator[Violation]:
 def check_gold_of(file: str, prefix: str, gold: Json, string: str | None) -> Iterator[Violation]:
     """One gold answer; its text is `string` where that is known."""
     ids = gold["answer_ids"]
-    said = {**{k: gold[k] for k in ("string", "first_id", "variant")}, "pieces": len(gold["pieces"])}
+    said = {
+        **{k: gold[k] for k in ("string", "first_id", "variant")},
+        "pieces": len(gold["pieces"]),
+    }
     told = {
         "string": said["string"] if string is None else string,
         "first_id": ids[0] if ids else None,
-        "variant": (gold["variant"] if gold["variant"] != "unknown" else "a spelling") if ids else "unknown",
+        "variant": (gold["variant"] if gold["variant"] != "unknown" else "a spelling")
+        if ids
+        else "unknown",
         "pieces": min(4, len(ids)),
     }
     for name, value in told.items():
         if said[name] != value:
-            yield Violation(file, "", f"{prefix}.{name}", "gold", f"{said[name]} where {value} follows")
+            yield Violation(
+                file, "", f"{prefix}.{name}", "gold", f"{said[name]} where {value} follows"
+            )
 
 
 def sampled_layers(mode: str, n: int) -> list[int]:
@@ -56,10 +68,18 @@ def check_raw_lens(file: str, document: Json, rows: Sequence[Row]) -> Iterator[V
     layers = [sample["layer"] for sample in samples]
     if layers != sampled_layers(block["mode"], document["model_stats"]["num_layers"]):
         yield Violation(
-            file, "", "raw_lens_check.samples", "raw-lens.layers", f"layers {layers} in mode {block['mode']}"
+            file,
+            "",
+            "raw_lens_check.samples",
+            "raw-lens.layers",
+            f"layers {layers} in mode {block['mode']}",
         )
     by_layer = {row["layer"]: row for row in rows if row.where == POS}
-    names = {"p_top1": "p_top1_norm", "p_answer": "p_answer_norm", "answer_rank": "answer_rank_norm"}
+    names = {
+        "p_top1": "p_top1_norm",
+        "p_answer": "p_answer_norm",
+        "answer_rank": "answer_rank_norm",
+    }
     for i, sample in enumerate(samples):
         row = by_layer.get(sample["layer"])
         wanted = {name: row[column] for column, name in names.items()} if row else {}
@@ -106,9 +126,17 @@ def check_prism(run: Run, document: Json) -> Iterator[Violation]:
     for name, value in told_by.items():
         if said[name] != value:
             column = f"diagnostics.prism_summary.{name}"
-            yield Violation(run.document_name, "", column, "prism.summary", f"{said[name]} where {value} follows")
+            yield Violation(
+                run.document_name,
+                "",
+                column,
+                "prism.summary",
+                f"{said[name]} where {value} follows",
+            )
     if usable and said["mode"] == "off":
-        yield Violation(run.document_name, "", "diagnostics.prism_summary.mode", "prism.summary", "off")
+        yield Violation(
+            run.document_name, "", "diagnostics.prism_summary.mode", "prism.summary", "off"
+        )
 
 
 def rank_of(k: Any, width: int) -> int:
@@ -122,8 +150,14 @@ def check_residuals(run: Run, document: Json, positions: int) -> Iterator[Violat
     stats = document["model_stats"]
     names = [f"{run.clean}_{layer:02d}_resid.pt" for layer in range(stats["num_layers"] + 1)]
     if saved:
-        yield from (Violation(f, "", "", "residual.files", "no such file") for f in names if f not in saved)
-        yield from (Violation(f, "", "", "residual.files", "a file too many") for f in saved if f not in names)
+        yield from (
+            Violation(f, "", "", "residual.files", "no such file") for f in names if f not in saved
+        )
+        yield from (
+            Violation(f, "", "", "residual.files", "a file too many")
+            for f in saved
+            if f not in names
+        )
     for file, tensor in run.residuals.items():
         shape = tuple(tensor.shape)
         if shape != (1, positions, stats["d_model"]) or not tensor.is_floating_point():

@@ -10,7 +10,9 @@ Json = Mapping[str, Any]
 POS, NO_FILLER, CTL = ("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig")
 
 
-def first_layer(rows: Sequence[Row], where: tuple[str, str], holds: Callable[[Row], bool]) -> int | None:
+def first_layer(
+    rows: Sequence[Row], where: tuple[str, str], holds: Callable[[Row], bool]
+) -> int | None:
     """The first layer of a pass whose row satisfies a condition."""
     return next((int(row["layer"]) for row in rows if row.where == where and holds(row)), None)
 
@@ -36,14 +38,22 @@ def milestones(rows: Sequence[Row], where: tuple[str, str] = POS) -> dict[str, i
         "L_copy_H": first_layer(rows, where, lambda row: row["entropy_collapse"]),
         "L_semantic": semantic,
         "delta_layers": minus(semantic, copy),
-        **{f"first_kl_below_{limit}": first_layer(rows, where, kl_at_most(limit)) for limit in (0.5, 1.0)},
-        **{f"first_rank_le_{limit}": first_layer(rows, where, rank_at_most(limit)) for limit in (1, 5, 10)},
+        **{
+            f"first_kl_below_{limit}": first_layer(rows, where, kl_at_most(limit))
+            for limit in (0.5, 1.0)
+        },
+        **{
+            f"first_rank_le_{limit}": first_layer(rows, where, rank_at_most(limit))
+            for limit in (1, 5, 10)
+        },
     }
 
 
 def ablation(rows: Sequence[Row]) -> dict[str, int | None]:
     """ablation_summary, read off the rows of both variants."""
-    copies = [first_layer(rows, where, lambda row: row["copy_collapse"]) for where in (POS, NO_FILLER)]
+    copies = [
+        first_layer(rows, where, lambda row: row["copy_collapse"]) for where in (POS, NO_FILLER)
+    ]
     answers = [first_layer(rows, where, lambda row: row["is_answer"]) for where in (POS, NO_FILLER)]
     return {
         "L_copy_orig": copies[0],
@@ -69,15 +79,27 @@ def check_same(file: str, prefix: str, rule: str, said: Json, derived: Json) -> 
     """Values that must equal what the rows give, exactly."""
     for name, value in derived.items():
         if said[name] != value:
-            yield Violation(file, "", f"{prefix}.{name}", rule, f"{said[name]} where the rows say {value}")
+            yield Violation(
+                file, "", f"{prefix}.{name}", rule, f"{said[name]} where the rows say {value}"
+            )
 
 
 def check_summaries(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Violation]:
     """All of the document that follows from the norm lens's pure-next-token rows."""
-    yield from check_same(file, "diagnostics", "milestones", document["diagnostics"], milestones(rows))
-    yield from check_same(file, "ablation_summary", "ablation", document["ablation_summary"], ablation(rows))
-    yield from check_same(file, "control_summary", "control-summary", document["control_summary"], control(rows))
-    last = [row for row in rows if row.where == POS and row["layer"] == document["model_stats"]["num_layers"]]
+    yield from check_same(
+        file, "diagnostics", "milestones", document["diagnostics"], milestones(rows)
+    )
+    yield from check_same(
+        file, "ablation_summary", "ablation", document["ablation_summary"], ablation(rows)
+    )
+    yield from check_same(
+        file, "control_summary", "control-summary", document["control_summary"], control(rows)
+    )
+    last = [
+        row
+        for row in rows
+        if row.where == POS and row["layer"] == document["model_stats"]["num_layers"]
+    ]
     if last:
         yield from check_last_layer(file, document, last[0])
 
@@ -96,7 +118,9 @@ def check_last_layer(file: str, document: Json, row: Row) -> Iterator[Violation]
     for name, value in derived.items():
         if not agree(said[name], value):
             told = f"{said[name]} where layer {row['layer']} has {value}"
-            yield Violation(file, "", f"diagnostics.last_layer_consistency.{name}", "last-layer", told)
+            yield Violation(
+                file, "", f"diagnostics.last_layer_consistency.{name}", "last-layer", told
+            )
     yield from check_last_layer_alone(file, said)
 
 
@@ -110,7 +134,13 @@ def check_last_layer_alone(file: str, said: Json) -> Iterator[Violation]:
     prefix = "diagnostics.last_layer_consistency"
     grid = [10 ** (-1 + 2 * i / 24) for i in range(25)]
     if not any(close(said["temp_est"], s) for s in grid):
-        yield Violation(file, "", f"{prefix}.temp_est", "last-layer", f"{said['temp_est']}, which is not on the grid")
+        yield Violation(
+            file,
+            "",
+            f"{prefix}.temp_est",
+            "last-layer",
+            f"{said['temp_est']}, which is not on the grid",
+        )
     if said["kl_after_temp_bits"] > said["kl_to_final_bits"] + 1e-5:
         told = f"{said['kl_after_temp_bits']}, worse than no temperature"
         yield Violation(file, "", f"{prefix}.kl_after_temp_bits", "last-layer", told)

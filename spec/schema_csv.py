@@ -33,7 +33,9 @@ class Row:
 
     def broken(self, column: str, rule: str) -> Violation:
         value = self.cells.get(column)
-        return Violation(self.file, self.name, column, rule, "an empty cell" if value is None else repr(value))
+        return Violation(
+            self.file, self.name, column, rule, "an empty cell" if value is None else repr(value)
+        )
 
     @property
     def where(self) -> tuple[str, str]:
@@ -49,16 +51,21 @@ class Row:
 
 def expected_columns(kind: str) -> tuple[str, ...]:
     further = {AGREEMENT: columns.AGREEMENT_COLUMNS, ANSWERS: columns.ANSWER_COLUMNS}
-    return further.get(kind, columns.PURE_COLUMNS if kind.startswith(PURE) else columns.RECORD_COLUMNS)
+    return further.get(
+        kind, columns.PURE_COLUMNS if kind.startswith(PURE) else columns.RECORD_COLUMNS
+    )
 
 
 def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], list[Row]]:
     """Violations of form, and the rows that could be typed. A wrong header leaves no rows to judge."""
-    violations = [] if table.complete else [Violation(file, "last line", "", "csv.end", "no line feed")]
+    violations = (
+        [] if table.complete else [Violation(file, "last line", "", "csv.end", "no line feed")]
+    )
     wanted = expected_columns(kind)
     if table.header != wanted:
         at = next(
-            (i for i, (a, b) in enumerate(zip(wanted, table.header)) if a != b), min(len(wanted), len(table.header))
+            (i for i, (a, b) in enumerate(zip(wanted, table.header)) if a != b),
+            min(len(wanted), len(table.header)),
         )
         names = [header[at] if at < len(header) else "nothing" for header in (wanted, table.header)]
         return [*violations, Violation(file, "header", names[0], "csv.header", names[1])], []
@@ -73,22 +80,34 @@ def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], li
     return violations, rows
 
 
-def check_row(file: str, name: str, table: Table, index: int) -> tuple[list[Violation], dict[str, Any]]:
+def check_row(
+    file: str, name: str, table: Table, index: int
+) -> tuple[list[Violation], dict[str, Any]]:
     """The typed cells of one row, and what is wrong with their form.
 
     A carriage return may stand bare, as csv of Python ≤ 3.12 writes it (R5), or quoted, as from 3.13 on.
     """
     texts, sources = table.rows[index], table.sources[index]
     if len(texts) != len(table.header):
-        return [Violation(file, name, "", "csv.width", f"{len(texts)} cells for {len(table.header)} columns")], {}
+        return [
+            Violation(
+                file, name, "", "csv.width", f"{len(texts)} cells for {len(table.header)} columns"
+            )
+        ], {}
     violations, cells = [], {}
     for column, text, source in zip(table.header, texts, sources):
-        if not table.corrected and source != encode(text) and not ("\r" in text and source == quoted(text)):
+        if (
+            not table.corrected
+            and source != encode(text)
+            and not ("\r" in text and source == quoted(text))
+        ):
             violations.append(Violation(file, name, column, "csv.dialect", repr(source)))
         try:
             cells[column] = typed(column, text)
         except ValueError:
-            violations.append(Violation(file, name, column, "cell.type", repr(text) if text else "an empty cell"))
+            violations.append(
+                Violation(file, name, column, "cell.type", repr(text) if text else "an empty cell")
+            )
     return violations, cells
 
 

@@ -66,8 +66,22 @@ STRING, BOOL, INT, FLOAT = Leaf(("string",)), Leaf(("bool",)), Leaf(("int",)), L
 MAYBE_INT, MAYBE_FLOAT, NULL = Leaf(("int", "null")), Leaf(("float", "null")), Leaf(("null",))
 MAYBE_STRING = Leaf(("string", "null"))
 MILESTONES = (
-    *("L_copy", "L_copy_H", "L_semantic", "delta_layers", "copy_thresh", "copy_window_k", "copy_match_level"),
-    *("first_kl_below_0.5", "first_kl_below_1.0", "first_rank_le_1", "first_rank_le_5", "first_rank_le_10"),
+    *(
+        "L_copy",
+        "L_copy_H",
+        "L_semantic",
+        "delta_layers",
+        "copy_thresh",
+        "copy_window_k",
+        "copy_match_level",
+    ),
+    *(
+        "first_kl_below_0.5",
+        "first_kl_below_1.0",
+        "first_rank_le_1",
+        "first_rank_le_5",
+        "first_rank_le_10",
+    ),
 )
 CONSISTENCY = {
     "kl_to_final_bits": FLOAT,
@@ -146,12 +160,22 @@ CORRECTED_DIAGNOSTICS = {
     "layernorm_bias_fix": const("model_norm_module_called"),
     "norm_alignment_fix": const("norm_that_reads_the_layer_next"),
     "layer0_norm_fix": const("norm_that_reads_the_embeddings"),
-    "last_layer_consistency": CONSISTENCY | {"cfg_transform": {"scale": MAYBE_FLOAT, "softcap": MAYBE_FLOAT}},
+    "last_layer_consistency": CONSISTENCY
+    | {"cfg_transform": {"scale": MAYBE_FLOAT, "softcap": MAYBE_FLOAT}},
 }
 DOCUMENT: Mapping[str, Any] = {
-    "prompt": {"type": const("prompt"), "context_prompt": const(POSITIVE), "ground_truth": const("Berlin")},
+    "prompt": {
+        "type": const("prompt"),
+        "context_prompt": const(POSITIVE),
+        "ground_truth": const("Berlin"),
+    },
     "test_prompts": Items(
-        {"type": const("test_prompt"), "prompt": one_of(*TEST_PROMPTS), "entropy": FLOAT, "topk": TopK(10)}
+        {
+            "type": const("test_prompt"),
+            "prompt": one_of(*TEST_PROMPTS),
+            "entropy": FLOAT,
+            "topk": TopK(10),
+        }
     ),
     "temperature_exploration": Items(
         {
@@ -164,21 +188,38 @@ DOCUMENT: Mapping[str, Any] = {
     "diagnostics": DIAGNOSTICS,
     "final_prediction": {"type": const("final_prediction"), "entropy": FLOAT, "topk": TopK(20)},
     "model_stats": STATS,
-    "raw_lens_check": {"mode": one_of("off", "sample", "full"), "samples": Items(SAMPLE), "summary": RAW_SUMMARY},
+    "raw_lens_check": {
+        "mode": one_of("off", "sample", "full"),
+        "samples": Items(SAMPLE),
+        "summary": RAW_SUMMARY,
+    },
     "ablation_summary": dict.fromkeys(
-        ("L_copy_orig", "L_sem_orig", "L_copy_nf", "L_sem_nf", "delta_L_copy", "delta_L_sem"), MAYBE_INT
+        ("L_copy_orig", "L_sem_orig", "L_copy_nf", "L_sem_nf", "delta_L_copy", "delta_L_sem"),
+        MAYBE_INT,
     ),
-    "control_prompt": {"context_prompt": const(CONTROL), "gold_answer": GOLD, "gold_alignment": ALIGNMENT},
+    "control_prompt": {
+        "context_prompt": const(CONTROL),
+        "gold_answer": GOLD,
+        "gold_alignment": ALIGNMENT,
+    },
     "control_summary": {"first_control_margin_pos": MAYBE_INT, "max_control_margin": MAYBE_FLOAT},
     "gold_answer": GOLD,
 }
 CORRECTED_DOCUMENT: Mapping[str, Any] = {
     "contract": const("corrected"),
-    "differs": Items({"id": one_of("R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank"), "corrected": STRING}),
+    "differs": Items(
+        {"id": one_of("R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank"), "corrected": STRING}
+    ),
     **DOCUMENT,
     "diagnostics": {**DIAGNOSTICS, **CORRECTED_DIAGNOSTICS},
 }
-OWN = {"context_prompt", "target_prediction", "gold_alignment", "last_layer_consistency", *MILESTONES}
+OWN = {
+    "context_prompt",
+    "target_prediction",
+    "gold_alignment",
+    "last_layer_consistency",
+    *MILESTONES,
+}
 KEPT = ("copy_thresh", "copy_window_k", "copy_match_level")
 EXPLORED, PREDICTED = DOCUMENT["temperature_exploration"], DOCUMENT["final_prediction"]
 
@@ -186,7 +227,12 @@ EXPLORED, PREDICTED = DOCUMENT["temperature_exploration"], DOCUMENT["final_predi
 def suite_document(corrected: bool) -> dict[str, Any]:
     """The document of prompts of one's own: a block for each pass, null in it what only a pass with records has."""
     told = CORRECTED_DOCUMENT["diagnostics"] if corrected else DIAGNOSTICS
-    one = {"prompt_id": STRING, "prompt_variant": STRING, "context_prompt": STRING, "gold_answer": GOLD}
+    one = {
+        "prompt_id": STRING,
+        "prompt_variant": STRING,
+        "context_prompt": STRING,
+        "gold_answer": GOLD,
+    }
     found = {name: MAYBE_INT for name in MILESTONES if name not in KEPT}
     rest = {
         "control": MAYBE_STRING,

@@ -24,22 +24,39 @@ def check_further(run: Run, kind: str, tables: Tables, facts: Facts, n: int) -> 
     rows, lenses = tables[kind], lenses_of(tables)
     pure = {(lens, row.where, row["layer"]): row for lens, k in lenses.items() for row in tables[k]}
     judge, wanted = (agreement_row, pairs) if kind == AGREEMENT else (answer_row, answers)
-    demanded = sorted((where, *key) for where in facts.passes for key in wanted(facts, where, n, list(lenses)))
-    found = sorted((r.where, r["layer"], *sorted(r[c] for c in ("lens", "against") if c in r.cells)) for r in rows)
+    demanded = sorted(
+        (where, *key) for where in facts.passes for key in wanted(facts, where, n, list(lenses))
+    )
+    found = sorted(
+        (r.where, r["layer"], *sorted(r[c] for c in ("lens", "against") if c in r.cells))
+        for r in rows
+    )
     if len(rows) == len(run.tables[kind].rows) and found != demanded:
-        missing = [key for key in demanded if key not in found] or [key for key in found if key not in demanded]
-        told = f"{len(rows)} rows for {len(demanded)}" + (f", first at {missing[0]}" if missing else "")
+        missing = [key for key in demanded if key not in found] or [
+            key for key in found if key not in demanded
+        ]
+        told = f"{len(rows)} rows for {len(demanded)}" + (
+            f", first at {missing[0]}" if missing else ""
+        )
         yield Violation(run.table_name(kind), "", "", f"{kind}.rows", told)
     for row in rows:
         yield from judge(row, pure.get((row["lens"], row.where, row["layer"])))
 
 
-def pairs(facts: Facts, where: tuple[str, str], n: int, lenses: list[str]) -> list[tuple[object, ...]]:
+def pairs(
+    facts: Facts, where: tuple[str, str], n: int, lenses: list[str]
+) -> list[tuple[object, ...]]:
     """Every two lenses at every layer, and each with the model; a pair's names in alphabetical order."""
-    return [(layer, a, b) for layer in range(n + 1) for a, b in combinations(sorted([*lenses, "model"]), 2)]
+    return [
+        (layer, a, b)
+        for layer in range(n + 1)
+        for a, b in combinations(sorted([*lenses, "model"]), 2)
+    ]
 
 
-def answers(facts: Facts, where: tuple[str, str], n: int, lenses: list[str]) -> list[tuple[object, ...]]:
+def answers(
+    facts: Facts, where: tuple[str, str], n: int, lenses: list[str]
+) -> list[tuple[object, ...]]:
     """Every lens at every layer and the model at the last one, where the answer has an id."""
     if facts.passes[where].answer_id is None:
         return []
@@ -67,5 +84,7 @@ def answer_row(row: Row, pure: Row | None) -> Iterator[Violation]:
     if tokens < 1:
         yield row.broken("n_tokens", "answers.range")
     first = None if pure is None else pure["p_answer"]
-    if first is not None and not (close(p, first) if tokens == 1 else p <= first * (1 + 1e-4) + LEAST):
+    if first is not None and not (
+        close(p, first) if tokens == 1 else p <= first * (1 + 1e-4) + LEAST
+    ):
         yield row.broken("p_joint", "answers.first")

@@ -8,7 +8,15 @@ from . import columns
 from .compare_json import Path, kind, place, written
 from .reading import Run
 from .reading_json import layout
-from .schema_document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK, suite_document
+from .schema_document import (
+    CORRECTED_DOCUMENT,
+    DOCUMENT,
+    TEST_PROMPTS,
+    Items,
+    Leaf,
+    TopK,
+    suite_document,
+)
 from .schema_rows import TINY, Facts, is_float32
 from .schema_rules import Violation
 
@@ -52,7 +60,9 @@ def check_shape(file: str, path: Path, value: Any, shape: Any, facts: Facts) -> 
         yield from check_topk(file, path, value, shape, facts)
 
 
-def check_object(file: str, path: Path, value: Any, shape: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+def check_object(
+    file: str, path: Path, value: Any, shape: Mapping[str, Any], facts: Facts
+) -> Iterator[Violation]:
     if not isinstance(value, Mapping):
         yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
         return
@@ -60,7 +70,11 @@ def check_object(file: str, path: Path, value: Any, shape: Mapping[str, Any], fa
         yield broken(file, (*path, name), "json.keys", "no such key")
     for name in (n for n in value if n not in shape):
         yield broken(file, (*path, name), "json.keys", "a key too many")
-    shared = [(a, b) for a, b in zip((n for n in shape if n in value), (n for n in value if n in shape)) if a != b]
+    shared = [
+        (a, b)
+        for a, b in zip((n for n in shape if n in value), (n for n in value if n in shape))
+        if a != b
+    ]
     if shared:
         yield broken(file, (*path, shared[0][0]), "json.keys", f"{shared[0][1]} in its place")
     for name in (n for n in shape if n in value):
@@ -91,12 +105,16 @@ def number_rule(quantity: str, value: float, facts: Facts) -> str | None:
         return "kl.range"
     if quantity == columns.RANK and not 1 <= value <= (facts.vocabulary or value):
         return "rank.range"
-    if quantity in (columns.PROBABILITY, columns.ENTROPY, columns.TEMPERATURE) and not is_float32(value):
+    if quantity in (columns.PROBABILITY, columns.ENTROPY, columns.TEMPERATURE) and not is_float32(
+        value
+    ):
         return "float32"
     return None
 
 
-def check_topk(file: str, path: Path, value: list[Any], shape: TopK, facts: Facts) -> Iterator[Violation]:
+def check_topk(
+    file: str, path: Path, value: list[Any], shape: TopK, facts: Facts
+) -> Iterator[Violation]:
     k = shape.k if facts.vocabulary is None else min(shape.k, facts.vocabulary)
     if len(value) != k:
         yield broken(file, path, "topk.list", f"{len(value)} pairs where k is {k}")
@@ -113,10 +131,16 @@ def check_topk(file: str, path: Path, value: list[Any], shape: TopK, facts: Fact
 
 def check_fixed_lists(file: str, document: Mapping[str, Any]) -> Iterator[Violation]:
     """The test prompts and temperatures, all of them and in their order."""
-    fixed = (("test_prompts", "prompt", list(TEST_PROMPTS)), ("temperature_exploration", "temperature", [0.1, 2.0]))
+    fixed = (
+        ("test_prompts", "prompt", list(TEST_PROMPTS)),
+        ("temperature_exploration", "temperature", [0.1, 2.0]),
+    )
     for block, name, wanted in fixed:
         found = [item[name] for item in document[block]]
         if found != wanted:
-            at = next((i for i, (a, b) in enumerate(zip(wanted, found)) if a != b), min(len(wanted), len(found)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(wanted, found)) if a != b),
+                min(len(wanted), len(found)),
+            )
             value = repr(found[at]) if at < len(found) else "the end of the list"
             yield Violation(file, f"{block}[{at}]", name, "json.value", value)

@@ -18,7 +18,9 @@ def key(row: Row) -> Key:
 def expected_keys(kind: str, facts: Facts, n: int, ends: Mapping[Where, int]) -> list[Key]:
     """The keys of a table of a model with n blocks; `ends` are the passes' last positions; corrected: R4."""
     if not kind.startswith(RECORDS):
-        return [(*where, layer, ends.get(where, 0)) for where in facts.passes for layer in range(n + 1)]
+        return [
+            (*where, layer, ends.get(where, 0)) for where in facts.passes for layer in range(n + 1)
+        ]
     keys: list[Key] = []
     for where in (where for where, told in facts.passes.items() if told.detailed):
         last = ends.get(where, 0)
@@ -35,16 +37,28 @@ def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[Where, int]:
         for row in tables.get(kind, []):
             ends.setdefault(row.where, int(row["pos"]))
     records = [int(row["pos"]) for row in tables.get(RECORDS, []) if row.where == ("pos", "orig")]
-    return ends if ("pos", "orig") in ends or not records else {**ends, ("pos", "orig"): max(records)}
+    return (
+        ends if ("pos", "orig") in ends or not records else {**ends, ("pos", "orig"): max(records)}
+    )
 
 
 def check_order(
-    file: str, kind: str, rows: Sequence[Row], names: Collection[str], n: int, facts: Facts, ends: Mapping[Where, int]
+    file: str,
+    kind: str,
+    rows: Sequence[Row],
+    names: Collection[str],
+    n: int,
+    facts: Facts,
+    ends: Mapping[Where, int],
 ) -> list[Violation]:
     """Missing, extra and misplaced rows. `names` are those of all rows: what could not be typed is not missing."""
     own = {row.where: int(row["pos"]) for row in reversed(rows)} if kind.startswith(PURE) else {}
     # run.py's other passes may end elsewhere in a sidecar's rows; the first is the same everywhere
-    places = ends if facts.own else {**ends, **own, **{w: ends[w] for w in [("pos", "orig")] if w in ends}}
+    places = (
+        ends
+        if facts.own
+        else {**ends, **own, **{w: ends[w] for w in [("pos", "orig")] if w in ends}}
+    )
     wanted, found = expected_keys(kind, facts, n, places), [key(row) for row in rows]
     demanded_names = ["{}/{} layer {} pos {}".format(*k) for k in wanted]
     missing = [name for name in demanded_names if name not in names]

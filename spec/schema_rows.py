@@ -49,7 +49,9 @@ class Facts:
 
     def __post_init__(self) -> None:
         if self.vocabulary is not None and self.vocabulary < 1:
-            raise ValueError(f"a vocabulary has at least one token, got {self.vocabulary}; read it from model_stats")
+            raise ValueError(
+                f"a vocabulary has at least one token, got {self.vocabulary}; read it from model_stats"
+            )
 
 
 def is_float32(value: float) -> bool:
@@ -62,7 +64,9 @@ def is_float32(value: float) -> bool:
 def expected_k(row: Row, last: int | None, facts: Facts) -> int:
     """How many pairs the row lists; `last` is the last position of a records table, None for pure rows."""
     token = row["token"].lower().strip(".,!?;:")
-    wide = last is not None and (row["pos"] == last or any(word in token for word in facts.keywords))
+    wide = last is not None and (
+        row["pos"] == last or any(word in token for word in facts.keywords)
+    )
     k = columns.TOP_PAIRS if wide else 5
     return k if facts.vocabulary is None else min(k, facts.vocabulary)
 
@@ -130,11 +134,15 @@ def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
     if facts.of(row).told:
         known = facts.of(row).answer_id is not None
         yield from (
-            row.broken(c, "answer.presence") for c in ("p_answer", "answer_rank") if (row[c] is not None) != known
+            row.broken(c, "answer.presence")
+            for c in ("p_answer", "answer_rank")
+            if (row[c] is not None) != known
         )
     if rank is not None and not 1 <= rank <= (facts.vocabulary or rank):
         yield row.broken("answer_rank", "rank.range")
-    if (rank is None) != (p is None) or (rank and p is not None and not ranked(rank, p, listed, facts)):
+    if (rank is None) != (p is None) or (
+        rank and p is not None and not ranked(rank, p, listed, facts)
+    ):
         yield row.broken("answer_rank", "rank.list")
 
 
@@ -147,13 +155,21 @@ def ranked(rank: int, p: float, listed: list[float], facts: Facts) -> bool:
 def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
     """Flags that follow from the row's numbers. Without an id, a control row of a sidecar may look for Paris (R6)."""
     rank, mended = row["answer_rank"], facts.corrected or facts.own
-    judged = mended or rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
+    judged = (
+        mended or rank is not None or row["prompt_id"] == "pos" or row.file.endswith(f"-{PURE}.csv")
+    )
     gold = facts.of(row).gold if mended else "Berlin"
-    if judged and row["is_answer"] != (rank == 1 if rank is not None else row["top1"].strip() == gold):
+    if judged and row["is_answer"] != (
+        rank == 1 if rank is not None else row["top1"].strip() == gold
+    ):
         yield row.broken("is_answer", "is-answer")
     if row["entropy_collapse"] != (row["entropy"] <= 1.0):
         yield row.broken("entropy_collapse", "entropy-collapse")
-    if row["copy_collapse"] and facts.copy_threshold is not None and row["p_top1"] <= facts.copy_threshold:
+    if (
+        row["copy_collapse"]
+        and facts.copy_threshold is not None
+        and row["p_top1"] <= facts.copy_threshold
+    ):
         yield row.broken("copy_collapse", "copy-collapse")
 
 
@@ -163,7 +179,9 @@ def check_margin(row: Row, facts: Facts) -> Iterator[Violation]:
     allowed = known.control and (not known.told or None not in (known.answer_id, known.rival))
     demanded = allowed and known.told
     other = None if margin is None or p is None else p - margin  # p(Berlin)
-    most = p if known.told and known.answer_id == known.rival else 1 - (p or 0)  # both may begin with one token
+    most = (
+        p if known.told and known.answer_id == known.rival else 1 - (p or 0)
+    )  # both may begin with one token
     wrong = margin is not None and (other is None or not -1e-7 <= other <= most + TINY)
     if (margin is not None and not allowed) or (margin is None and demanded) or wrong:
         yield row.broken("control_margin", "control-margin")

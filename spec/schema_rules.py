@@ -76,7 +76,9 @@ class Violation:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise ValueError(f"a violation names a rule of RULES, got {self.rule!r}; add the rule there first")
+            raise ValueError(
+                f"a violation names a rule of RULES, got {self.rule!r}; add the rule there first"
+            )
 
     @property
     def sentence(self) -> str:

@@ -57,12 +57,16 @@ def check_suite(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Viol
     for i, block in enumerate(document["passes"]):
         where, prefix = (block["prompt_id"], block["prompt_variant"]), f"passes[{i}]"
         yield from check_gold_of(file, f"{prefix}.gold_answer", block["gold_answer"], None)
-        if block["gold_alignment"] != ("ok" if block["gold_answer"]["answer_ids"] else "unresolved"):
+        if block["gold_alignment"] != (
+            "ok" if block["gold_answer"]["answer_ids"] else "unresolved"
+        ):
             yield Violation(file, "", f"{prefix}.gold_alignment", "gold", block["gold_alignment"])
         yield from check_same(file, prefix, "milestones", block, milestones(rows, where))
         if block["control"]:
             summary = f"{prefix}.control_summary"
-            yield from check_same(file, summary, "control-summary", block["control_summary"], control(rows, where))
+            yield from check_same(
+                file, summary, "control-summary", block["control_summary"], control(rows, where)
+            )
         said = block["last_layer_consistency"]
         for row in (row for row in rows if row.where == where and row["layer"] == n):
             columns = {
@@ -73,4 +77,6 @@ def check_suite(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Viol
             for name, column in columns.items():
                 if not agree(said[name], row[column]):
                     told = f"{said[name]} where layer {n} has {row[column]}"
-                    yield Violation(file, "", f"{prefix}.last_layer_consistency.{name}", "last-layer", told)
+                    yield Violation(
+                        file, "", f"{prefix}.last_layer_consistency.{name}", "last-layer", told
+                    )

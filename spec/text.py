@@ -11,7 +11,9 @@ def aligned(header: Line, lines: Sequence[Line], left: int) -> str:
     """Columns padded to their widest cell; the first `left` columns to the left, the others to the right."""
     widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
     rows = (
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths)))
+        "  ".join(
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))
+        )
         for line in (header, tuple("-" * w for w in widths), *lines)
     )
     return "\n".join(row.rstrip() for row in rows)

@@ -49,7 +49,9 @@ class Bound:
 
     def __post_init__(self) -> None:
         if not (0 <= self.rtol < inf and 0 <= self.atol < inf):
-            raise ValueError(f"a bound needs finite rtol, atol ≥ 0, got {self.rtol}, {self.atol}; use 0 for exact")
+            raise ValueError(
+                f"a bound needs finite rtol, atol ≥ 0, got {self.rtol}, {self.atol}; use 0 for exact"
+            )
 
     def allowed(self, expected: float) -> float:
         size = abs(expected)
@@ -67,7 +69,9 @@ class Tolerance:
     default: Bound
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     rank_slack: float = 0.0
-    open_end: bool = False  # whether a token from below a top-k list may replace one that ties with its last
+    open_end: bool = (
+        False  # whether a token from below a top-k list may replace one that ties with its last
+    )
 
     def __post_init__(self) -> None:
         if unknown := set(self.bounds) - columns.FLOATS:
@@ -75,14 +79,20 @@ class Tolerance:
                 f"bounds are keyed by quantities, got {sorted(unknown)}; use {', '.join(sorted(columns.FLOATS))}"
             )
         if not 0 <= self.rank_slack < 1:
-            raise ValueError(f"rank_slack is a share in [0, 1), got {self.rank_slack}; 0 means exact")
-        object.__setattr__(self, "bounds", MappingProxyType({columns.EXACT_FLOAT: EXACT, **self.bounds}))
+            raise ValueError(
+                f"rank_slack is a share in [0, 1), got {self.rank_slack}; 0 means exact"
+            )
+        object.__setattr__(
+            self, "bounds", MappingProxyType({columns.EXACT_FLOAT: EXACT, **self.bounds})
+        )
 
     def allowed(self, quantity: str, expected: float) -> float:
         """The largest |obtained − expected| that passes, in the quantity's own unit."""
         return self.bounds.get(quantity, self.default).allowed(expected)
 
-    def fraction(self, quantity: str, expected: float, obtained: float, scale: float = 0.0) -> float:
+    def fraction(
+        self, quantity: str, expected: float, obtained: float, scale: float = 0.0
+    ) -> float:
         """|obtained − expected| as a share of what is allowed: ≤ 1 passes. NaN equals nothing.
 
         The relative part applies to |expected|, or to `scale` where that is larger.
@@ -121,5 +131,7 @@ CLASSES: Mapping[str, Tolerance] = MappingProxyType({t.name: t for t in (FP32, B
 def by_name(name: str) -> Tolerance:
     """The class of that name; raises ValueError listing the known ones."""
     if name not in CLASSES:
-        raise ValueError(f"a tolerance class is one of {', '.join(CLASSES)}, got {name!r}; use one of them")
+        raise ValueError(
+            f"a tolerance class is one of {', '.join(CLASSES)}, got {name!r}; use one of them"
+        )
     return CLASSES[name]

@@ -6,14 +6,24 @@ from pathlib import Path
 
 from .compare import Comparison
 
-IDENTICAL, EQUAL, CHANGED, MISSING, EXTRA = "identical", "equal within tolerance", "changed", "missing", "extra"
+IDENTICAL, EQUAL, CHANGED, MISSING, EXTRA = (
+    "identical",
+    "equal within tolerance",
+    "changed",
+    "missing",
+    "extra",
+)
 VERDICTS = (IDENTICAL, EQUAL, CHANGED, MISSING, EXTRA)
 
 
-def file_verdicts(expected: Path, obtained: Path, comparison: Comparison, files: Iterable[str]) -> dict[str, str]:
+def file_verdicts(
+    expected: Path, obtained: Path, comparison: Comparison, files: Iterable[str]
+) -> dict[str, str]:
     """The verdict of each file of two run directories, given what comparing them found."""
     wrong = {mismatch.file for mismatch in comparison.mismatches}
-    return {file: verdict(expected / file, obtained / file, file in wrong) for file in sorted(files)}
+    return {
+        file: verdict(expected / file, obtained / file, file in wrong) for file in sorted(files)
+    }
 
 
 def verdict(expected: Path, obtained: Path, wrong: bool) -> str:

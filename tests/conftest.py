@@ -12,7 +12,9 @@ from jaxtyping import install_import_hook
 
 import lenses_min.options  # checks its own values, so it stays outside the hook
 
-with install_import_hook("lenses_min", "beartype.beartype"):  # shapes in annotations are checked in every test
+with install_import_hook(
+    "lenses_min", "beartype.beartype"
+):  # shapes in annotations are checked in every test
     import lenses_min.pipeline
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -25,7 +27,9 @@ def models() -> Path:
 
 @pytest.fixture(scope="session")
 def fact_options(models: Path) -> "lenses_min.RunOptions":
-    return lenses_min.RunOptions(str(models / "fact"), model_id="tiny/Fact", device="cpu", prism="off")
+    return lenses_min.RunOptions(
+        str(models / "fact"), model_id="tiny/Fact", device="cpu", prism="off"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +43,18 @@ def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.loading.Loa
 
 
 @pytest.fixture(scope="session")
-def sweep(fact_model: "lenses_min.loading.LoadedModel") -> "Callable[[lenses_min.RunOptions], list[Any]]":
+def sweep(
+    fact_model: "lenses_min.loading.LoadedModel",
+) -> "Callable[[lenses_min.RunOptions], list[Any]]":
     """All of every pass over `fact`, as the stages between forward and files see it."""
 
     def run(options: "lenses_min.RunOptions") -> list[Any]:
         lenses, _ = lenses_min.pipeline.build_lenses(fact_model, options)
-        suite = lenses_min.suite.read_suite(Path(options.prompts)) if options.prompts else lenses_min.suite.built_in()
+        suite = (
+            lenses_min.suite.read_suite(Path(options.prompts))
+            if options.prompts
+            else lenses_min.suite.built_in()
+        )
         return lenses_min.pipeline.Sweep(fact_model, lenses, suite, options).run()
 
     return run
@@ -74,13 +84,41 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def own_run(fact_options: "lenses_min.RunOptions", own: str) -> "lenses_min.result.Run":
-    return lenses_min.pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3))
+    return lenses_min.pipeline.run(
+        replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3)
+    )
 
 
 EVIL = (
-    *("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "<a href='javascript:alert(3)'>x</a>"),
-    *("<b>bold</b>", "&amp;", "&#60;i&#62;", "%{y}", "$x^2$", "{{ 7 * 7 }}", "[bold]x", "\x1b[31m", "\u202eabc"),
-    *(" \n", "\r", "", "\u200b", "\u0301", "\ufffd", "\0", "شيء", "北京", "👩\u200d👧", "__proto__"),
+    *(
+        "<img src=x onerror=alert(1)>",
+        "</script><script>alert(2)</script>",
+        "<a href='javascript:alert(3)'>x</a>",
+    ),
+    *(
+        "<b>bold</b>",
+        "&amp;",
+        "&#60;i&#62;",
+        "%{y}",
+        "$x^2$",
+        "{{ 7 * 7 }}",
+        "[bold]x",
+        "\x1b[31m",
+        "\u202eabc",
+    ),
+    *(
+        " \n",
+        "\r",
+        "",
+        "\u200b",
+        "\u0301",
+        "\ufffd",
+        "\0",
+        "شيء",
+        "北京",
+        "👩\u200d👧",
+        "__proto__",
+    ),
 )
 
 
@@ -97,17 +135,33 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return {key: poisoned(one) for key, one in value.items()}
         if isinstance(value, list):
             return [poisoned(one) for one in value]
-        return value + EVIL[0] + EVIL[1] if isinstance(value, str) and value != "corrected" else value
+        return (
+            value + EVIL[0] + EVIL[1] if isinstance(value, str) and value != "corrected" else value
+        )
 
-    tables = {key: list(map(harmed, rows)) if key[0] != "agreement" else rows for key, rows in run.tables.items()}
-    told = {"warnings": [f"R1: {EVIL[0]}"], "options": {EVIL[0]: EVIL[1]}, "versions": {"torch": EVIL[2]}}
+    tables = {
+        key: list(map(harmed, rows)) if key[0] != "agreement" else rows
+        for key, rows in run.tables.items()
+    }
+    told = {
+        "warnings": [f"R1: {EVIL[0]}"],
+        "options": {EVIL[0]: EVIL[1]},
+        "versions": {"torch": EVIL[2]},
+    }
     folder = tmp_path_factory.mktemp("hostile")
-    replace(run, name="<i>x", tables=tables, document=poisoned(run.document), manifest=told).save(folder)
+    replace(run, name="<i>x", tables=tables, document=poisoned(run.document), manifest=told).save(
+        folder
+    )
     return folder
 
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile(  # of scripts/mutation_test.sh: a failure need not be made small
-    "quick", settings.get_profile("repeatable"), max_examples=30, phases=[Phase.explicit, Phase.generate]
+    "quick",
+    settings.get_profile("repeatable"),
+    max_examples=30,
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile("repeatable")

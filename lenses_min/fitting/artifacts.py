@@ -32,9 +32,13 @@ class Checkpoint:
             found = torch.load(self.path, weights_only=True)
         except Exception as error:  # torch raises many types on a broken file
             told = str(error).split("\n")[0]
-            raise LensError(f"cannot go on from {self.path}: {told}; remove it to start anew") from error
+            raise LensError(
+                f"cannot go on from {self.path}: {told}; remove it to start anew"
+            ) from error
         if self.steady(found["settings"]) != self.steady(self.settings):
-            raise LensError(f"{self.path} is of a training with other settings; remove it or name another --out")
+            raise LensError(
+                f"{self.path} is of a training with other settings; remove it or name another --out"
+            )
         return dict(found["state"])
 
     def steady(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +51,9 @@ class Checkpoint:
         os.replace(temporary, self.path)
 
 
-def save_translators(folder: Path, weight: Tensor, bias: Tensor, provenance: Mapping[str, Any]) -> None:
+def save_translators(
+    folder: Path, weight: Tensor, bias: Tensor, provenance: Mapping[str, Any]
+) -> None:
     """translators.safetensors and provenance.json."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {f"{y}.weight": w.contiguous().cpu() for y, w in enumerate(weight.detach())}

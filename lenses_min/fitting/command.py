@@ -12,7 +12,10 @@ from ..options import CHOICES, RunOptions
 from .options import FitOptions, PrismOptions, TunedOptions
 
 LENSES: dict[str, tuple[type[FitOptions], str]] = {
-    "tuned": (TunedOptions, "translators of a tuned lens; started again, it goes on where it stopped"),
+    "tuned": (
+        TunedOptions,
+        "translators of a tuned lens; started again, it goes on where it stopped",
+    ),
     "prism": (PrismOptions, "whitening and rotation of a Prism lens"),
 }
 HELP = {
@@ -32,21 +35,34 @@ HELP = {
 
 
 def add(commands: Any) -> None:
-    fit = commands.add_parser("fit", help="fit a lens to a model").add_subparsers(dest="lens", required=True)
+    fit = commands.add_parser("fit", help="fit a lens to a model").add_subparsers(
+        dest="lens", required=True
+    )
     for name, (kind, told) in LENSES.items():
         command = fit.add_parser(name, help=told)
         command.set_defaults(perform=run)
-        command.add_argument("model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file")
-        command.add_argument("--text", nargs="+", default=[], metavar="FILE", help="plain text to learn from")
+        command.add_argument(
+            "model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file"
+        )
+        command.add_argument(
+            "--text", nargs="+", default=[], metavar="FILE", help="plain text to learn from"
+        )
         out = f"writes DIR/<name>/, which --{name}-dir DIR finds"
         command.add_argument("--out", required=True, metavar="DIR", help=out)
-        command.add_argument("--model-id", default="", help="recorded name (default: the id, or the file's name)")
-        command.add_argument("--device", choices=CHOICES["device"], default="auto", help="default: %(default)s")
+        command.add_argument(
+            "--model-id", default="", help="recorded name (default: the id, or the file's name)"
+        )
+        command.add_argument(
+            "--device", choices=CHOICES["device"], default="auto", help="default: %(default)s"
+        )
         default = "corrected" if name == "tuned" else "reference"
         norms = "whose norms are read: the reference's formula or the model's own modules (default: %(default)s)"
         command.add_argument("--contract", choices=CHOICES["contract"], default=default, help=norms)
         for field in (field for field in fields(kind) if field.name in HELP):
-            flag, told = f"--{field.name.replace('_', '-')}", f"{HELP[field.name]} (default: %(default)s)"
+            flag, told = (
+                f"--{field.name.replace('_', '-')}",
+                f"{HELP[field.name]} (default: %(default)s)",
+            )
             command.add_argument(flag, type=type(field.default), default=field.default, help=told)
 
 
@@ -55,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     kind, _ = LENSES[args.lens]
     try:
         options = RunOptions(args.model, args.model_id, device=args.device, contract=args.contract)
-        asked = {field.name: getattr(args, field.name) for field in fields(kind) if field.name in HELP}
+        asked = {
+            field.name: getattr(args, field.name) for field in fields(kind) if field.name in HELP
+        }
         settings = kind(tuple(args.text), str(Path(args.out) / options.clean), **asked)
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)

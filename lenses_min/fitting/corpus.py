@@ -28,16 +28,22 @@ def cut(tokens: Tokens, files: Sequence[str], length: int, most: int) -> list[li
     return [start + ids[i : i + room] for i in range(0, min(len(ids), most) - room + 1, room)]
 
 
-def sequences(tokens: Tokens, files: Sequence[str], length: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
+def sequences(
+    tokens: Tokens, files: Sequence[str], length: int, most: int
+) -> tuple[list[list[int]], list[list[int]]]:
     """(training, validation) sequences; raises LensError where the texts are too short to hold any out."""
     found = cut(tokens, files, length, most)
     if len(found) < HELD_OUT:
-        raise LensError(f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more")
+        raise LensError(
+            f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more"
+        )
     every = max(HELD_OUT, -(-len(found) // MOST_HELD_OUT))
     return [s for i, s in enumerate(found) if i % every], found[::every]
 
 
-def stream(bridge: Any, ids: Sequence[int], n: int) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:
+def stream(
+    bridge: Any, ids: Sequence[int], n: int
+) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:
     """Residuals of one sequence at every layer, and the log-probabilities of the model itself, float32."""
     caught: dict[str, Tensor] = {}
 

@@ -17,10 +17,16 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int | float) and not value > 0 and not (name == "steps" and value == 0):
+            if (
+                isinstance(value, int | float)
+                and not value > 0
+                and not (name == "steps" and value == 0)
+            ):
                 raise LensError(f"{name} must be above 0, got {value!r}")
         if missing := [file for file in self.text if not Path(file).is_file()]:
-            raise LensError(f"there is no text file {', '.join(missing)}; --text takes files of plain text")
+            raise LensError(
+                f"there is no text file {', '.join(missing)}; --text takes files of plain text"
+            )
         if not self.text and not getattr(self, "prompts", ""):
             raise LensError("a fit needs a --text file to learn from")
 

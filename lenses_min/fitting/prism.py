@@ -36,7 +36,11 @@ class Moments:
     """Running mean and variance of rows, float64, merged a batch at a time (Chan, Golub and LeVeque 1979)."""
 
     def __init__(self, width: int) -> None:
-        self.count, self.mean, self.squares = 0, torch.zeros(width).double(), torch.zeros(width).double()
+        self.count, self.mean, self.squares = (
+            0,
+            torch.zeros(width).double(),
+            torch.zeros(width).double(),
+        )
 
     def add(self, x: Float[Tensor, "N D"]) -> None:
         new, mean = len(x), x.mean(0)
@@ -99,13 +103,21 @@ def material(model: LoadedModel, options: PrismOptions) -> list[list[int]]:
     if options.prompts:
         suite = read_suite(Path(options.prompts))
         texts = [*(prompt.text for prompt in suite.passes), *suite.test_prompts]
-        found += [ids for text in texts if 0 < len(ids := model.tokens.model_input(text)) <= model.facts.n_ctx]
+        found += [
+            ids
+            for text in texts
+            if 0 < len(ids := model.tokens.model_input(text)) <= model.facts.n_ctx
+        ]
     if not found:
-        raise LensError(f"the texts hold no sequence of {options.length} tokens; give more, or a smaller --length")
+        raise LensError(
+            f"the texts hold no sequence of {options.length} tokens; give more, or a smaller --length"
+        )
     return found
 
 
-def normed_rows(model: LoadedModel, found: Sequence[Sequence[int]], layers: Sequence[int]) -> Iterator[Tensor]:
+def normed_rows(
+    model: LoadedModel, found: Sequence[Sequence[int]], layers: Sequence[int]
+) -> Iterator[Tensor]:
     """Normed residuals [S, D] of a layer and sequence at a time, float32 on the host."""
     for ids in track(found, description="residuals", transient=True):
         (captured,) = capture_batch(model.bridge, [Ask(ids, layers)], model.facts.n_layers)
@@ -124,7 +136,9 @@ def fit(model: LoadedModel, options: PrismOptions) -> dict[str, Any]:
         reservoir.add(rows)
     sample = ((reservoir.sample - moments.mean) / (moments.variance + EPS).sqrt()).double()
     if len(sample) < k:
-        raise LensError(f"{len(sample)} residuals do not span {k} directions; give more text or a smaller --k")
+        raise LensError(
+            f"{len(sample)} residuals do not span {k} directions; give more text or a smaller --k"
+        )
     q = procrustes(leading(sample.T @ sample, k), leading(gram_of(model.head.weight), k)).float()
     error = float((q.T @ q - torch.eye(width)).abs().max())
     provenance = {
@@ -137,7 +151,9 @@ def fit(model: LoadedModel, options: PrismOptions) -> dict[str, Any]:
         "residuals": moments.count,
         "sampled": len(sample),
         "sequences": len(sequences),
-        "norms": "reference formula" if type(model.norms).__name__ == "FormulaNorms" else "the model's own modules",
+        "norms": "reference formula"
+        if type(model.norms).__name__ == "FormulaNorms"
+        else "the model's own modules",
         "fingerprint": model.facts.fingerprint,
         "options": asdict(options),
     }
@@ -157,5 +173,7 @@ def save(folder: Path, whiten: dict[str, Any], q: Tensor, provenance: dict[str, 
 
 def sentence(told: dict[str, Any]) -> str:
     """A fit in words for a person."""
-    whole = f"{told['k']} of {told['d_model']} directions aligned, from {told['residuals']} residuals"
+    whole = (
+        f"{told['k']} of {told['d_model']} directions aligned, from {told['residuals']} residuals"
+    )
     return f"{whole}; max |QᵀQ − I| is {told['orthogonality_error']:.1e}"

@@ -33,7 +33,9 @@ class Trainer:
         model.bridge.original_model.requires_grad_(False)
         self.final = getattr(getattr(model.bridge, "ln_final", None), "original_component", None)
         self.dtype = getattr(torch, model.facts.dtype)
-        self.training, self.validation = sequences(model.tokens, options.text, options.length, options.tokens)
+        self.training, self.validation = sequences(
+            model.tokens, options.text, options.length, options.tokens
+        )
         self.draw = torch.Generator().manual_seed(0)
         self.weight, self.bias = self.start()
 
@@ -65,7 +67,9 @@ class Trainer:
         x = x.to(self.dtype)
         normed = x if self.final is None else self.final(x)
         z = F.linear(normed.float(), self.model.head.weight, self.model.head.bias)
-        return torch.log_softmax(z if self.model.head.transform is None else self.model.head.transform(z), -1)
+        return torch.log_softmax(
+            z if self.model.head.transform is None else self.model.head.transform(z), -1
+        )
 
     @torch.no_grad()
     def validate(self, translated: bool = True) -> list[float]:
@@ -93,7 +97,9 @@ class Trainer:
     def train(self, checkpoint: Checkpoint, started: float) -> dict[str, Any]:
         """AdamW with a cosine schedule and clipped gradients; the best by validation is kept."""
         settings, parameters = self.options, [self.weight, self.bias]
-        optimizer = torch.optim.AdamW([p.requires_grad_() for p in parameters], lr=settings.lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(
+            [p.requires_grad_() for p in parameters], lr=settings.lr, weight_decay=0.0
+        )
         best, step, stale = self.validate(), 0, 0
         kept = [p.detach().clone() for p in parameters]
         if found := checkpoint.read():
@@ -102,7 +108,12 @@ class Trainer:
             self.draw.set_state(found["draw"])
             for p, value in zip(parameters, found["parameters"]):
                 p.data.copy_(value)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns) as progress:
             task = progress.add_task(f"{mean(best):.3f} bits", total=settings.steps, completed=step)
             while step < settings.steps and stale < settings.patience:
@@ -115,16 +126,28 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 step += 1
-                progress.update(task, completed=step, description=f"loss {loss:.3f}, best {mean(best):.3f} bits")
+                progress.update(
+                    task, completed=step, description=f"loss {loss:.3f}, best {mean(best):.3f} bits"
+                )
                 if step % settings.evaluate_every == 0 or step == settings.steps:
                     found_kl = self.validate()
                     better = mean(found_kl) < mean(best)
                     stale = 0 if better else stale + 1
                     if better:
                         best, kept = found_kl, [p.detach().clone() for p in parameters]
-                    state = {"step": step, "best": best, "stale": stale, "kept": kept, "draw": self.draw.get_state()}
+                    state = {
+                        "step": step,
+                        "best": best,
+                        "stale": stale,
+                        "kept": kept,
+                        "draw": self.draw.get_state(),
+                    }
                     checkpoint.write(
-                        state | {"optimizer": optimizer.state_dict(), "parameters": [p.detach() for p in parameters]}
+                        state
+                        | {
+                            "optimizer": optimizer.state_dict(),
+                            "parameters": [p.detach() for p in parameters],
+                        }
                     )
         self.weight, self.bias = kept
         return {"steps": step, "kl_bits": best}
@@ -151,9 +174,15 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
     started = time.monotonic()
     trainer = Trainer(model, options)
     baseline, start = trainer.validate(translated=False), trainer.validate()
-    log.info("held-out KL: final lens %.3f bits, closed-form start %.3f bits", mean(baseline), mean(start))
+    log.info(
+        "held-out KL: final lens %.3f bits, closed-form start %.3f bits",
+        mean(baseline),
+        mean(start),
+    )
     folder = Path(options.out)
-    checkpoint = Checkpoint(folder / "training.pt", {**asdict(options), "fingerprint": model.facts.fingerprint})
+    checkpoint = Checkpoint(
+        folder / "training.pt", {**asdict(options), "fingerprint": model.facts.fingerprint}
+    )
     trained = trainer.train(checkpoint, started)
     provenance = {
         "lens": "tuned",

@@ -42,16 +42,25 @@ class PrismLens(Lens):
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         normed = self.norms.apply(x, layers).float()
-        return unembed((normed - self.frame.mean) * self.frame.inverse_std @ self.frame.q, self.head)
+        return unembed(
+            (normed - self.frame.mean) * self.frame.inverse_std @ self.frame.q, self.head
+        )
 
 
-def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[PrismLens | None, dict[str, Any]]:
+def build(
+    norms: Norms, head: Unembedding, options: RunOptions
+) -> tuple[PrismLens | None, dict[str, Any]]:
     """The lens and the `prism_summary` of the outputs.
 
     Raises LensError when mode `on` cannot be served; mode `auto` tells why in the summary instead.
     """
     folder = Path(options.prism_dir) / options.clean
-    summary = {"mode": options.prism, "artifact_path": str(folder), "present": False, "compatible": False}
+    summary = {
+        "mode": options.prism,
+        "artifact_path": str(folder),
+        "present": False,
+        "compatible": False,
+    }
     summary |= {"k": None, "layers": None, "error": None}
     if options.prism == "off":
         return None, summary
@@ -59,13 +68,22 @@ def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[PrismLe
         frame, provenance = read_artifacts(folder, head.weight.shape[1], head.weight.device)
     except LensError as error:
         if options.prism == "on":
-            raise LensError(f"{error}; fit the artifacts for this model or use --prism auto or off") from error
+            raise LensError(
+                f"{error}; fit the artifacts for this model or use --prism auto or off"
+            ) from error
         return None, summary | {"error": str(error)}
-    found = {"present": True, "compatible": True, "k": provenance.get("k"), "layers": provenance.get("layers")}
+    found = {
+        "present": True,
+        "compatible": True,
+        "k": provenance.get("k"),
+        "layers": provenance.get("layers"),
+    }
     return PrismLens(norms, head, frame), summary | found
 
 
-def read_artifacts(folder: Path, width: int, device: torch.device) -> tuple[Whitening, dict[str, Any]]:
+def read_artifacts(
+    folder: Path, width: int, device: torch.device
+) -> tuple[Whitening, dict[str, Any]]:
     """Load whiten.pt and Q_prism.pt as data, never as code; refuse what is missing, corrupt or another's.
 
     provenance.json informs and decides nothing: it may be missing.
@@ -78,12 +96,22 @@ def read_artifacts(folder: Path, width: int, device: torch.device) -> tuple[Whit
         mean, var, eps = whiten["mean"].float(), whiten["var"].float(), float(whiten["eps"])
         q, note = q.float(), folder / "provenance.json"
         provenance = dict(json.loads(note.read_text(encoding="utf-8"))) if note.is_file() else {}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, ValueError) as e:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as e:
         raise LensError(f"prism artifacts corrupt in {folder} ({type(e).__name__}: {e})") from e
     if mean.shape != (width,) or var.shape != (width,) or q.shape != (width, width):
         raise LensError(f"prism artifacts incompatible with model dims (d_model={width})")
     if not all(bool(t.isfinite().all()) for t in (mean, var, q)) or not bool((var + eps > 0).all()):
-        raise LensError(f"prism artifacts corrupt in {folder} (not finite, or a variance below zero)")
+        raise LensError(
+            f"prism artifacts corrupt in {folder} (not finite, or a variance below zero)"
+        )
     error = float((q.T @ q - torch.eye(width, device=device)).abs().max())
     if error > ORTHOGONALITY_BOUND:
         told = f"max |QᵀQ − I| is {error:.3g}, at most {ORTHOGONALITY_BOUND:g} is allowed"

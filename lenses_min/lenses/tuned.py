@@ -38,8 +38,13 @@ class TunedLens(Lens):
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         values, counts = torch.unique_consecutive(layers, return_counts=True)
-        parts = [self.translate(part, y) for y, part in zip(values.tolist(), torch.split(x, counts.tolist()))]
-        return unembed(self.norms.apply(torch.cat(parts), torch.full_like(layers, self.norms.last)), self.head)
+        parts = [
+            self.translate(part, y)
+            for y, part in zip(values.tolist(), torch.split(x, counts.tolist()))
+        ]
+        return unembed(
+            self.norms.apply(torch.cat(parts), torch.full_like(layers, self.norms.last)), self.head
+        )
 
     def translate(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:
         """In float32, back in the dtype of x."""
@@ -60,7 +65,9 @@ def read_translators(folder: Path, n: int, width: int) -> tuple[Tensor, Tensor]:
     """Weights [n, D, D] and biases [n, D] of either layout, read as data and never as code."""
     ours, theirs = folder / TRANSLATORS, folder / "params.pt"
     if not ours.is_file() and not theirs.is_file():
-        raise LensError(f"no tuned lens in {folder}; fit one with lenses-min fit tuned, or name its --tuned-dir")
+        raise LensError(
+            f"no tuned lens in {folder}; fit one with lenses-min fit tuned, or name its --tuned-dir"
+        )
     try:
         if ours.is_file():
             state: Mapping[str, Tensor] = load_file(ours)
@@ -68,9 +75,18 @@ def read_translators(folder: Path, n: int, width: int) -> tuple[Tensor, Tensor]:
             state = torch.load(theirs, map_location="cpu", weights_only=True)
             check_config(folder / "config.json", n, width)
         return stacked(state, n, width, folder)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:
         told = str(error).split("\n")[0]
-        raise LensError(f"the tuned lens in {folder} is corrupt ({type(error).__name__}: {told})") from error
+        raise LensError(
+            f"the tuned lens in {folder} is corrupt ({type(error).__name__}: {told})"
+        ) from error
 
 
 def check_config(path: Path, n: int, width: int) -> None:
@@ -78,18 +94,29 @@ def check_config(path: Path, n: int, width: int) -> None:
     told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for key, wanted in (("d_model", width), ("num_hidden_layers", n)):
         if told.get(key, wanted) != wanted:
-            raise LensError(f"the tuned lens in {path.parent} is of another model: {key} {told[key]}, not {wanted}")
+            raise LensError(
+                f"the tuned lens in {path.parent} is of another model: {key} {told[key]}, not {wanted}"
+            )
 
 
 def stacked(state: Mapping[str, Tensor], n: int, width: int, folder: Path) -> tuple[Tensor, Tensor]:
     """The tensors by layer; older checkpoints put a prefix before the number, and a bias may be missing."""
-    found = {m.groups(): t for key, t in state.items() if (m := re.fullmatch(r"(?:.*\.)?(\d+)\.(weight|bias)", key))}
+    found = {
+        m.groups(): t
+        for key, t in state.items()
+        if (m := re.fullmatch(r"(?:.*\.)?(\d+)\.(weight|bias)", key))
+    }
     weights = [found.get((str(y), "weight")) for y in range(n)]
     biases = [found.get((str(y), "bias"), torch.zeros(width)) for y in range(n)]
-    shapes = {tuple(w.shape) if w is not None else None for w in weights} | {tuple(b.shape) * 2 for b in biases}
+    shapes = {tuple(w.shape) if w is not None else None for w in weights} | {
+        tuple(b.shape) * 2 for b in biases
+    }
     if shapes != {(width, width)} or (str(n), "weight") in found:
         raise LensError(f"the tuned lens in {folder} is not for {n} layers of width {width}")
-    stack = torch.stack([w.float() for w in weights if w is not None]), torch.stack([b.float() for b in biases])
+    stack = (
+        torch.stack([w.float() for w in weights if w is not None]),
+        torch.stack([b.float() for b in biases]),
+    )
     if not all(bool(t.isfinite().all()) for t in stack):
         raise LensError(f"the tuned lens in {folder} is corrupt (not finite)")
     return stack

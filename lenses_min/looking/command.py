@@ -14,9 +14,13 @@ def add(commands: Any) -> None:
     show = commands.add_parser("show", help="runs in the terminal: layers, milestones, warnings")
     report = commands.add_parser("report", help="runs as one page that opens offline")
     for command, perform in ((show, terminal), (report, page)):
-        command.add_argument("folders", nargs="+", metavar="DIR", help="a run directory; all runs in it are taken")
+        command.add_argument(
+            "folders", nargs="+", metavar="DIR", help="a run directory; all runs in it are taken"
+        )
         command.set_defaults(perform=perform)
-    report.add_argument("-o", "--out", default="report.html", metavar="FILE", help="default: %(default)s")
+    report.add_argument(
+        "-o", "--out", default="report.html", metavar="FILE", help="default: %(default)s"
+    )
 
 
 def read(folders: Sequence[str]) -> list[Any]:
@@ -51,7 +55,9 @@ def page(args: argparse.Namespace) -> int:
         return refused(error)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        return refused(LensError(f"cannot write {out}: {error.strerror}; name another file with -o"))
+        return refused(
+            LensError(f"cannot write {out}: {error.strerror}; name another file with -o")
+        )
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0
 

@@ -8,7 +8,12 @@ from ..milestones import milestones
 from ..result import Run
 from ..rows import PureRow, RecordRow
 
-HEADS = {"L_copy": "copy", "L_semantic": "semantic", "first_kl_below_1.0": "KL ≤ 1", "first_rank_le_10": "rank ≤ 10"}
+HEADS = {
+    "L_copy": "copy",
+    "L_semantic": "semantic",
+    "first_kl_below_1.0": "KL ≤ 1",
+    "first_rank_le_10": "rank ≤ 10",
+}
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -35,7 +40,10 @@ def warnings(run: Run) -> Iterator[str]:
         yield from run.manifest.get("warnings", [])
         return
     told = run.document.get("diagnostics", {})
-    layernorm = "LayerNorm" in (told.get("first_block_ln1_type"), told.get("final_ln_type")) and not run.corrected
+    layernorm = (
+        "LayerNorm" in (told.get("first_block_ln1_type"), told.get("final_ln_type"))
+        and not run.corrected
+    )
     last = told.get("last_layer_consistency", {})
     if layernorm:
         yield "R1: LayerNorm is read through the RMS formula: every lens column is off"
@@ -47,7 +55,10 @@ def warnings(run: Run) -> Iterator[str]:
 def milestone_cells(rows: Sequence[PureRow]) -> dict[str, str]:
     """The milestones of a pass by their heads: layer, and its share of the depth."""
     told, n = milestones(rows), rows[-1].layer or 1
-    return {name: "-" if (y := told[key]) is None else f"{y} ({y / n:.0%})" for key, name in HEADS.items()}
+    return {
+        name: "-" if (y := told[key]) is None else f"{y} ({y / n:.0%})"
+        for key, name in HEADS.items()
+    }
 
 
 def raw_checks(run: Run) -> dict[str, dict[str, Any]]:
@@ -64,4 +75,8 @@ def last_only(rows: Sequence[RecordRow]) -> str:
     for row in rows:
         held[row.layer] = min(row.pos, held.get(row.layer, last))
     layers = sorted(layer for layer, first in held.items() if first == last > 0)
-    return f"layers {layers[0]} to {layers[-1]}: the run has rows of the last position only" if layers else ""
+    return (
+        f"layers {layers[0]} to {layers[-1]}: the run has rows of the last position only"
+        if layers
+        else ""
+    )

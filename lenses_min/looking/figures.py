@@ -14,8 +14,23 @@ from .facts import HEADS, labels, raw_checks
 from .legible import legible, plain
 
 ALL = "all lenses"  # the choice that draws the first pass under every lens
-INK, SANS, MONO = "#334155", "system-ui, 'Segoe UI', sans-serif", "ui-monospace, Menlo, 'DejaVu Sans Mono', monospace"
-COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#64748b", "#dc2626", "#854d0e")
+INK, SANS, MONO = (
+    "#334155",
+    "system-ui, 'Segoe UI', sans-serif",
+    "ui-monospace, Menlo, 'DejaVu Sans Mono', monospace",
+)
+COLOURS = (
+    "#2563eb",
+    "#d97706",
+    "#059669",
+    "#db2777",
+    "#7c3aed",
+    "#0891b2",
+    "#65a30d",
+    "#64748b",
+    "#dc2626",
+    "#854d0e",
+)
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 PANELS = {  # column: title
     "entropy": "entropy, bits",
@@ -61,10 +76,16 @@ def show(**choices: Sequence[str]) -> dict[str, Any]:
 
 def panels(titles: Sequence[str], rows: int, axis: str) -> go.Figure:
     """An empty grid of three columns over layers or depth; the rank of the answer is logarithmic."""
-    figure = make_subplots(rows, 3, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.16)
+    figure = make_subplots(
+        rows, 3, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.16
+    )
     legend = {"orientation": "h", "y": -0.26 / rows, "yanchor": "top"}
-    figure.update_layout(template="plotly_white", height=330 * rows, font={"family": SANS, "size": 12, "color": INK})
-    figure.update_layout(legend=legend, margin={"l": 48, "r": 16, "t": 32, "b": 40}, hoverlabel={"namelength": -1})
+    figure.update_layout(
+        template="plotly_white", height=330 * rows, font={"family": SANS, "size": 12, "color": INK}
+    )
+    figure.update_layout(
+        legend=legend, margin={"l": 48, "r": 16, "t": 32, "b": 40}, hoverlabel={"namelength": -1}
+    )
     figure.update_annotations(font_size=13)
     figure.update_xaxes(matches="x")  # zoomed together
     figure.layout.xaxis.matches = None
@@ -82,7 +103,12 @@ def curves(runs: Sequence[Run]) -> go.Figure:
     figure.layout.height += 28 * (listed // 6)  # what the legend takes
     for i, column in enumerate(PANELS):
         where = {"row": i // 3 + 1, "col": i % 3 + 1}
-        values = [value for curve in drawn for row in curve.rows if (value := getattr(row, column)) is not None]
+        values = [
+            value
+            for curve in drawn
+            for row in curve.rows
+            if (value := getattr(row, column)) is not None
+        ]
         if not values:
             figure.layout.annotations[i].text += ": no values"
         reach = min([*values, 1 if column == "answer_rank" else 0]), max([*values, 1])
@@ -103,15 +129,24 @@ def lines(runs: Sequence[Run]) -> Iterator[Curve]:
     for i, (run, label) in enumerate(zip(runs, labels(runs))):
         for j, lens in enumerate(run.lenses):
             for k, (name, rows) in enumerate(run.passes(lens).items()):
-                margins = ["control_margin"] if any(row.control_margin is not None for row in rows) else []
+                margins = (
+                    ["control_margin"]
+                    if any(row.control_margin is not None for row in rows)
+                    else []
+                )
                 others = [column for column in PANELS if column != "control_margin"]
                 for choice, told, at, columns in (
                     (lens, name, k, [*others, *margins]),
                     (ALL, lens, j, others if k == 0 else margins),
                 ):
-                    colour, dash = COLOURS[(at if alone else i) % len(COLOURS)], DASHES[not alone and at % len(DASHES)]
+                    colour, dash = (
+                        COLOURS[(at if alone else i) % len(COLOURS)],
+                        DASHES[not alone and at % len(DASHES)],
+                    )
                     named = plain(told if alone else f"{label}, {told}")
-                    yield Curve(named, rows, colour, dash, choice, columns, choice == lens and k == 0)
+                    yield Curve(
+                        named, rows, colour, dash, choice, columns, choice == lens and k == 0
+                    )
 
 
 def line(curve: Curve, column: str, alone: bool) -> go.Scatter:
@@ -140,7 +175,9 @@ def marks(curve: Curve) -> dict[int, str]:
     return found
 
 
-def mark(curve: Curve, layer: int, told: str, reach: tuple[float, float], alone: bool, listed: bool) -> go.Scatter:
+def mark(
+    curve: Curve, layer: int, told: str, reach: tuple[float, float], alone: bool, listed: bool
+) -> go.Scatter:
     """The line of a milestone across a panel, in the legend where there is one run."""
     name = literal(f"{told} at {layer}" if alone else f"{curve.name}: {told} at {layer}")
     return go.Scatter(
@@ -164,7 +201,11 @@ def depths(layers: Sequence[int], last: int, alone: bool) -> list[float]:
 def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
     """The sampled layers of the raw-lens check, norm solid and raw dotted; None where no run has any."""
     alone = len(runs) == 1
-    checks = [(run, label, *item) for run, label in zip(runs, labels(runs)) for item in raw_checks(run).items()]
+    checks = [
+        (run, label, *item)
+        for run, label in zip(runs, labels(runs))
+        for item in raw_checks(run).items()
+    ]
     figure = panels(list(RAW.values()), 1, "layer" if alone else "depth, % of the layers")
     for i, (run, label, name, check) in enumerate(checks):
         samples, last = check["samples"], run.pure()[-1].layer
@@ -172,7 +213,15 @@ def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
         for col, keys in enumerate(RAW, start=1):
             for key, kind, dash in zip(keys, ("norm", "raw"), ("solid", "dot")):
                 named = literal(plain(f"{name if alone else f'{label}, {name}'}: {kind}"))
-                line, y = {"color": COLOURS[i % len(COLOURS)], "dash": dash}, [rounded(s[key]) for s in samples]
-                style = {"name": named, "legendgroup": named, "showlegend": col == 2, "mode": "lines+markers"}
+                line, y = (
+                    {"color": COLOURS[i % len(COLOURS)], "dash": dash},
+                    [rounded(s[key]) for s in samples],
+                )
+                style = {
+                    "name": named,
+                    "legendgroup": named,
+                    "showlegend": col == 2,
+                    "mode": "lines+markers",
+                }
                 figure.add_scatter(x=x, y=y, line=line, **style, row=1, col=col)
     return figure if any(check["samples"] for *_, check in checks) else None

@@ -6,7 +6,9 @@ from rich.cells import cell_len, set_cell_size
 
 SPACE = "␣"
 SIGNS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
-INKLESS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters, marks and symbols that are blank
+INKLESS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+)  # letters, marks and symbols that are blank
 
 
 def legible(text: str, space: str = SPACE) -> str:

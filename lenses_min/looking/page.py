@@ -20,16 +20,25 @@ HERE = Path(__file__).parent
 
 def page(runs: Sequence[Run]) -> str:
     """The whole page of some runs; it holds plotly's code once."""
-    pages = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, finalize=shown)
+    pages = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, finalize=shown
+    )
     names, lenses = labels(runs), list(dict.fromkeys(lens for run in runs for lens in run.lenses))
     figures = {"curves": curves(runs), "raw": raw_against_norm(runs)}
     figures |= {f"heatmap{i}": heatmap(run, lenses) for i, run in enumerate(runs)}
     plotly, code = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
     return pages.get_template("page.html").render(
         title=f"Lens report: {names[0] if len(runs) == 1 else f'{len(runs)} models'}",
-        runs=[about(run, name) | {"heatmap": f"heatmap{i}"} for i, (run, name) in enumerate(zip(runs, names))],
+        runs=[
+            about(run, name) | {"heatmap": f"heatmap{i}"}
+            for i, (run, name) in enumerate(zip(runs, names))
+        ],
         milestones=[
-            {"label": name, "lens": lens, "layers": milestone_cells(next(iter(run.passes(lens).values())))}
+            {
+                "label": name,
+                "lens": lens,
+                "layers": milestone_cells(next(iter(run.passes(lens).values()))),
+            }
             for run, name in zip(runs, names)
             for lens in run.lenses
         ],
@@ -54,9 +63,16 @@ def digest(script: str) -> str:
 
 def about(run: Run, label: str) -> dict[str, Any]:
     """What the page says of a run in words."""
-    stats, told, said = run.document.get("model_stats", {}), run.manifest, run.document.get("diagnostics", {})
+    stats, told, said = (
+        run.document.get("model_stats", {}),
+        run.manifest,
+        run.document.get("diagnostics", {}),
+    )
     last = told.get("last_layer_proof") or said.get("last_layer_consistency", {})
-    error, device = last.get("kl_bits", last.get("kl_to_final_bits")), told.get("device") or said.get("device", "")
+    error, device = (
+        last.get("kl_bits", last.get("kl_to_final_bits")),
+        told.get("device") or said.get("device", ""),
+    )
     line = {
         "model": run.model_id,
         "blocks": stats.get("num_layers", ""),
@@ -67,16 +83,32 @@ def about(run: Run, label: str) -> dict[str, Any]:
         "lenses": ", ".join(run.lenses),
         "last layer to the model's output": "" if error is None else f"{error:.3g} bits",
     }
-    known = {key: told[key] for key in ("fingerprint", "seed", "finished_at", "elapsed_s") if key in told}
-    blocks = {"run": known, "options": told.get("options", {}), "versions": told.get("versions", {})} if told else {}
-    block = {"label": label, "folder": run.folder, "about": line, "warnings": list(warnings(run)), "told": blocks}
+    known = {
+        key: told[key] for key in ("fingerprint", "seed", "finished_at", "elapsed_s") if key in told
+    }
+    blocks = (
+        {"run": known, "options": told.get("options", {}), "versions": told.get("versions", {})}
+        if told
+        else {}
+    )
+    block = {
+        "label": label,
+        "folder": run.folder,
+        "about": line,
+        "warnings": list(warnings(run)),
+        "told": blocks,
+    }
     return block | {"prompts": run.prompts}
 
 
 def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
     """The selects of the page and their values, the first of them chosen."""
     prompts = list(dict.fromkeys(plain(row.pass_name) for run in runs for row in run.records()))
-    return {"lens": [*lenses, ALL] if len(lenses) > 1 else list(lenses), "prompt": prompts, "colour": list(COLOURS)}
+    return {
+        "lens": [*lenses, ALL] if len(lenses) > 1 else list(lenses),
+        "prompt": prompts,
+        "colour": list(COLOURS),
+    }
 
 
 def raw_lines(run: Run, label: str) -> list[str]:
@@ -85,6 +117,10 @@ def raw_lines(run: Run, label: str) -> list[str]:
     for name, check in raw_checks(run).items():
         told, count = check["summary"], len(check["samples"])
         worst, risk = told["max_kl_norm_vs_raw_bits"], told["lens_artifact_risk"]
-        line = f"KL at most {worst:.3g} bits over {count} layers; risk of an artifact: {risk}." if count else ""
+        line = (
+            f"KL at most {worst:.3g} bits over {count} layers; risk of an artifact: {risk}."
+            if count
+            else ""
+        )
         found.append(f"{label}, {name}: {line or 'not checked (raw lens off).'}")
     return found

@@ -30,7 +30,9 @@ def show(runs: Sequence[Run], files: Sequence[Path] = (), out: Console | None = 
     else:
         several(runs, out)
     for run, name in zip(runs, labels(runs)):
-        if not files and (told := [plain(warning) for warning in warnings(run)]):  # a run has just told them
+        if not files and (
+            told := [plain(warning) for warning in warnings(run)]
+        ):  # a run has just told them
             whose = f" of {plain(name)}" if len(runs) > 1 else ""
             out.print(f"\nwarnings{whose}:", *(f"  {warning}" for warning in told), sep="\n")
     if files:
@@ -46,9 +48,18 @@ def console() -> Console:
 
 def as_html(run: Run) -> str:
     """What `show` prints of a run, as HTML; rich escapes every text."""
-    out = Console(file=io.StringIO(), record=True, width=WIDTH, highlight=False, markup=False, force_jupyter=False)
+    out = Console(
+        file=io.StringIO(),
+        record=True,
+        width=WIDTH,
+        highlight=False,
+        markup=False,
+        force_jupyter=False,
+    )
     show([run], out=out)
-    return out.export_html(inline_styles=True, code_format="<pre style='line-height: 1.25'>{code}</pre>")
+    return out.export_html(
+        inline_styles=True, code_format="<pre style='line-height: 1.25'>{code}</pre>"
+    )
 
 
 def one(run: Run, out: Console) -> None:
@@ -60,7 +71,11 @@ def one(run: Run, out: Console) -> None:
     out.print(layer_table(first), soft_wrap=False)
     if more := len(others) if "passes" in run.document else 0:
         out.print(f"… and {more} more passes")
-    out.print("\nmilestones:", *(f"  {key} = {number(value)}" for key, value in found(run).items()), sep="\n")
+    out.print(
+        "\nmilestones:",
+        *(f"  {key} = {number(value)}" for key, value in found(run).items()),
+        sep="\n",
+    )
 
 
 def layer_table(rows: Sequence[PureRow]) -> Table:
@@ -70,7 +85,14 @@ def layer_table(rows: Sequence[PureRow]) -> Table:
     for row in rows:
         flags = " ".join(text for name, text in FLAGS.items() if getattr(row, name))
         entropy, kl, rank = (bar(value, most) for value, most in zip(sizes(row), scale))
-        cells = (number(row.entropy), entropy, number(row.kl_to_final_bits), kl, number(row.answer_rank), rank)
+        cells = (
+            number(row.entropy),
+            entropy,
+            number(row.kl_to_final_bits),
+            kl,
+            number(row.answer_rank),
+            rank,
+        )
         table.add_row(str(row.layer), token(row, 14), number(row.p_top1), *cells, flags)
     return table
 
@@ -82,12 +104,21 @@ def several(runs: Sequence[Run], out: Console) -> None:
     out.print(Columns(depth_table(name, mine) for name, mine in zip(names, rows)), soft_wrap=False)
     table = grid("milestones", *HEADS.values(), "margin")
     for run, name, mine in zip(runs, names, rows):
-        table.add_row(name, *milestone_cells(mine).values(), number(found(run).get("max_control_margin")))
+        table.add_row(
+            name, *milestone_cells(mine).values(), number(found(run).get("max_control_margin"))
+        )
     out.print("", table, sep="\n", soft_wrap=False)
 
 
 def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
-    table = grid("depth", "top-1", "entropy", "KL", "rank", title=Text(name, no_wrap=True, overflow="ellipsis"))
+    table = grid(
+        "depth",
+        "top-1",
+        "entropy",
+        "KL",
+        "rank",
+        title=Text(name, no_wrap=True, overflow="ellipsis"),
+    )
     scale = scales(rows)
     for tenth in range(11):
         row = rows[round(tenth / 10 * (len(rows) - 1))]
@@ -122,4 +153,10 @@ def token(row: PureRow, width: int) -> Text:
 
 
 def number(value: Any) -> str:
-    return "-" if value is None else f"{round(value, 4) + 0.0:.4f}" if isinstance(value, float) else str(value)
+    return (
+        "-"
+        if value is None
+        else f"{round(value, 4) + 0.0:.4f}"
+        if isinstance(value, float)
+        else str(value)
+    )

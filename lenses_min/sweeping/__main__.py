@@ -22,7 +22,11 @@ def main() -> int:
     threading.Thread(target=end_with_parent, daemon=True).start()
     cli.talk(logging.INFO if job["verbose"] else logging.WARNING)
     options = RunOptions.from_job(job["options"])
-    return cli.self_test(options) if job["self_test"] else cli.perform(options, False, Path(job["folder"]))
+    return (
+        cli.self_test(options)
+        if job["self_test"]
+        else cli.perform(options, False, Path(job["folder"]))
+    )
 
 
 sys.exit(main())

@@ -18,13 +18,25 @@ def add(commands: Any) -> None:
     command.add_argument("models", nargs="*", metavar="MODEL", help=names)
     listed = "one model a line, or an object of the options that are its own, as batch takes it"
     command.add_argument("--models", dest="listed", metavar="FILE", help=listed)
-    command.add_argument("--out-dir", default=".", metavar="DIR", help="holds run-latest/ (default: %(default)s)")
-    command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time here (default: %(default)s)")
+    command.add_argument(
+        "--out-dir", default=".", metavar="DIR", help="holds run-latest/ (default: %(default)s)"
+    )
+    command.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs at a time here (default: %(default)s)",
+    )
     where = "this machine's processes, or a Ray cluster (default: %(default)s)"
     command.add_argument("--engine", choices=("local", "ray"), default="local", help=where)
     address = "of the cluster (default: $RAY_ADDRESS, else one of its own on this machine)"
     command.add_argument("--address", default="", help=address)
-    command.add_argument("--fresh", action="store_true", help="start anew even where an earlier sweep is not finished")
+    command.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start anew even where an earlier sweep is not finished",
+    )
     add_run_options(command)
     add_talk(command)
 

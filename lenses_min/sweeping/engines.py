@@ -52,7 +52,9 @@ class Local:
         """A run in a process of its own, which writes into `folder`."""
         told = {**vars(job), "options": asdict(job.options), "folder": str(folder)}
         command = [sys.executable, "-m", "lenses_min.sweeping", json.dumps(told)]
-        done = subprocess.run(command, stdin=self.tied, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, stdin=self.tied, capture_output=True, text=True, errors="replace"
+        )
         return Outcome(done.returncode, (done.stdout + done.stderr).strip())
 
 

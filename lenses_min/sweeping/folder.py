@@ -69,9 +69,13 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
             if all(found(folder, one) for one in asked):
                 write(folder, told | {"finished_at": now()})
     except Timeout as error:
-        raise LensError(f"another sweep is at work in {folder}; wait for it, or name another --out-dir") from error
+        raise LensError(
+            f"another sweep is at work in {folder}; wait for it, or name another --out-dir"
+        ) from error
     except OSError as error:
-        raise LensError(f"cannot write to {folder}: {error.strerror or error}; give another --out-dir") from error
+        raise LensError(
+            f"cannot write to {folder}: {error.strerror or error}; give another --out-dir"
+        ) from error
 
 
 def goes_on(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
@@ -110,7 +114,9 @@ def complete(folder: Path, options: RunOptions) -> bool:
         return False
     marks, then = inputs(options), told.get("inputs", {})
     whole = (folder / f"output-{options.clean}.json").is_file()
-    return whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
+    return (
+        whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
+    )
 
 
 def bare(versions: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,9 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
 def read(entry: Any) -> dict[str, Any]:
     """A model by name, or an object of the options that are its own, as `batch` takes it."""
     if isinstance(entry, str):
-        entry = json.loads(entry) if entry.startswith("{") else {"model": entry.split(" #")[0].strip()}
+        entry = (
+            json.loads(entry) if entry.startswith("{") else {"model": entry.split(" #")[0].strip()}
+        )
     if "out_dir" in entry:
         raise LensError("out_dir cannot be one model's own; name the sweep's --out-dir")
     return dict(entry)
@@ -74,8 +76,14 @@ def clashes(asked: Sequence[RunOptions]) -> Iterator[str]:
     """Models whose outputs would have the same names."""
     for a, b in combinations(asked, 2):
         pairs = ((a, b.clean), (b, a.clean))
-        if any(is_output(f"output-{c}{end}", one.clean) for one, c in pairs for end in (".json", "-records.csv")):
-            told = f"{a.model} and {b.model} would write to the same files, as {a.clean} and {b.clean}"
+        if any(
+            is_output(f"output-{c}{end}", one.clean)
+            for one, c in pairs
+            for end in (".json", "-records.csv")
+        ):
+            told = (
+                f"{a.model} and {b.model} would write to the same files, as {a.clean} and {b.clean}"
+            )
             yield f'{told}; give one a name in a --models file: {{"model": "{b.model}", "model_id": "…"}}'
 
 

@@ -40,7 +40,9 @@ def perform(job: Job, where: str, threads: str | None) -> Outcome:
         os.environ[THREADS] = threads
     with tempfile.TemporaryDirectory() as folder, local(1) as here:
         outcome = here.submit(job, Path(folder)).result()
-        return replace(outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()})
+        return replace(
+            outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        )
 
 
 def gpu_bytes() -> int:
@@ -67,7 +69,9 @@ class Ray:
         return task.remote(job, os.getcwd(), os.environ.get(THREADS)).future()
 
 
-def resources(options: RunOptions, machines: Sequence[Mapping[str, float]], gpu: int) -> dict[str, float]:
+def resources(
+    options: RunOptions, machines: Sequence[Mapping[str, float]], gpu: int
+) -> dict[str, float]:
     """What a task asks for: its share of a GPU (whole ones from one on), or memory, as Ray's options.
 
     `auto` takes the first that a machine of the cluster has, as a run does, or raises LensError. A named device is the
@@ -85,7 +89,10 @@ def resources(options: RunOptions, machines: Sequence[Mapping[str, float]], gpu:
     for kind, amount in asked.items():
         if amount <= most[kind] or options.device != "auto":
             return {"num_gpus" if kind == "GPU" else kind: min(amount, most[kind])}
-    told = "; ".join(f"{kind}: needs {amount:,}, the largest has {most[kind]:,.0f}" for kind, amount in asked.items())
+    told = "; ".join(
+        f"{kind}: needs {amount:,}, the largest has {most[kind]:,.0f}"
+        for kind, amount in asked.items()
+    )
     raise LensError(f"{options.model_id} fits on no machine of the cluster ({told})")
 
 
@@ -102,9 +109,15 @@ def on_ray(address: str) -> Iterator[Ray]:
         raise LensError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        there = [NodeAffinitySchedulingStrategy(n["NodeID"], soft=False) for n in nodes if "GPU" in n["Resources"]]
+        there = [
+            NodeAffinitySchedulingStrategy(n["NodeID"], soft=False)
+            for n in nodes
+            if "GPU" in n["Resources"]
+        ]
         ask = ray.remote(gpu_bytes)
-        sizes = ray.get([ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in there])
+        sizes = ray.get(
+            [ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in there]
+        )
         yield Ray([node["Resources"] for node in nodes], min(sizes, default=0))
     finally:
         ray.shutdown()

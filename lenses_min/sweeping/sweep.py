@@ -9,7 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ..errors import LensError
 from . import folder as folders
@@ -29,16 +35,26 @@ def sweep(args: Namespace) -> int:
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
-    out = [Console(stderr=stderr, quiet=args.quiet, highlight=False, markup=False) for stderr in (False, True)]
+    out = [
+        Console(stderr=stderr, quiet=args.quiet, highlight=False, markup=False)
+        for stderr in (False, True)
+    ]
     for console in out:
         console.width = console.width if console.is_terminal else WIDTH
     try:
-        return self_tests(jobs, engine) if args.self_test else runs(jobs, engine, folder, args.fresh, *out)
+        return (
+            self_tests(jobs, engine)
+            if args.self_test
+            else runs(jobs, engine, folder, args.fresh, *out)
+        )
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"stopped; {folder} keeps what is complete, and the same command goes on from there", file=sys.stderr)
+        print(
+            f"stopped; {folder} keeps what is complete, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -61,16 +77,29 @@ def self_tests(jobs: Sequence[Job], engine: AbstractContextManager[Engine]) -> i
 
 
 def runs(
-    jobs: Sequence[Job], engine: AbstractContextManager[Engine], folder: Path, fresh: bool, out: Console, err: Console
+    jobs: Sequence[Job],
+    engine: AbstractContextManager[Engine],
+    folder: Path,
+    fresh: bool,
+    out: Console,
+    err: Console,
 ) -> int:
     """Every job that is not complete yet; the summary grows with them."""
     asked = [job.options for job in jobs]
     with ExitStack() as reached:
-        running = reached.enter_context(engine)  # before the folder changes, and left before the folder is tidied
+        running = reached.enter_context(
+            engine
+        )  # before the folder changes, and left before the folder is tidied
         with folders.opened(folder, asked, fresh) as left, reached:
             to_do = [job for job in jobs if job.options in left]
             told = summary.update(folder, asked)
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "left:", TimeRemainingColumn())
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                "left:",
+                TimeRemainingColumn(),
+            )
             with Progress(*columns, console=err, speed_estimate_period=EVER) as progress:
                 task = progress.add_task("", total=len(jobs), completed=len(jobs) - len(to_do))
                 progress.advance(task, 0)  # from here on the time is taken

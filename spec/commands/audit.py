@@ -11,7 +11,9 @@ def add(commands: Any) -> None:
         epilog="Exit status: 0 only known decisions are fragile, 1 the list and the captures differ, "
         "2 the captures or the list cannot be read.",
     )
-    audit.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    audit.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
     audit.set_defaults(run=run)
 
 

@@ -10,7 +10,13 @@ from .workspace import workspace
 
 def add_foreign(command: argparse.ArgumentParser, required: bool) -> None:
     """The options that name a foreign run.py."""
-    command.add_argument("--run-py", type=Path, metavar="PATH", required=required, help="a run.py next to its helpers")
+    command.add_argument(
+        "--run-py",
+        type=Path,
+        metavar="PATH",
+        required=required,
+        help="a run.py next to its helpers",
+    )
     command.add_argument(
         "--python",
         type=Path,
@@ -18,7 +24,12 @@ def add_foreign(command: argparse.ArgumentParser, required: bool) -> None:
         required=required,
         help="an interpreter with TransformerLens 2.16.1; scripts/setup_reference_env.sh makes one",
     )
-    command.add_argument("--timeout", type=float, default=600.0, help="seconds a case may take (default: %(default)g)")
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        help="seconds a case may take (default: %(default)g)",
+    )
 
 
 def add(commands: Any) -> None:
@@ -28,8 +39,12 @@ def add(commands: Any) -> None:
         epilog="Exit status: 0 all cases captured, 1 some failed, 2 the command line is wrong.",
     )
     add_foreign(command, required=True)
-    command.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new or empty folder")
-    command.add_argument("--cases", type=Path, metavar="LIBRARY", help="a folder made by new-case (default: golden/)")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="a new or empty folder"
+    )
+    command.add_argument(
+        "--cases", type=Path, metavar="LIBRARY", help="a folder made by new-case (default: golden/)"
+    )
     command.add_argument("names", nargs="*", metavar="CASE", help="cases to capture (default: all)")
     command.set_defaults(run=run)
 
@@ -38,7 +53,11 @@ def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
     """A library and its cases of these names."""
     from ..library import load_library
 
-    return (GOLDEN, select(load_cases(GOLDEN), names)) if library is None else (library, load_library(library, names))
+    return (
+        (GOLDEN, select(load_cases(GOLDEN), names))
+        if library is None
+        else (library, load_library(library, names))
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,10 @@ def add(commands: Any) -> None:
     )
     add_foreign(check, required=False)
     check.add_argument(
-        "--against", type=Path, metavar="CAPTURE", help="compare with an earlier capture instead of golden/"
+        "--against",
+        type=Path,
+        metavar="CAPTURE",
+        help="compare with an earlier capture instead of golden/",
     )
     check.add_argument(
         "--contract",
@@ -37,8 +40,12 @@ def add(commands: Any) -> None:
         default="reference",
         help="corrected: the goldens of that contract, made by scripts/make_corrected_goldens.py",
     )
-    check.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    check.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs in this new or empty folder")
+    check.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
+    check.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep the runs in this new or empty folder"
+    )
     check.set_defaults(run=run)
 
 
@@ -52,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     cases = select(load_cases(GOLDEN), args.cases)
     if args.contract == "corrected":
         if args.run_py or args.against:
-            raise SpecError("run.py has no corrected contract; leave out --run-py, --python and --against")
+            raise SpecError(
+                "run.py has no corrected contract; leave out --run-py, --python and --against"
+            )
         cases = corrected(cases)
     with workspace(args.keep) as folder:
         report = compared(args, cases, folder)
@@ -69,11 +78,17 @@ def compared(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "
 
     known = read_capture(args.against) if args.against is not None else None
     if known and (lacking := [case.name for case in cases if case.name not in known.cases]):
-        raise SpecError(f"{args.against} holds no capture of {', '.join(lacking)}; name the cases it holds")
+        raise SpecError(
+            f"{args.against} holds no capture of {', '.join(lacking)}; name the cases it holds"
+        )
     expected = known.folder if known else GOLDEN
     folders = {case.name: folder / case.name for case in cases}
     if not args.run_py:
-        return report(cases, expected, folders, run_command(args.runner, cases, GOLDEN, folders, folder))
-    ended = run_foreign(Foreign(args.run_py, args.python, args.timeout), cases, GOLDEN, folders, folder)
+        return report(
+            cases, expected, folders, run_command(args.runner, cases, GOLDEN, folders, folder)
+        )
+    ended = run_foreign(
+        Foreign(args.run_py, args.python, args.timeout), cases, GOLDEN, folders, folder
+    )
     found = report(cases, expected, folders, ended.outcome)
     return replace(found, note=changed_modules(known, ended.provenance)) if known else found

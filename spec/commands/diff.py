@@ -15,7 +15,9 @@ def add(commands: Any) -> None:
     )
     diff.add_argument("a", type=Path, metavar="DIR_A", help="holds the run to start from")
     diff.add_argument("b", type=Path, metavar="DIR_B", help="holds the run to hold against it")
-    diff.add_argument("--tolerance", default="fp32", metavar="CLASS", help="a class of tolerance (default: fp32)")
+    diff.add_argument(
+        "--tolerance", default="fp32", metavar="CLASS", help="a class of tolerance (default: fp32)"
+    )
     diff.add_argument(
         "--run",
         action="append",
@@ -35,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from ..verdicts import CHANGED
 
     if len(args.names) > 2:
-        raise SpecError(f"--run may be given twice, got {', '.join(args.names)}; a diff has two sides")
+        raise SpecError(
+            f"--run may be given twice, got {', '.join(args.names)}; a diff has two sides"
+        )
     try:
         tolerance = by_name(args.tolerance)
     except ValueError as error:

@@ -10,18 +10,32 @@ from ..errors import SpecError
 
 
 def add(commands: Any) -> None:
-    command = commands.add_parser("new-case", help="from a recipe or a checkpoint to a case ready for capture")
-    command.add_argument("name", metavar="NAME", help="the case's name, lower-case words joined by hyphens")
-    command.add_argument("--out", type=Path, required=True, metavar="LIBRARY", help="a folder for new cases")
+    command = commands.add_parser(
+        "new-case", help="from a recipe or a checkpoint to a case ready for capture"
+    )
+    command.add_argument(
+        "name", metavar="NAME", help="the case's name, lower-case words joined by hyphens"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="LIBRARY", help="a folder for new cases"
+    )
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--recipe", metavar="NAME", help="a model of golden/, or a family to draw a new one of")
-    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="a saved model with its tokenizer")
+    source.add_argument(
+        "--recipe", metavar="NAME", help="a model of golden/, or a family to draw a new one of"
+    )
+    source.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="a saved model with its tokenizer"
+    )
     command.add_argument("--seed", type=int, help="seed of the weights of a new model")
     command.add_argument("--model-id", metavar="ID", help="recorded name (default: tiny/NAME)")
-    command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the run")
+    command.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the run"
+    )
     command.add_argument("--raw-lens", metavar="MODE", help="LOGOS_RAW_LENS: off, sample or full")
     command.add_argument("--prism", type=Path, metavar="DIR", help="Prism artifacts of this model")
-    command.add_argument("--tolerance", default="fp32", help="tolerance class (default: %(default)s)")
+    command.add_argument(
+        "--tolerance", default="fp32", help="tolerance class (default: %(default)s)"
+    )
     command.set_defaults(run=run)
 
 
@@ -31,7 +45,9 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise SpecError(f"--option takes KEY=VALUE, got {pair!r}; for example --option copy_threshold=0.5")
+            raise SpecError(
+                f"--option takes KEY=VALUE, got {pair!r}; for example --option copy_threshold=0.5"
+            )
         try:
             found[key] = json.loads(value)
         except ValueError:
@@ -47,16 +63,27 @@ def run(args: argparse.Namespace) -> int:
     shared = (args.recipe in RECIPES and args.seed is None) or args.recipe == "fact"
     model = args.recipe if shared else args.name
     options = parse_options(args.option)
-    case = entry(args.name, model, args.model_id or f"tiny/{args.name}", options, args.raw_lens, args.tolerance)
+    case = entry(
+        args.name,
+        model,
+        args.model_id or f"tiny/{args.name}",
+        options,
+        args.raw_lens,
+        args.tolerance,
+    )
     if shared:
         add_case(args.out, args.name, case, GOLDEN / "models" / model, args.prism)
     elif args.checkpoint:
         add_case(args.out, args.name, case, args.checkpoint, args.prism)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            add_case(args.out, args.name, case, drawn(args.recipe, args.seed, Path(folder)), args.prism)
+            add_case(
+                args.out, args.name, case, drawn(args.recipe, args.seed, Path(folder)), args.prism
+            )
     print(f"{args.name} is ready in {args.out}; capture it with")
-    print(f"    python -m spec capture --cases {args.out} --run-py PATH --python INTERPRETER --out DIR {args.name}")
+    print(
+        f"    python -m spec capture --cases {args.out} --run-py PATH --python INTERPRETER --out DIR {args.name}"
+    )
     return 0
 
 
@@ -67,9 +94,14 @@ def drawn(recipe: str, seed: int | None, folder: Path) -> Path:
     from ..recipe import RECIPES, RecipeError, build, new_model
 
     if seed is None:
-        raise SpecError(f"--recipe {recipe} draws a new model and needs --seed; a model of golden/ needs none")
+        raise SpecError(
+            f"--recipe {recipe} draws a new model and needs --seed; a model of golden/ needs none"
+        )
     try:
-        build(replace(RECIPES[recipe], seed=seed) if recipe in RECIPES else new_model(recipe, seed), folder)
+        build(
+            replace(RECIPES[recipe], seed=seed) if recipe in RECIPES else new_model(recipe, seed),
+            folder,
+        )
     except RecipeError as error:
         raise SpecError(str(error)) from error
     return folder

@@ -23,10 +23,22 @@ def add(commands: Any) -> None:
         epilog="Exit status: 0 promoted or nothing to promote, 2 refused; golden/ is then as it was.",
     )
     command.add_argument("capture", type=Path, metavar="DIR", help="a folder made by capture")
-    command.add_argument("--reason", required=True, metavar="TEXT", help="why run.py writes otherwise now")
-    command.add_argument("--golden", type=Path, default=GOLDEN, metavar="DIR", help="default: golden/ of this project")
-    command.add_argument("--changelog", type=Path, default=CHANGELOG, metavar="FILE", help="default: CHANGELOG.md")
-    command.add_argument("--dry-run", action="store_true", help="show the difference and change nothing")
+    command.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why run.py writes otherwise now"
+    )
+    command.add_argument(
+        "--golden",
+        type=Path,
+        default=GOLDEN,
+        metavar="DIR",
+        help="default: golden/ of this project",
+    )
+    command.add_argument(
+        "--changelog", type=Path, default=CHANGELOG, metavar="FILE", help="default: CHANGELOG.md"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="show the difference and change nothing"
+    )
     command.set_defaults(run=run)
 
 
@@ -37,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     capture = read_capture(args.capture)
     names = promote.changed_cases(capture, args.golden)
     if not names:
-        print(f"golden/ holds these {len(capture.cases)} captures already, byte for byte; nothing was changed")
+        print(
+            f"golden/ holds these {len(capture.cases)} captures already, byte for byte; nothing was changed"
+        )
         return 0
     print(difference(capture, args.golden, names))
     if problems := promote.refusals(capture, args.golden, args.changelog, args.reason, os.environ):
@@ -47,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     sys.stdout.flush()
     promote.promote(capture, args.golden, args.changelog, args.reason, names)
-    print(f"\n{len(names)} cases promoted: {', '.join(names)}; now run the tests, read the diff and commit both")
+    print(
+        f"\n{len(names)} cases promoted: {', '.join(names)}; now run the tests, read the diff and commit both"
+    )
     return 0
 
 

@@ -12,9 +12,15 @@ def add(commands: Any) -> None:
         epilog="Exit status: 0 every run keeps the contract, 1 some do not, 2 the command line is wrong.",
     )
     validate.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="holds runs, or folders that hold runs; all are judged"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="holds runs, or folders that hold runs; all are judged",
     )
-    validate.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    validate.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
     validate.set_defaults(run=run)
 
 

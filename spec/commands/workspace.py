@@ -19,7 +19,11 @@ def workspace(keep: Path | None) -> Iterator[Path]:
         keep.mkdir(parents=True, exist_ok=True)
         occupied = any(keep.iterdir())
     except OSError as error:
-        raise SpecError(f"cannot use {keep} for the runs: {error.strerror}; give another folder") from error
+        raise SpecError(
+            f"cannot use {keep} for the runs: {error.strerror}; give another folder"
+        ) from error
     if occupied:
-        raise SpecError(f"{keep} must be new or empty, it holds files; give another folder or empty it")
+        raise SpecError(
+            f"{keep} must be new or empty, it holds files; give another folder or empty it"
+        )
     yield keep

@@ -12,4 +12,13 @@ from .model import FAMILIES, RECIPES, RecipeError, TinyModel, new_model
 from .tokenizer import tokenizer_files
 from .weights import build, tensors
 
-__all__ = ["FAMILIES", "RECIPES", "RecipeError", "TinyModel", "build", "new_model", "tensors", "tokenizer_files"]
+__all__ = [
+    "FAMILIES",
+    "RECIPES",
+    "RecipeError",
+    "TinyModel",
+    "build",
+    "new_model",
+    "tensors",
+    "tokenizer_files",
+]

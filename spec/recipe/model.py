@@ -6,7 +6,12 @@ from types import MappingProxyType
 from typing import Any
 
 WORDS, BYTES = 115, 330  # vocabulary sizes of the two kinds of tokenizer
-SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 128}
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
 GATED = SIZES | {"intermediate_size": 64, "num_key_value_heads": 2}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128}
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
@@ -32,7 +37,12 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "gpt2": GPT2_SIZES,
         "gptj": GPT2_SIZES | {"rotary_dim": 4},
         "bloom": {"hidden_size": 32, "n_layer": 4, "n_head": 4},
-        "falcon": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 128},
+        "falcon": {
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 128,
+        },
         "cohere": GATED | {"logit_scale": 0.0625, "pad_token_id": 3},
         "granite": GATED | {"logits_scaling": 4.0},
     }
@@ -58,15 +68,23 @@ class TinyModel:
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise RecipeError(f"no recipe for family {self.family!r}; there are {', '.join(FAMILIES)}")
+            raise RecipeError(
+                f"no recipe for family {self.family!r}; there are {', '.join(FAMILIES)}"
+            )
         if not 0 <= self.seed < 2**32 or not self.spread > 0:
-            raise RecipeError(f"seed in 0 … 2^32 - 1 and spread > 0 are needed, got {self.seed} and {self.spread}")
+            raise RecipeError(
+                f"seed in 0 … 2^32 - 1 and spread > 0 are needed, got {self.seed} and {self.spread}"
+            )
 
     @property
     def configuration(self) -> dict[str, Any]:
         """Arguments of the family's configuration; BOS, EOS and vocabulary follow the tokenizer."""
         words = self.tokenizer.startswith("words")
-        ids = {"bos_token_id": 1, "eos_token_id": 2} if words else {"bos_token_id": 0, "eos_token_id": 0}
+        ids = (
+            {"bos_token_id": 1, "eos_token_id": 2}
+            if words
+            else {"bos_token_id": 0, "eos_token_id": 0}
+        )
         size = {"vocab_size": WORDS if words else BYTES, "tie_word_embeddings": False}
         return {**FAMILIES[self.family], **size, **ids, **self.overrides}
 
@@ -76,13 +94,20 @@ def new_model(family: str, seed: int, **overrides: Any) -> TinyModel:
     return TinyModel(family, seed, overrides=overrides)
 
 
-DEEP = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 12, "tie_word_embeddings": True}
+DEEP = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 12,
+    "tie_word_embeddings": True,
+}
 RECIPES: Mapping[str, TinyModel] = MappingProxyType(
     {
         "rms-rope": TinyModel("llama", 11),
         "layernorm-learned-pos": TinyModel("gpt2", 62, overrides={"tie_word_embeddings": True}),
         "layernorm-parallel": TinyModel("gpt_neox", 13),
-        "softcap-postnorm": TinyModel("gemma2", 83, spread=0.45, overrides={"tie_word_embeddings": True}),
+        "softcap-postnorm": TinyModel(
+            "gemma2", 83, spread=0.45, overrides={"tie_word_embeddings": True}
+        ),
         "qk-norm": TinyModel("qwen3", 52),
         "attn-bias": TinyModel("qwen2", 16, tokenizer="attn-bias"),
         "gqa-window": TinyModel("mistral", 17),

@@ -21,11 +21,18 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 def tokenizer_files(kind: str) -> dict[str, Any]:
     """Name and JSON content of the three tokenizer files; raises RecipeError for an unknown kind."""
     if kind in ("words", "words-dropped"):
-        roles = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+        roles = {
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "pad_token": "<pad>",
+            "unk_token": "<unk>",
+        }
         return dict(zip(FILES, (word_level(kind == "words-dropped"), settings(roles), roles)))
     folder = GOLDEN / "models" / kind
     if not folder.is_dir():
-        raise RecipeError(f"no tokenizer {kind!r}; there are words, words-dropped and those of golden/models")
+        raise RecipeError(
+            f"no tokenizer {kind!r}; there are words, words-dropped and those of golden/models"
+        )
     return {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in FILES}
 
 
@@ -43,7 +50,11 @@ def word_level(dropped: bool) -> dict[str, Any]:
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
         "post_processor": None,
         "decoder": METASPACE,
-        "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(words)}, "unk_token": "<unk>"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {w: i for i, w in enumerate(words)},
+            "unk_token": "<unk>",
+        },
     }
 
 

@@ -39,7 +39,10 @@ def norm_centres(net: Any) -> dict[str, float]:
 
 def shapes(net: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Parameters in sorted order of the names that a checkpoint gives them, tied ones once."""
-    named = ((CHECKPOINT_NAMES.get((net.config.model_type, name), name), p) for name, p in net.named_parameters())
+    named = (
+        (CHECKPOINT_NAMES.get((net.config.model_type, name), name), p)
+        for name, p in net.named_parameters()
+    )
     yield from sorted((name, tuple(parameter.shape)) for name, parameter in named)
 
 
@@ -55,7 +58,11 @@ def tensors(model: TinyModel) -> dict[str, torch.Tensor]:
     for name, shape in shapes(net):
         noise = state.standard_normal(shape).astype(np.float32)
         centre = centres.get(name)
-        value = np.float32(model.spread) * noise if centre is None else np.float32(centre) + NORM_NOISE * noise
+        value = (
+            np.float32(model.spread) * noise
+            if centre is None
+            else np.float32(centre) + NORM_NOISE * noise
+        )
         drawn[name] = torch.from_numpy(value)
     return drawn
 
@@ -69,5 +76,7 @@ def build(model: TinyModel, folder: Path) -> Path:
     config.save_pretrained(folder)
     save_file(tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
     for name, content in tokenizer_files(model.tokenizer).items():
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     return folder

@@ -13,7 +13,9 @@ import lenses_min as lm
 from lenses_min.looking.page import page
 
 CORRECTED = Path(__file__).parents[2] / "golden" / "corrected"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 
 
@@ -37,7 +39,10 @@ class Opened:
         self.said: list[str] = []
         self.tab.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
         self.tab.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        self.tab.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.tab.on(
+            "dialog",
+            lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+        )
         self.tab.on("request", lambda request: self.said.append(request.url))
         self.tab.goto(path.as_uri())
         self.tab.wait_for_selector("#heatmap0 .hm")
@@ -60,7 +65,9 @@ class Opened:
         left, top = self.tab.evaluate(where, [x, y])
         self.tab.mouse.move(left - 3, top - 3)
         self.tab.mouse.move(left, top, steps=3)
-        label = self.tab.locator("#heatmap0 .hoverlayer .hovertext").filter(has_text=f"layer {y}, position {x}:")
+        label = self.tab.locator("#heatmap0 .hoverlayer .hovertext").filter(
+            has_text=f"layer {y}, position {x}:"
+        )
         label.wait_for(timeout=9000)
         return label.locator("tspan.line").all_text_contents()
 
@@ -87,10 +94,14 @@ def test_the_page_draws_and_fetches_nothing(calm: Opened) -> None:
 
 
 def test_pointing_at_a_cell_shows_its_top_k(calm: Opened) -> None:
-    row = next(r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (5, 16))
+    row = next(
+        r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (5, 16)
+    )
     head, entropy, *listed, rest = calm.point(16, 5)
     assert (head, entropy) == ("layer 5, position 16: ⁨␣simply⁩", f"entropy {row.entropy:.4f} bits")
-    assert [re.split(r" +⁨", line)[1] for line in listed] == [f"{t.replace(' ', '␣')}⁩" for t, _ in row.top]
+    assert [re.split(r" +⁨", line)[1] for line in listed] == [
+        f"{t.replace(' ', '␣')}⁩" for t, _ in row.top
+    ]
     assert len(listed) == 20
     assert rest.endswith("all others")
 
@@ -114,9 +125,13 @@ def test_the_lens_is_switched(calm: Opened) -> None:
 
 
 def test_the_colour_is_switched(calm: Opened) -> None:
-    title = calm.tab.locator("#heatmap0 .infolayer .colorbar text.cbtitle, #heatmap0 [class*=coloraxis] text")
+    title = calm.tab.locator(
+        "#heatmap0 .infolayer .colorbar text.cbtitle, #heatmap0 [class*=coloraxis] text"
+    )
     told = "() => { const t = document.getElementById('heatmap0')._fullData[0]; return [t.coloraxis, t.z[6][16]]; }"
-    row = next(r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (6, 16))
+    row = next(
+        r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (6, 16)
+    )
     assert calm.tab.evaluate(told) == ["coloraxis", pytest.approx(row.entropy, rel=1e-5)]
     calm.choose("colour", "p(top-1)")
     assert calm.tab.evaluate(told) == ["coloraxis2", pytest.approx(row.top[0][1], rel=1e-5)]
@@ -138,9 +153,23 @@ def test_hostile_texts_stay_texts(harmed: Opened, hostile: Path) -> None:
         _, _, *listed, _ = harmed.point(x, y)
         assert len(listed) == len(rows[y, x].top)
         texts |= {line.split("⁨")[1].rstrip("⁩") for line in listed}
-    for expected in ("<img␣src=x␣onerror=alert(1)>", "</script><script>alert(2)</script>", "<b>bold</b>", "&amp;"):
+    for expected in (
+        "<img␣src=x␣onerror=alert(1)>",
+        "</script><script>alert(2)</script>",
+        "<b>bold</b>",
+        "&amp;",
+    ):
         assert expected in texts
-    assert {"&#60;i&#62;", "%{y}", "$x^2$", "{{␣7␣*␣7␣}}", "⟨U+202E⟩abc", "␣⏎", "⟨empty⟩", "⟨U+200B⟩"} <= texts
+    assert {
+        "&#60;i&#62;",
+        "%{y}",
+        "$x^2$",
+        "{{␣7␣*␣7␣}}",
+        "⟨U+202E⟩abc",
+        "␣⏎",
+        "⟨empty⟩",
+        "⟨U+200B⟩",
+    } <= texts
     assert harmed.tab.locator("img, svg a, svg style, iframe").count() == 0
     assert harmed.tab.locator("script").count() == 3
     assert harmed.tab.title() == "Lens report: <i>x"

@@ -62,7 +62,11 @@ def perform(case: Case, folder: Path, device: str, dtype: str) -> Path:
     ],
 )
 def test_goldens(device: str, dtype: str, tolerance: str, tmp_path: Path) -> None:
-    names = ON_CPU if device == "cpu" else [name for name in CASES if dtype == "float32" or name not in NOT_IN_HALF]
+    names = (
+        ON_CPU
+        if device == "cpu"
+        else [name for name in CASES if dtype == "float32" or name not in NOT_IN_HALF]
+    )
     wrong = []
     for name in names:
         folders = CASES[name].expected_dir(), perform(CASES[name], tmp_path / name, device, dtype)
@@ -75,24 +79,35 @@ def test_goldens(device: str, dtype: str, tolerance: str, tmp_path: Path) -> Non
 def test_cpu_and_cuda_say_the_same(device: str, tmp_path: Path) -> None:
     """The corrected contract under four lenses, by `python -m spec diff`."""
     (case,) = corrected([CASES["layernorm-parallel"]])
-    folders = [str(perform(case, tmp_path / name, where, "float32")) for name, where in (("a", "cpu"), ("b", device))]
-    ended = subprocess.run([sys.executable, "-m", "spec", "diff", *folders], capture_output=True, text=True)
+    folders = [
+        str(perform(case, tmp_path / name, where, "float32"))
+        for name, where in (("a", "cpu"), ("b", device))
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-m", "spec", "diff", *folders], capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def sweep_of(options: RunOptions) -> tuple[LoadedModel, pipeline.Sweep]:
     model = load(options)
-    return model, pipeline.Sweep(model, pipeline.build_lenses(model, options)[0], built_in(), options)
+    return model, pipeline.Sweep(
+        model, pipeline.build_lenses(model, options)[0], built_in(), options
+    )
 
 
 @pytest.mark.parametrize("contract", ["reference", "corrected"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) -> None:
     """torch raises where the host waits for the device between the forward and the one transfer."""
-    options = RunOptions(str(models / "fact"), device=device, contract=contract, lenses=("final", "raw"))
+    options = RunOptions(
+        str(models / "fact"), device=device, contract=contract, lenses=("final", "raw")
+    )
     model, sweep = sweep_of(options)
     encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
-    (found,) = capture_batch(model.bridge, [Ask(encoded.token_ids, sweep.full(encoded))], model.facts.n_layers)
+    (found,) = capture_batch(
+        model.bridge, [Ask(encoded.token_ids, sweep.full(encoded))], model.facts.n_layers
+    )
     rows = found.residuals.rows(sweep.full(encoded))
     with raising() if device == "cuda" else nullcontext():
         (walked,) = sweep.walk([Section(rows, found.final, encoded.answers, sweep.pairs)])
@@ -117,7 +132,9 @@ def smollm2() -> str:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_memory_and_throughput(device: str, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory_and_throughput(
+    device: str, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Three passes of SmolLM2-135M on CUDA; shapes are checked here at run time, so the speed is a lower bound."""
     options = RunOptions(smollm2() if device == "cuda" else str(models / "fact"), device=device)
     model, sweep = sweep_of(options)
@@ -132,12 +149,16 @@ def test_memory_and_throughput(device: str, models: Path, capsys: pytest.Capture
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     with capsys.disabled() if device == "cuda" else nullcontext():
         name, dtype = model.facts.family, model.facts.dtype
-        print(f"\n{name}, {device} {dtype}: {rows / seconds:.0f} rows/s, {(peak - held) / GIB:.3f} GiB over the model")
+        print(
+            f"\n{name}, {device} {dtype}: {rows / seconds:.0f} rows/s, {(peak - held) / GIB:.3f} GiB over the model"
+        )
     assert rows == 3 * (model.facts.n_layers + 1)
     assert peak - held < GIB
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs: sharding was not tested on CUDA")
+@pytest.mark.skipif(
+    torch.cuda.device_count() < 2, reason="fewer than two GPUs: sharding was not tested on CUDA"
+)
 def test_a_sharded_model_says_what_one_gpu_says(tmp_path: Path) -> None:
     folders = []
     for device_map in ("none", "auto"):

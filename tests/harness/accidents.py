@@ -1,12 +1,18 @@
 """Hand-made accidents of the kind that happen in a refactoring, and who must catch each, and where.
 
-An accident replaces one text of one file of lenses_min by another. It is caught by a golden case, and `sights` say
-where `python -m spec check` must point; or, where no case can see it, by a test that is named.
+An accident replaces a piece of one function of lenses_min by another piece. The function is named, not its file, and
+the pieces are compared as syntax trees, so that neither a move nor a new layout of the code loses an accident. A golden
+case catches it, and `sights` say where `python -m spec check` must point; or a test that is named catches it.
 """
 
 from dataclasses import dataclass
 
-PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = "pure-next-token", "records", "pure-next-token-prism", "records-prism"
+PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = (
+    "pure-next-token",
+    "records",
+    "pure-next-token-prism",
+    "records-prism",
+)
 JSON, RESIDUAL = "json", "resid"
 
 
@@ -25,9 +31,12 @@ class Sight:
 
 @dataclass(frozen=True)
 class Accident:
-    """`old` stands once in `file`. `alone`: no other column than those of the sights differs from the capture."""
+    """`old` stands once in `function`, a qualified name that lenses_min has once.
 
-    file: str
+    Both are expressions or statements. `alone`: no other column than those of the sights differs from the capture.
+    """
+
+    function: str
     old: str
     new: str
     case: str = ""
@@ -37,64 +46,58 @@ class Accident:
 
     def __post_init__(self) -> None:
         if bool(self.case) == bool(self.test) or bool(self.case) != bool(self.sights):
-            raise ValueError("an accident is caught by a case with sights or by a test; name one of the two")
+            raise ValueError(
+                "an accident is caught by a case with sights or by a test; name one of the two"
+            )
 
 
 ACCIDENTS = {
     "a loop dedented, so that only the last position is written": Accident(
-        "records.py",
-        "                out.append(self.record(layer, pos, token, host, i, k))\n",
-        "        out.append(self.record(layer, pos, token, host, i, k))\n",
+        "RowContext.records",
+        "return out",
+        "out.append(self.record(layer, pos, token, host, i, k))\nreturn out[-1:]",
         "rms-rope",
-        (Sight(RECORDS, "", "pos/orig layer 0 pos 0"), Sight(RECORDS, "", "pos/orig layer 0 pos 0", "rows.missing")),
+        (
+            Sight(RECORDS, "", "pos/orig layer 0 pos 0"),
+            Sight(RECORDS, "", "pos/orig layer 0 pos 0", "rows.missing"),
+        ),
         alone=True,
     ),
     "the control pass decoding the last layer in every row": Accident(
-        "pipeline.py",
-        "        rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n",
+        "Sweep.run_batch",
+        "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]",
         (
-            "        rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n"
-            "        rows[2] = Rows(rows[2].x[-1:].expand_as(rows[2].x), rows[2].layer, rows[2].pos)\n"
+            "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n"
+            "rows[2] = Rows(rows[2].x[-1:].expand_as(rows[2].x), rows[2].layer, rows[2].pos)"
         ),
         "fact",
-        (Sight(PURE, "top1", "ctl/orig layer 0 pos 16"), Sight(PURE, "is_answer", "ctl/orig layer 0 pos 16")),
+        (
+            Sight(PURE, "top1", "ctl/orig layer 0 pos 16"),
+            Sight(PURE, "is_answer", "ctl/orig layer 0 pos 16"),
+        ),
     ),
     "a window shared between lenses": Accident(
-        "records.py",
+        "RowContext.pure",
+        'window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]',
         (
-            "        window: list[int] = []\n"
-            "        for i, pos in enumerate(rows.pos):\n"
-            "            if pos == self.encoded.last:\n"
-            '                window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
-        ),
-        (
-            '        window: list[int] = self.__dict__.setdefault("window", [])\n'
-            "        for i, pos in enumerate(rows.pos):\n"
-            "            if pos == self.encoded.last:\n"
-            '                window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+            'window = self.__dict__.setdefault("window", [])\n'
+            'window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]'
         ),
         test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
     ),
     "a window not reset between variants": Accident(
-        "records.py",
+        "RowContext.pure",
+        'window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]',
         (
-            "        window: list[int] = []\n"
-            "        for i, pos in enumerate(rows.pos):\n"
-            "            if pos == self.encoded.last:\n"
-            '                window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
-        ),
-        (
-            '        window: list[int] = globals().setdefault("windows", {}).setdefault(lens.name, [])\n'
-            "        for i, pos in enumerate(rows.pos):\n"
-            "            if pos == self.encoded.last:\n"
-            '                window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]\n'
+            'window = globals().setdefault("windows", {}).setdefault(lens.name, [])\n'
+            'window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]'
         ),
         test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
     ),
     "the norm after the next": Accident(
-        "norms.py",
-        "* self.scale[layers])",
-        "* self.scale[(layers + 1).clamp(max=self.last)])",
+        "FormulaNorms.apply",
+        "self.scale[layers]",
+        "self.scale[(layers + 1).clamp(max=self.last)]",
         "rms-rope",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -103,9 +106,9 @@ ACCIDENTS = {
         ),
     ),
     "the norm before the next": Accident(
-        "norms.py",
-        "* self.scale[layers])",
-        "* self.scale[(layers - 1).clamp(min=0)])",
+        "FormulaNorms.apply",
+        "self.scale[layers]",
+        "self.scale[(layers - 1).clamp(min=0)]",
         "rms-rope",
         (
             Sight(PURE, "entropy", "pos/orig layer 1 pos 16"),
@@ -114,36 +117,45 @@ ACCIDENTS = {
         ),
     ),
     "the norm applied twice": Accident(
-        "lenses/norm.py",
+        "NormLens.decode",
         "unembed(self.norms.apply(x, layers), self.head)",
         "unembed(self.norms.apply(self.norms.apply(x, layers), layers), self.head)",
         "rms-rope",
-        (Sight(PURE, "entropy", "pos/orig layer 0 pos 16"), Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0")),
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0"),
+        ),
     ),
     "eps outside the root": Accident(
-        "norms.py",
+        "FormulaNorms.apply",
         "torch.sqrt(wide.square().mean(-1, keepdim=True) + self.eps[layers])",
         "torch.sqrt(wide.square().mean(-1, keepdim=True)) + self.eps[layers]",
         test="tests/unit/test_lenses.py::test_each_row_meets_the_norm_of_its_own_layer",
     ),
     "a scale without Gemma's + 1": Accident(
-        "loading.py",
-        "scales.append(1 + scale if weight",
-        "scales.append(scale if weight",
+        "read_norms",
+        "1 + scale",
+        "scale",
         "softcap-postnorm",
-        (Sight(PURE, "entropy", "pos/orig layer 0 pos 16"), Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0")),
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0"),
+        ),
     ),
     "softmax over positions": Accident(
-        "metrics.py",
-        "    p, log_p = torch.softmax(z, -1), ",
-        "    p, log_p = torch.softmax(z, 0), ",
+        "measure",
+        "torch.softmax(z, -1)",
+        "torch.softmax(z, 0)",
         "rms-rope",
-        (Sight(PURE, "p_top1", "pos/orig layer 0 pos 16"), Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16")),
+        (
+            Sight(PURE, "p_top1", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
+        ),
     ),
     "Berlin's id used for Paris": Accident(
-        "tokens.py",
-        "        gold = self.align(prompt)\n",
-        "        gold = self.align(prompt.rival or prompt)\n",
+        "Tokens.unbounded",
+        "self.align(prompt)",
+        "self.align(prompt.rival or prompt)",
         "fact",
         (
             Sight(PURE, "p_answer", "ctl/orig layer 0 pos 16"),
@@ -153,7 +165,7 @@ ACCIDENTS = {
         ),
     ),
     "KL reversed": Accident(
-        "metrics.py",
+        "measure",
         "kl_of_logs(p, log_p, torch.log_softmax(final, -1))",
         "kl_of_logs(torch.softmax(final, -1), torch.log_softmax(final, -1), log_p)",
         "fact",
@@ -165,9 +177,9 @@ ACCIDENTS = {
         alone=True,
     ),
     "entropy in nats": Accident(
-        "metrics.py",
-        "else p) * log_p).sum(-1) / log(2)",
-        "else p) * log_p).sum(-1)",
+        "entropy_bits",
+        "-((log_p.exp() if p is None else p) * log_p).sum(-1) / log(2)",
+        "-((log_p.exp() if p is None else p) * log_p).sum(-1)",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -179,21 +191,21 @@ ACCIDENTS = {
         alone=True,
     ),
     "a rank that counts ties": Accident(
-        "metrics.py",
-        "1 + torch.gt(by, ",
-        "torch.ge(by, ",
+        "rank_of",
+        "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
+        "torch.ge(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
         test="tests/unit/test_metrics.py::test_a_tie_shares_the_better_rank",
     ),
     "rest_mass from unrounded sums": Accident(
-        "records.py",
-        ("    total = 0.0\n    for p in probs:\n        total += p\n"),
-        '    total = __import__("math").fsum(probs)\n',
+        "rest_mass",
+        "total = 0.0\nfor p in probs:\n    total += p",
+        'total = __import__("math").fsum(probs)',
         test="tests/property/test_rows.py::test_rest_mass_is_the_sum_from_left_to_right",
     ),
     "rest_mass of more than is listed": Accident(
-        "records.py",
-        "entropy, top, rest_mass(probs))",
-        'entropy, top, rest_mass(host["top_p"][i].tolist()))',
+        "RowContext.record",
+        "rest_mass(probs)",
+        'rest_mass(host["top_p"][i].tolist())',
         "fact",
         (
             Sight(PURE, "rest_mass", "pos/orig layer 0 pos 16"),
@@ -204,37 +216,37 @@ ACCIDENTS = {
         alone=True,
     ),
     "the top-k clamp lost": Accident(
-        "metrics.py",
+        "measure",
         "p.topk(min(k, p.shape[-1]), dim=-1)",
         "p.topk(k, dim=-1)",
         test="tests/unit/test_pipeline.py::test_a_small_vocabulary_and_one_layer_clamp_top_k",
     ),
     "the bias dropped": Accident(
-        "loading.py",
+        "read_head",
         "bias = None if linear.bias is None else linear.bias.detach().to(home).float()",
         "bias = None",
         test="tests/unit/test_loading.py::test_the_bias_of_the_unembedding_is_read",
     ),
     "no float32 copy of the unembedding in half precision": Accident(
-        "loading.py",
-        "return Unembedding(linear.weight.detach().to(home).float(), ",
-        "return Unembedding(linear.weight.detach().to(home), ",
+        "read_head",
+        "linear.weight.detach().to(home).float()",
+        "linear.weight.detach().to(home)",
         test="tests/unit/test_loading.py::test_the_head_is_float32_in_half_precision",
     ),
     "logits in half precision": Accident(
-        "lenses/norm.py",
+        "unembed",
         "F.linear(x.float(), head.weight, head.bias)",
         "F.linear(x.bfloat16(), head.weight.bfloat16()).float()",
         test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
     ),
     "a norm in half precision": Accident(
-        "norms.py",
-        "    wide = x.float()\n",
-        "    wide = x\n",
+        "FormulaNorms.apply",
+        "wide = x.float()",
+        "wide = x",
         test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
     ),
     "residuals saved un-normalised": Accident(
-        "norms.py",
+        "normalise_all",
         "[norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]",
         "list(residuals.values())",
         "keep-residuals",
@@ -242,9 +254,9 @@ ACCIDENTS = {
         alone=True,
     ),
     "Prism rows for the wrong variant": Accident(
-        "records.py",
-        "for result in passes for row in result.pure[lens]]",
-        'for result in passes for row in (result if lens == "norm" else passes[0]).pure[lens]]',
+        "tables",
+        "[row for result in passes for row in result.pure[lens]]",
+        '[row for result in passes for row in (result if lens == "norm" else passes[0]).pure[lens]]',
         "fact-prism",
         (
             Sight(PURE_PRISM, "", "pos/no_filler layer 0 pos 15"),
@@ -253,9 +265,9 @@ ACCIDENTS = {
         ),
     ),
     "Prism rows from the norm lens's numbers": Accident(
-        "pipeline.py",
-        "row_of.pure(rows, host[lens.name], lens) for lens",
-        'row_of.pure(rows, host["norm"], lens) for lens',
+        "Sweep.read",
+        "row_of.pure(rows, host[lens.name], lens)",
+        'row_of.pure(rows, host["norm"], lens)',
         "fact-prism",
         (
             Sight(PURE_PRISM, "top1", "pos/orig layer 0 pos 16"),

@@ -26,7 +26,9 @@ def with_cell(run: Run, kind: str, row: int, column: str, text: str) -> Run:
 
 def rebuilt(header: Any, rows: Any) -> reading_csv.Table:
     lines = [list(header), *map(list, rows)]
-    return reading_csv.parse("".join(",".join(map(reading_csv.encode, line)) + "\n" for line in lines))
+    return reading_csv.parse(
+        "".join(",".join(map(reading_csv.encode, line)) + "\n" for line in lines)
+    )
 
 
 def with_leaf(run: Run, path: tuple[str | int, ...], value: Any) -> Run:

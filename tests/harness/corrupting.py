@@ -12,7 +12,12 @@ from spec.reading import sole_run
 
 Change = Callable[[Path], None]
 Corruption = tuple[str, Change, str, str, str, str]  # case, change, rule, file part, row, column
-PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = "pure-next-token", "records", "pure-next-token-prism", "records-prism"
+PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = (
+    "pure-next-token",
+    "records",
+    "pure-next-token-prism",
+    "records-prism",
+)
 ROW0 = "pos/orig layer 0 pos 16"
 
 
@@ -29,7 +34,10 @@ def lines(kind: str, change: Callable[[list[list[str]]], Any]) -> Change:
         content = [list(table.header), *map(list, table.rows)]
         changed = change(content)
         content = changed if changed and isinstance(changed[0], list) else content
-        path.write_text("".join(",".join(map(reading_csv.encode, line)) + "\n" for line in content), encoding="utf-8")
+        path.write_text(
+            "".join(",".join(map(reading_csv.encode, line)) + "\n" for line in content),
+            encoding="utf-8",
+        )
 
     return apply
 

@@ -27,7 +27,14 @@ FILES: dict[str, Corruption] = {
         "",
         "diagnostics.prism_summary.error",
     ),
-    "residual gone": ("keep-residuals", remove("Keep-residuals_03_resid.pt"), "residual.files", "_03_resid.pt", "", ""),
+    "residual gone": (
+        "keep-residuals",
+        remove("Keep-residuals_03_resid.pt"),
+        "residual.files",
+        "_03_resid.pt",
+        "",
+        "",
+    ),
     "residual without batch": (
         "keep-residuals",
         tensor("Keep-residuals_03_resid.pt", lambda t: t[0]),
@@ -45,7 +52,14 @@ FILES: dict[str, Corruption] = {
         "value",
     ),
     "records gone": ("fact", remove("output-Fact-records.csv"), "file.missing", RECORDS, "", ""),
-    "stray file": ("fact", lambda folder: (folder / "core").touch() or None, "file.stray", "core", "", ""),
+    "stray file": (
+        "fact",
+        lambda folder: (folder / "core").touch() or None,
+        "file.stray",
+        "core",
+        "",
+        "",
+    ),
     "document cut off": (
         "fact",
         lambda folder: (folder / "output-Fact.json").write_text("{") and None,

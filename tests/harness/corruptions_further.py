@@ -6,10 +6,38 @@ AGREEMENT, ANSWERS = "agreement", "answers"
 ROW = "be/orig layer 0 pos 7"
 FIRST = "be/orig layer 0 pos 7 lens norm against final"
 FURTHER: dict[str, Corruption] = {
-    "a pair too few": ("own", lines(AGREEMENT, lambda c: c[:-1]), "agreement.rows", AGREEMENT, "", ""),
-    "a pair twice": ("own", lines(AGREEMENT, lambda c: [*c, c[-1]]), "agreement.rows", AGREEMENT, "", ""),
-    "a lens of nobody": ("own", cell(AGREEMENT, 0, "against", "nobody"), "agreement.rows", AGREEMENT, "", ""),
-    "a total variation over 1": ("own", cell(AGREEMENT, 0, "tv", "1.5"), "agreement.range", AGREEMENT, FIRST, "tv"),
+    "a pair too few": (
+        "own",
+        lines(AGREEMENT, lambda c: c[:-1]),
+        "agreement.rows",
+        AGREEMENT,
+        "",
+        "",
+    ),
+    "a pair twice": (
+        "own",
+        lines(AGREEMENT, lambda c: [*c, c[-1]]),
+        "agreement.rows",
+        AGREEMENT,
+        "",
+        "",
+    ),
+    "a lens of nobody": (
+        "own",
+        cell(AGREEMENT, 0, "against", "nobody"),
+        "agreement.rows",
+        AGREEMENT,
+        "",
+        "",
+    ),
+    "a total variation over 1": (
+        "own",
+        cell(AGREEMENT, 0, "tv", "1.5"),
+        "agreement.range",
+        AGREEMENT,
+        FIRST,
+        "tv",
+    ),
     "Jensen-Shannon in nats of more than TV": (
         "own",
         cell(AGREEMENT, 0, "js_bits", "0.9"),
@@ -34,7 +62,14 @@ FURTHER: dict[str, Corruption] = {
         "be/orig layer 0 pos 7 lens norm against model",
         "kl_bits",
     ),
-    "an answer gone": ("own", lines(ANSWERS, lambda c: [c[0], *c[2:]]), "answers.rows", ANSWERS, "", ""),
+    "an answer gone": (
+        "own",
+        lines(ANSWERS, lambda c: [c[0], *c[2:]]),
+        "answers.rows",
+        ANSWERS,
+        "",
+        "",
+    ),
     "a surprisal in nats": (
         "own",
         cell(ANSWERS, 0, "surprisal_bits", lambda bits: bits * 0.693),

@@ -1,6 +1,18 @@
 """Corruptions of a table as a whole and of the form of its cells."""
 
-from corrupting import PURE, PURE_PRISM, RECORDS, RECORDS_PRISM, ROW0, Corruption, both, cell, lines, raw, swap
+from corrupting import (
+    PURE,
+    PURE_PRISM,
+    RECORDS,
+    RECORDS_PRISM,
+    ROW0,
+    Corruption,
+    both,
+    cell,
+    lines,
+    raw,
+    swap,
+)
 
 ROWS: dict[str, Corruption] = {
     "column renamed": (
@@ -20,7 +32,14 @@ ROWS: dict[str, Corruption] = {
         "rest_mass",
     ),
     "row too short": ("fact", lines(PURE, lambda c: c[1].pop()), "csv.width", PURE, ROW0, ""),
-    "needless quotes": ("fact", raw(PURE, "⟨NEXT⟩", '"⟨NEXT⟩"'), "csv.dialect", PURE, ROW0, "token"),
+    "needless quotes": (
+        "fact",
+        raw(PURE, "⟨NEXT⟩", '"⟨NEXT⟩"'),
+        "csv.dialect",
+        PURE,
+        ROW0,
+        "token",
+    ),
     "single backslash": (
         "attn-bias",
         raw(RECORDS, "\\\\,", "\\a,"),
@@ -29,10 +48,38 @@ ROWS: dict[str, Corruption] = {
         "pos/orig layer 0 pos 7",
         "top5",
     ),
-    "float without point": ("fact", cell(PURE, 0, "entropy", "2"), "cell.type", PURE, ROW0, "entropy"),
-    "NaN": ("fact", cell(PURE, 2, "cos_to_final", "nan"), "cell.type", PURE, "pos/orig layer 2 pos 16", "cos_to_final"),
-    "rank as float": ("fact", cell(PURE, 0, "answer_rank", "47.0"), "cell.type", PURE, ROW0, "answer_rank"),
-    "flag in lower case": ("fact", cell(PURE, 0, "is_answer", "false"), "cell.type", PURE, ROW0, "is_answer"),
+    "float without point": (
+        "fact",
+        cell(PURE, 0, "entropy", "2"),
+        "cell.type",
+        PURE,
+        ROW0,
+        "entropy",
+    ),
+    "NaN": (
+        "fact",
+        cell(PURE, 2, "cos_to_final", "nan"),
+        "cell.type",
+        PURE,
+        "pos/orig layer 2 pos 16",
+        "cos_to_final",
+    ),
+    "rank as float": (
+        "fact",
+        cell(PURE, 0, "answer_rank", "47.0"),
+        "cell.type",
+        PURE,
+        ROW0,
+        "answer_rank",
+    ),
+    "flag in lower case": (
+        "fact",
+        cell(PURE, 0, "is_answer", "false"),
+        "cell.type",
+        PURE,
+        ROW0,
+        "is_answer",
+    ),
     "empty entropy": (
         "fact",
         cell(RECORDS, 0, "entropy", ""),
@@ -49,7 +96,14 @@ ROWS: dict[str, Corruption] = {
         "pos/orig layer 3 pos 16",
         "token",
     ),
-    "layer missing": ("fact", lines(PURE, lambda c: c.pop(3)), "rows.missing", PURE, "pos/orig layer 2 pos 16", ""),
+    "layer missing": (
+        "fact",
+        lines(PURE, lambda c: c.pop(3)),
+        "rows.missing",
+        PURE,
+        "pos/orig layer 2 pos 16",
+        "",
+    ),
     "position missing": (
         "fact",
         lines(RECORDS, lambda c: c.pop(3)),
@@ -92,7 +146,14 @@ ROWS: dict[str, Corruption] = {
         "pos/orig layer 0 pos 0",
         "top6",
     ),
-    "rising probabilities": ("fact", cell(PURE, 0, "prob4", "0.5"), "topk.descending", PURE, ROW0, "prob4"),
+    "rising probabilities": (
+        "fact",
+        cell(PURE, 0, "prob4", "0.5"),
+        "topk.descending",
+        PURE,
+        ROW0,
+        "prob4",
+    ),
     "Prism row of layer 0": (
         "fact-prism",
         lines(RECORDS_PRISM, lambda c: c[1].__setitem__(2, "0")),

@@ -128,12 +128,16 @@ def read_norm(module: Any, gemma: bool) -> Norm:
 
 
 def build(folder: Path) -> TinyModel:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="eager"
+    )
     model.eval()
     body = named(model, *BODIES)
     blocks = named(body, "h", "layers")
     gemma = model.config.model_type.startswith("gemma")
-    modules = {f"blocks.{i}.ln1": named(block, "input_layernorm", "ln_1") for i, block in enumerate(blocks)}
+    modules = {
+        f"blocks.{i}.ln1": named(block, "input_layernorm", "ln_1") for i, block in enumerate(blocks)
+    }
     modules["ln_final"] = named(body, "norm", "ln_f", "final_layer_norm")
     head = model.get_output_embeddings()
     W_U = head.weight.detach().double().numpy().T
@@ -163,7 +167,9 @@ def model_of(case: str) -> TinyModel:
 
 
 def output(case: str, ending: str) -> Path:
-    return GOLDEN / "outputs" / case / f"output-{CASES[case]['model_id'].rpartition('/')[2]}{ending}"
+    return (
+        GOLDEN / "outputs" / case / f"output-{CASES[case]['model_id'].rpartition('/')[2]}{ending}"
+    )
 
 
 def rows_of(case: str, ending: str) -> list[dict[str, str]]:
@@ -180,9 +186,13 @@ def decoder(case: str, lens: str) -> Decode:
     tiny = model_of(case)
     if lens == "raw":
         return lambda x, layer: oracle.raw_lens(x, tiny.W_U, tiny.b_U)
-    norms = [tiny.norms[oracle.norm_name(layer, tiny.n_layers)] for layer in range(tiny.n_layers + 1)]
+    norms = [
+        tiny.norms[oracle.norm_name(layer, tiny.n_layers)] for layer in range(tiny.n_layers + 1)
+    ]
     if lens == "norm":
-        return lambda x, layer: oracle.norm_lens(x, norms[layer].scale, norms[layer].eps, tiny.W_U, tiny.b_U)
+        return lambda x, layer: oracle.norm_lens(
+            x, norms[layer].scale, norms[layer].eps, tiny.W_U, tiny.b_U
+        )
     folder = GOLDEN / "prisms" / CASES[case]["model_id"].rpartition("/")[2]
     whiten = torch.load(folder / "whiten.pt", weights_only=True)
     Q = torch.load(folder / "Q_prism.pt", weights_only=True).double().numpy()

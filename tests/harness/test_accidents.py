@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from accidents import ACCIDENTS, RESIDUAL, Accident, Sight
+from accidents import ACCIDENTS, RESIDUAL, Sight
+from replacing import replace_piece
 
 from spec.check import Report, report
 from spec.golden import GOLDEN, load_cases
@@ -24,14 +25,22 @@ Perform = Callable[[Path, list[str]], tuple[int, str]]
 @pytest.fixture(scope="module")
 def perform() -> Iterator[Perform]:
     """A function that runs a command of workshop.py on the packages of a folder; exit status and what it printed."""
-    started = [sys.executable, str(Path(__file__).with_name("workshop.py")), str(GOLDEN / "models" / "rms-rope")]
-    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    started = [
+        sys.executable,
+        str(Path(__file__).with_name("workshop.py")),
+        str(GOLDEN / "models" / "rms-rope"),
+    ]
+    with subprocess.Popen(
+        started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
 
         def ask(folder: Path, command: list[str]) -> tuple[int, str]:
             log = folder / "log.txt"
-            process.stdin.write(json.dumps({"folder": str(folder), "command": command, "log": str(log)}) + "\n")
+            process.stdin.write(
+                json.dumps({"folder": str(folder), "command": command, "log": str(log)}) + "\n"
+            )
             process.stdin.flush()
             return int(process.stdout.readline()), log.read_text(encoding="utf-8")
 
@@ -67,7 +76,9 @@ def sights_of(found: Report) -> list[Sight]:
         told = [(m.file, m.column, m.row, "") for m in result.comparison.mismatches]
         told += [(v.file, v.column, v.row, v.rule) for v in result.violations]
         for file, column, row, rule in told:
-            sight = Sight(kind_of(file, load_cases()[result.case].model_id.split("/")[-1]), column, row, rule)
+            sight = Sight(
+                kind_of(file, load_cases()[result.case].model_id.split("/")[-1]), column, row, rule
+            )
             first.setdefault((sight.file, column, rule), sight)
     return list(first.values())
 
@@ -76,20 +87,28 @@ def kind_of(file: str, clean: str) -> str:
     """pure-next-token, records, the same with -prism, json or resid."""
     if file.endswith("_resid.pt"):
         return RESIDUAL
-    return file.removeprefix(f"output-{clean}").strip("-.").removesuffix(".csv") if file != "" else file
+    return (
+        file.removeprefix(f"output-{clean}").strip("-.").removesuffix(".csv")
+        if file != ""
+        else file
+    )
 
 
-def test_the_unchanged_copy_matches_every_case_and_passes_every_test(copy: Path, perform: Perform) -> None:
+def test_the_unchanged_copy_matches_every_case_and_passes_every_test(
+    copy: Path, perform: Perform
+) -> None:
     found = run_cases(sorted({a.case for a in ACCIDENTS.values() if a.case}), copy, perform)
     assert found.matches, found.outcome.log_tail
-    status, log = perform(copy, ["pytest", "-q", *sorted({a.test for a in ACCIDENTS.values() if a.test})])
+    status, log = perform(
+        copy, ["pytest", "-q", *sorted({a.test for a in ACCIDENTS.values() if a.test})]
+    )
     assert status == 0, log
 
 
 @pytest.mark.parametrize("name", ACCIDENTS)
 def test_an_accident_is_caught_and_located(name: str, copy: Path, perform: Perform) -> None:
     accident = ACCIDENTS[name]
-    apply(accident, copy)
+    replace_piece(copy / "lenses_min", accident.function, accident.old, accident.new)
     if accident.test:
         status, log = perform(copy, ["pytest", "-q", accident.test])
         assert status == 1, log
@@ -99,11 +118,6 @@ def test_an_accident_is_caught_and_located(name: str, copy: Path, perform: Perfo
     assert not found.outcome.problem, found.outcome.log_tail
     sights = sights_of(found)
     assert set(accident.sights) <= set(sights)
-    assert not accident.alone or {(s.file, s.column) for s in sights} == {(s.file, s.column) for s in accident.sights}
-
-
-def apply(accident: Accident, copy: Path) -> None:
-    path = copy / "lenses_min" / accident.file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(accident.old) == 1, f"{accident.file} has changed: give the accident its new text"
-    path.write_text(text.replace(accident.old, accident.new), encoding="utf-8")
+    assert not accident.alone or {(s.file, s.column) for s in sights} == {
+        (s.file, s.column) for s in accident.sights
+    }

@@ -37,15 +37,29 @@ def known(tmp_path: Path, edit: Edit) -> Path:
 
 def test_every_fragile_decision_is_known_with_its_reason(found: Audit) -> None:
     assert found.passes
-    assert render_audit.verdict(found).endswith("known to be fragile, 0 new, 0 listed but not fragile")
+    assert render_audit.verdict(found).endswith(
+        "known to be fragile, 0 new, 0 listed but not fragile"
+    )
     assert len(found.cases) == len(load_cases())
     assert all(len(reason) > 40 for reason in found.known.values())
 
 
 def test_every_kind_of_decision_is_held(found: Audit) -> None:
     names = {decision.name for case in found.cases for decision in case.decisions}
-    kinds = {"order of 1 and 2", "last of 5 listed", "answer_rank", "entropy_collapse", "copy_collapse", "top1_agree"}
-    kinds |= {"first_kl_below_0.5", "first_kl_below_1.0", "first_control_margin_pos", "lens_artifact_risk"}
+    kinds = {
+        "order of 1 and 2",
+        "last of 5 listed",
+        "answer_rank",
+        "entropy_collapse",
+        "copy_collapse",
+        "top1_agree",
+    }
+    kinds |= {
+        "first_kl_below_0.5",
+        "first_kl_below_1.0",
+        "first_control_margin_pos",
+        "lens_artifact_risk",
+    }
     assert kinds <= names, kinds - names
     assert all(len(case.decisions) > 300 for case in found.cases)
 
@@ -62,7 +76,10 @@ def test_a_fragile_decision_that_is_not_listed_is_named(found: Audit, tmp_path: 
 
 
 def test_a_listed_decision_that_holds_is_named(found: Audit, tmp_path: Path) -> None:
-    path = known(tmp_path, lambda groups: groups.append({"reason": "x", "cases": ["fact"], "decisions": [HELD]}))
+    path = known(
+        tmp_path,
+        lambda groups: groups.append({"reason": "x", "cases": ["fact"], "decisions": [HELD]}),
+    )
     changed = Audit(found.cases, read_known(path))
     assert changed.stale == [("fact", *HELD)]
     assert not changed.passes
@@ -77,8 +94,12 @@ def test_a_listed_decision_that_holds_is_named(found: Audit, tmp_path: Path) -> 
         (lambda groups: groups.append(3), "not subscriptable"),
     ],
 )
-def test_a_list_that_cannot_be_read_is_one_clear_error(edit: Edit, told: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=rf"cannot read .*fragile\.json: .*{told}.*; it is a list of groups"):
+def test_a_list_that_cannot_be_read_is_one_clear_error(
+    edit: Edit, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SpecError, match=rf"cannot read .*fragile\.json: .*{told}.*; it is a list of groups"
+    ):
         read_known(known(tmp_path, edit))
     with pytest.raises(SpecError, match="cannot read"):
         read_known(tmp_path / "none.json")
@@ -103,7 +124,9 @@ def test_an_entropy_near_its_bound_is_fragile(golden: Path) -> None:
     after = audit_case(load_cases()["fact"], golden)
     added = {d.key for d in after.fragile} - {d.key for d in before.fragile}
     assert added == {("fact", *HELD)}
-    assert next(d for d in after.fragile if d.key == ("fact", *HELD)).margin == pytest.approx(5e-5 / 1.02e-4, rel=1e-2)
+    assert next(d for d in after.fragile if d.key == ("fact", *HELD)).margin == pytest.approx(
+        5e-5 / 1.02e-4, rel=1e-2
+    )
 
 
 def test_a_capture_that_is_not_whole_is_one_clear_error(golden: Path) -> None:

@@ -63,13 +63,20 @@ def foreign(tmp_path: Path) -> Foreign:
     return write
 
 
-def test_a_capture_tells_what_ran_and_leaves_golden_alone(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+def test_a_capture_tells_what_ran_and_leaves_golden_alone(
+    foreign: Foreign, tmp_path: Path, capsys: Output
+) -> None:
     out = tmp_path / "out"
     assert main(["capture", *foreign(), "--out", str(out), *CASES]) == 0
     assert "3 of 3 cases captured" in capsys.readouterr().out
     capture = read_capture(out)
     assert list(capture.cases) == CASES
-    assert set(capture.provenance["modules"]) == {"run.py", "helper.py", "transformer_lens.py", "torch.py"}
+    assert set(capture.provenance["modules"]) == {
+        "run.py",
+        "helper.py",
+        "transformer_lens.py",
+        "torch.py",
+    }
     assert all(len(digest) == 64 for digest in capture.provenance["modules"].values())
     assert set(capture.provenance) >= {"python", "libraries", "threads"}
     for file in (GOLDEN / "outputs" / "raw-off").iterdir():
@@ -79,7 +86,11 @@ def test_a_capture_tells_what_ran_and_leaves_golden_alone(foreign: Foreign, tmp_
 
 def test_the_same_bytes_are_called_identical(foreign: Foreign, capsys: Output) -> None:
     assert main(["check", *foreign(), *CASES]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("3 of 3 cases match, 0 mismatches, files: 9 identical, ")
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("3 of 3 cases match, 0 mismatches, files: 9 identical, ")
+    )
 
 
 ACCIDENTS = {
@@ -87,8 +98,14 @@ ACCIDENTS = {
         'name == "fact" and helper.write(CLI_ARGS, "nobody")',
         "run.py raised KeyError: 'nobody' at helper.py:6 in write",
     ),
-    "exit": ('name == "fact" and sys.exit(3)', "run.py raised SystemExit: 3 at run.py:13 in run_single_model"),
-    "killed": ('name == "fact" and os.kill(os.getpid(), 9)', "run.py was killed by signal 9 in this case"),
+    "exit": (
+        'name == "fact" and sys.exit(3)',
+        "run.py raised SystemExit: 3 at run.py:13 in run_single_model",
+    ),
+    "killed": (
+        'name == "fact" and os.kill(os.getpid(), 9)',
+        "run.py was killed by signal 9 in this case",
+    ),
     "hard exit": ('name == "fact" and os._exit(7)', "run.py exited with status 7 in this case"),
     "false": ('if name == "fact": return False', "run_single_model returned False"),
 }
@@ -105,7 +122,9 @@ def test_a_crash_takes_one_case_only(foreign: Foreign, kind: str, capsys: Output
 
 
 def test_missing_and_extra_files_are_findings(foreign: Foreign, capsys: Output) -> None:
-    accident = 'name == "fact" and (os.remove(out + "/output-Fact.json"), open(out + "/more.csv", "w"))'
+    accident = (
+        'name == "fact" and (os.remove(out + "/output-Fact.json"), open(out + "/more.csv", "w"))'
+    )
     assert main(["check", *foreign(accident), "--json", "fact"]) == 1
     found = json.loads(capsys.readouterr().out)
     kinds = {(m["file"], m["kind"]) for m in found["cases"][0]["mismatches"]}
@@ -135,7 +154,9 @@ def test_a_run_py_that_cannot_be_loaded_fails_every_case(
     assert shown.splitlines()[-1].startswith("0 of 2 cases match, ")
 
 
-def test_a_capture_with_failed_cases_says_so(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+def test_a_capture_with_failed_cases_says_so(
+    foreign: Foreign, tmp_path: Path, capsys: Output
+) -> None:
     assert main(["capture", *foreign("1 / 0"), "--out", str(tmp_path / "o"), "fact"]) == 1
     assert "fact: run.py raised ZeroDivisionError" in capsys.readouterr().out
     assert "ZeroDivisionError" in read_capture(tmp_path / "o").cases["fact"]["problem"]
@@ -145,8 +166,14 @@ def test_a_capture_with_failed_cases_says_so(foreign: Foreign, tmp_path: Path, c
     ("args", "told"),
     [
         (["--run-py", "nowhere.py", "--python", sys.executable], "no Python file at nowhere.py"),
-        (["--run-py", __file__, "--python", "/nowhere/python"], "no interpreter at /nowhere/python"),
-        (["--run-py", __file__, "--python", sys.executable, "--timeout", "0"], "seconds must be > 0, got 0"),
+        (
+            ["--run-py", __file__, "--python", "/nowhere/python"],
+            "no interpreter at /nowhere/python",
+        ),
+        (
+            ["--run-py", __file__, "--python", sys.executable, "--timeout", "0"],
+            "seconds must be > 0, got 0",
+        ),
         (["--run-py", __file__], "--run-py and --python go together"),
         (["--run-py", __file__, "--python", sys.executable, "--runner", "x"], "name two runners"),
         (["--against", "/nowhere"], "/nowhere is no complete capture"),
@@ -157,7 +184,9 @@ def test_wrong_flags_are_one_clear_error(args: list[str], told: str, capsys: Out
     assert told in capsys.readouterr().err
 
 
-def test_a_capture_goes_to_an_empty_folder(foreign: Foreign, tmp_path: Path, capsys: Output) -> None:
+def test_a_capture_goes_to_an_empty_folder(
+    foreign: Foreign, tmp_path: Path, capsys: Output
+) -> None:
     (tmp_path / "old.csv").touch()
     assert main(["capture", *foreign(), "--out", str(tmp_path), "fact"]) == 2
     assert "must be new or empty" in capsys.readouterr().err
@@ -167,7 +196,9 @@ def test_a_capture_that_was_touched_or_cut_off_is_refused(foreign: Foreign, tmp_
     out = tmp_path / "out"
     assert main(["capture", *foreign(), "--out", str(out), "fact"]) == 0
     (out / "outputs" / "fact" / "output-Fact.json").write_text("{}")
-    with pytest.raises(SpecError, match=r"is not what was captured: outputs/fact/output-Fact.json changed"):
+    with pytest.raises(
+        SpecError, match=r"is not what was captured: outputs/fact/output-Fact.json changed"
+    ):
         read_capture(out)
     (out / "capture.json").unlink()
     with pytest.raises(SpecError, match="is no complete capture"):

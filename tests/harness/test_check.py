@@ -29,7 +29,9 @@ def test_an_honest_runner_matches_every_case(runner: Runner, tmp_path: Path) -> 
     assert (tmp_path / "calls").read_text() == "x"
     assert [result.seconds for result in report.results] == [1.25] * len(load_cases())
     last = text(report).splitlines()[-1]
-    assert last.startswith(f"{len(load_cases())} of {len(load_cases())} cases match, 0 mismatches, ")
+    assert last.startswith(
+        f"{len(load_cases())} of {len(load_cases())} cases match, 0 mismatches, "
+    )
     assert " values compared, " in last
     assert last.endswith(" s")
 
@@ -40,7 +42,9 @@ path = Path(jobs[0]["out_dir"], "output-Fact-pure-next-token.csv")
 path.write_text(path.read_text().replace("1.7617796659469604", "1.75", 1))
 """
     report = checked(runner(accident), tmp_path)
-    assert told(report, "fact") == [("output-Fact-pure-next-token.csv", "pos/orig layer 0 pos 16", "entropy", "value")]
+    assert told(report, "fact") == [
+        ("output-Fact-pure-next-token.csv", "pos/orig layer 0 pos 16", "entropy", "value")
+    ]
     assert told(report, "rms-rope") == []
     shown = text(report)
     assert (
@@ -51,7 +55,9 @@ path.write_text(path.read_text().replace("1.7617796659469604", "1.75", 1))
 
 
 def test_a_missing_file_is_a_finding(runner: Runner, tmp_path: Path) -> None:
-    report = checked(runner('Path(jobs[0]["out_dir"], "output-Fact-records.csv").unlink()'), tmp_path)
+    report = checked(
+        runner('Path(jobs[0]["out_dir"], "output-Fact-records.csv").unlink()'), tmp_path
+    )
     assert told(report, "fact") == [("output-Fact-records.csv", "", "", "missing file")]
     assert [v.rule for v in report.results[0].violations] == ["file.missing"]
 
@@ -115,7 +121,9 @@ sys.exit(1)
     assert "the run failed: LensError: no tokenizer" in text(report)
 
 
-def test_many_mismatches_are_capped_for_people_not_for_machines(runner: Runner, tmp_path: Path) -> None:
+def test_many_mismatches_are_capped_for_people_not_for_machines(
+    runner: Runner, tmp_path: Path
+) -> None:
     accident = """
 path = Path(jobs[0]["out_dir"], "output-Fact-records.csv")
 path.write_text(path.read_text().replace("pos,orig,0", "pos,orig,9"))
@@ -126,6 +134,13 @@ path.write_text(path.read_text().replace("pos,orig,0", "pos,orig,9"))
     assert found["matches"] is False
     assert [case["case"] for case in found["cases"]] == CASES
     assert len(found["cases"][0]["mismatches"]) == 34
-    assert set(found["cases"][0]["mismatches"][0]) == {"file", "row", "column", "expected", "obtained", "kind"}
+    assert set(found["cases"][0]["mismatches"][0]) == {
+        "file",
+        "row",
+        "column",
+        "expected",
+        "obtained",
+        "kind",
+    }
     assert found["cases"][0]["violations"][0]["sentence"]
     assert found["cases"][1]["columns"][0]["compared"] > 0

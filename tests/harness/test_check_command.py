@@ -22,7 +22,11 @@ Runner = Callable[..., str]
 def test_jobs_carry_the_options_of_their_case(tmp_path: Path) -> None:
     cases = load_cases()
     found = job(cases["keep-residuals"], GOLDEN, tmp_path)
-    assert (found["keep_residuals"], found["fp32_unembed"], found["raw_lens"]) == (True, True, "sample")
+    assert (found["keep_residuals"], found["fp32_unembed"], found["raw_lens"]) == (
+        True,
+        True,
+        "sample",
+    )
     assert found["model"] == str(GOLDEN / "models" / "rms-rope")
     assert job(cases["raw-off"], GOLDEN, tmp_path)["raw_lens"] == "off"
     assert job(cases["loose-copy"], GOLDEN, tmp_path)["copy_threshold"] == 0.5
@@ -36,13 +40,18 @@ def test_jobs_carry_the_options_of_their_case(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["no-such-case"], "unknown case no-such-case; known cases: rms-rope"),
-        (["fact", "--runner", "/no/such/program"], "cannot start the runner '/no/such/program': No such file"),
+        (
+            ["fact", "--runner", "/no/such/program"],
+            "cannot start the runner '/no/such/program': No such file",
+        ),
         (["fact", "--runner", "python 'x"], "balance its quotes"),
         (["fact", "--runner", " "], "the runner command is empty"),
         (["fact", "--runner", str(Path(__file__).parent)], "Permission denied"),
     ],
 )
-def test_a_wrong_command_line_is_one_clear_error(arguments: list[str], message: str, capsys: Any) -> None:
+def test_a_wrong_command_line_is_one_clear_error(
+    arguments: list[str], message: str, capsys: Any
+) -> None:
     assert main(["check", *arguments]) == 2
     found = capsys.readouterr()
     assert found.out == ""

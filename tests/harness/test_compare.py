@@ -48,11 +48,15 @@ def test_what_a_cell_may_not_become(column: str, text: str, kind: str) -> None:
 def test_quoting_and_the_last_line_feed_are_compared() -> None:
     run = captured("fact")
     text = "".join(
-        ",".join(map(reading_csv.encode, r)) + "\n" for r in (run.tables[PURE].header, *run.tables[PURE].rows)
+        ",".join(map(reading_csv.encode, r)) + "\n"
+        for r in (run.tables[PURE].header, *run.tables[PURE].rows)
     )
     quoted = reading_csv.parse(text.replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1))
     cut = reading_csv.parse(text[:-1])
-    assert only(compare(run, replace(run, tables={**run.tables, PURE: quoted}), FP32))[2:] == ("token", "quoting")
+    assert only(compare(run, replace(run, tables={**run.tables, PURE: quoted}), FP32))[2:] == (
+        "token",
+        "quoting",
+    )
     assert only(compare(run, replace(run, tables={**run.tables, PURE: cut}), FP32))[1:] == (
         "last line",
         "end",
@@ -87,17 +91,29 @@ def test_missing_extra_and_reordered_columns_are_named() -> None:
 
     every = list(range(len(table.header)))
     assert found(every[:-1]) == [("header", "rest_mass", "missing column")]
-    assert found(every, {46: "rest"}) == [("header", "rest_mass", "missing column"), ("header", "rest", "extra column")]
+    assert found(every, {46: "rest"}) == [
+        ("header", "rest_mass", "missing column"),
+        ("header", "rest", "extra column"),
+    ]
     assert found([*every[:4], 5, 4, *every[6:]]) == [("header", "token", "column order")]
 
 
 def test_files_missing_extra_failed_and_stray_are_told() -> None:
     run = captured("fact-prism")
     name = run.table_name("records-prism")
-    less = replace(run, files=run.files - {name}, tables={k: t for k, t in run.tables.items() if k != "records-prism"})
+    less = replace(
+        run,
+        files=run.files - {name},
+        tables={k: t for k, t in run.tables.items() if k != "records-prism"},
+    )
     assert only(compare(run, less, FP32)) == (name, "", "", "missing file")
     assert only(compare(less, run, FP32)) == (name, "", "", "extra file")
-    assert only(compare(run, replace(run, strays=("x.txt",)), FP32)) == ("x.txt", "", "", "extra file")
+    assert only(compare(run, replace(run, strays=("x.txt",)), FP32)) == (
+        "x.txt",
+        "",
+        "",
+        "extra file",
+    )
     failed = replace(run, findings=(Finding("output-x.error.json", "the run failed: no"),))
     assert only(compare(run, failed, FP32))[3] == "obtained run"
     assert only(compare(failed, run, FP32))[3] == "expected run"

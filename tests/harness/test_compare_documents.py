@@ -21,7 +21,9 @@ def test_missing_extra_and_reordered_keys_are_named() -> None:
         other = replace(run, document=document, document_text=text)
         return [(m.row, m.column, m.kind) for m in compare(run, other, FP32).mismatches]
 
-    assert found(lambda d: {k: v for k, v in d.items() if k != "n_ctx"}) == [("model_stats", "n_ctx", "missing key")]
+    assert found(lambda d: {k: v for k, v in d.items() if k != "n_ctx"}) == [
+        ("model_stats", "n_ctx", "missing key")
+    ]
     assert found(lambda d: {**d, "d_head": 1}) == [("model_stats", "d_head", "extra key")]
     assert found(lambda d: dict(sorted(d.items()))) == [("model_stats", "type", "key order")]
     assert found(lambda d: {**d, "n_heads": 4.0}) == [("", "model_stats.n_heads", "type")]
@@ -44,7 +46,9 @@ def test_json_lists_of_another_length_are_told() -> None:
         "test_prompts",
         "list length",
     )
-    shorter = with_leaf(run, ("final_prediction", "topk"), (run.document or {})["final_prediction"]["topk"][:19])
+    shorter = with_leaf(
+        run, ("final_prediction", "topk"), (run.document or {})["final_prediction"]["topk"][:19]
+    )
     assert only(compare(run, shorter, FP32))[2:] == ("final_prediction.topk", "list length")
 
 
@@ -59,11 +63,17 @@ def test_a_long_string_is_compared_to_its_end() -> None:
 def test_fields_never_demanded_may_differ() -> None:
     run = captured("rms-rope")
     other = with_leaf(run, ("diagnostics", "prism_summary", "artifact_path"), "/somewhere/else")
-    other = with_leaf(other, ("diagnostics", "prism_summary", "error"), "Missing prism artifacts in /somewhere/else")
+    other = with_leaf(
+        other,
+        ("diagnostics", "prism_summary", "error"),
+        "Missing prism artifacts in /somewhere/else",
+    )
     assert compare(run, with_leaf(other, ("model_stats", "n_ctx"), 2048), FP32).matches
 
 
 def test_the_sentence_around_the_path_is_demanded() -> None:
     run = captured("rms-rope")
-    other = with_leaf(run, ("diagnostics", "prism_summary", "error"), "No artifacts in /somewhere/else")
+    other = with_leaf(
+        run, ("diagnostics", "prism_summary", "error"), "No artifacts in /somewhere/else"
+    )
     assert only(compare(run, other, FP32))[2:] == ("diagnostics.prism_summary.error", "value")

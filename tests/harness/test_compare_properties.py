@@ -16,7 +16,13 @@ CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Any]]:
-    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    items: Any = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else None
+    )
     if items is None:
         return [(path, value)]
     return [leaf for key, inner in items for leaf in leaves(inner, (*path, key))]
@@ -30,7 +36,11 @@ def cells(draw: Any, cases: tuple[str, ...] = CASES) -> tuple[str, str, int, str
     kind = draw(st.sampled_from(sorted(run.tables)))
     table = run.tables[kind]
     row = draw(st.integers(0, len(table.rows) - 1))
-    full = [name for name, cell in zip(table.header, table.rows[row]) if cell and name not in columns.KEY_COLUMNS]
+    full = [
+        name
+        for name, cell in zip(table.header, table.rows[row])
+        if cell and name not in columns.KEY_COLUMNS
+    ]
     column = draw(st.sampled_from(full))
     return case, kind, row, column, table.column(column, row)
 
@@ -46,19 +56,27 @@ def beyond(text: str, quantity: str, factor: float, tolerance: Tolerance = FP32)
 
 @settings(max_examples=100, deadline=None)
 @given(cells(), st.floats(1.01, 1e3) | st.floats(-1e3, -1.01))
-def test_any_cell_beyond_tolerance_is_found_and_located(cell: tuple[str, str, int, str, str], factor: float) -> None:
+def test_any_cell_beyond_tolerance_is_found_and_located(
+    cell: tuple[str, str, int, str, str], factor: float
+) -> None:
     case, kind, row, column, text = cell
     run = captured(case)
     table = run.tables[kind]
     changed = with_cell(run, kind, row, column, beyond(text, columns.quantity(column), factor))
     file, where, name, _ = only(compare(run, changed, FP32))
     assert (file, where, name) == (run.table_name(kind), row_name(table, row), column)
-    assert only(compare(changed, run, Tolerance("exact", Bound(0.0, 0.0))))[:3] == (file, where, name)
+    assert only(compare(changed, run, Tolerance("exact", Bound(0.0, 0.0))))[:3] == (
+        file,
+        where,
+        name,
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(cells(), st.floats(-0.99, 0.99))
-def test_no_cell_within_tolerance_is_reported(cell: tuple[str, str, int, str, str], factor: float) -> None:
+def test_no_cell_within_tolerance_is_reported(
+    cell: tuple[str, str, int, str, str], factor: float
+) -> None:
     case, kind, row, column, text = cell
     run = captured(case)
     assume(columns.quantity(column) in columns.FLOATS)
@@ -85,7 +103,9 @@ def test_any_json_leaf_beyond_tolerance_is_found(case: str, data: Any) -> None:
         other = value + 1
     file, row, column, _ = only(compare(run, with_leaf(run, path, other), FP32))
     assert file == run.document_name
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
+        "."
+    )
     where = f"{where.removesuffix('[1]')}.p" if len(path) > 2 and path[-3] == "topk" else where
     assert ".".join(filter(None, (row, column))) == where
 
@@ -103,5 +123,7 @@ def test_half_precision_has_wider_bounds_and_misses_no_more(
     where = only(compare(run, changed, BF16))[:3]
     assert where == (run.table_name(kind), row_name(run.tables[kind], row), column)
     if quantity in columns.FLOATS:
-        close = with_cell(run, kind, row, column, beyond(text, quantity, 0.99 * factor / abs(factor), BF16))
+        close = with_cell(
+            run, kind, row, column, beyond(text, quantity, 0.99 * factor / abs(factor), BF16)
+        )
         assert compare(run, close, BF16).matches

@@ -13,7 +13,9 @@ from spec.tolerance import FP32
 NAME = "Keep-residuals_02_resid.pt"
 
 
-def mismatches(capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]) -> list[str]:
+def mismatches(
+    capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]
+) -> list[str]:
     folder = capture("keep-residuals")
     expected = read_run(folder, "Keep-residuals")
     torch.save(change(torch.load(folder / NAME, weights_only=True)), folder / NAME)
@@ -33,7 +35,9 @@ def moved(by: float) -> Callable[[torch.Tensor], torch.Tensor]:
     return move
 
 
-def test_a_component_near_zero_may_be_as_uncertain_as_its_neighbours(capture: Callable[..., Path]) -> None:
+def test_a_component_near_zero_may_be_as_uncertain_as_its_neighbours(
+    capture: Callable[..., Path],
+) -> None:
     assert mismatches(capture, moved(0.9e-4)) == []
 
 
@@ -45,7 +49,15 @@ def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: f
 
 @pytest.mark.parametrize(
     "change",
-    [lambda t: t * 1.001, lambda t: t.flip(-1), lambda t: t[:, :-1], lambda t: t.double(), lambda t: t * torch.nan],
+    [
+        lambda t: t * 1.001,
+        lambda t: t.flip(-1),
+        lambda t: t[:, :-1],
+        lambda t: t.double(),
+        lambda t: t * torch.nan,
+    ],
 )
-def test_scaled_permuted_cut_widened_and_nan_tensors_are_found(capture: Callable[..., Path], change) -> None:
+def test_scaled_permuted_cut_widened_and_nan_tensors_are_found(
+    capture: Callable[..., Path], change
+) -> None:
     assert mismatches(capture, change)

@@ -48,7 +48,10 @@ def test_only_ties_swap(obtained: str, faults: list[int]) -> None:
     ],
 )
 def test_an_open_end_lets_a_tie_at_the_cut_in(obtained: str, faults: list[int]) -> None:
-    assert order_faults("abcde", [0.4, 0.39999, 0.1, 0.05, 0.049999], obtained, ties, open_end=True) == faults
+    assert (
+        order_faults("abcde", [0.4, 0.39999, 0.1, 0.05, 0.049999], obtained, ties, open_end=True)
+        == faults
+    )
 
 
 def test_tokens_of_one_text_are_told_apart_by_order() -> None:
@@ -58,7 +61,9 @@ def test_tokens_of_one_text_are_told_apart_by_order() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([0.3, 0.2, 0.1, 0.0999999, 0.05]), min_size=1, max_size=6), st.data())
+@given(
+    st.lists(st.sampled_from([0.3, 0.2, 0.1, 0.0999999, 0.05]), min_size=1, max_size=6), st.data()
+)
 def test_swap_of_neighbours_passes_exactly_where_they_tie(values: list[float], data: Any) -> None:
     probabilities = sorted(values, reverse=True)
     tokens = [chr(97 + i) for i in range(len(values))]
@@ -77,11 +82,20 @@ def test_a_tie_swaps_in_tables_and_documents() -> None:
     tied = with_cell(tied, PURE, 0, "top4", table.column("top3", 0))
     base = with_cell(run, PURE, 0, "prob4", p)
     assert compare(base, tied, FP32).matches
-    result = compare(run, with_cell(with_cell(run, PURE, 0, "top3", "as"), PURE, 0, "top4", " text"), FP32)
-    assert [(m.column, m.kind) for m in result.mismatches] == [("top3", "top-k order"), ("top4", "top-k order")]
+    result = compare(
+        run, with_cell(with_cell(run, PURE, 0, "top3", "as"), PURE, 0, "top4", " text"), FP32
+    )
+    assert [(m.column, m.kind) for m in result.mismatches] == [
+        ("top3", "top-k order"),
+        ("top4", "top-k order"),
+    ]
 
 
 def test_a_strange_token_in_a_json_list_is_found() -> None:
     run = captured("rms-rope")
     other = with_leaf(run, ("test_prompts", 3, "topk", 1, 0), "strange")
-    assert only(compare(run, other, FP32))[1:] == ("test_prompts[3].topk[1]", "token", "top-k token")
+    assert only(compare(run, other, FP32))[1:] == (
+        "test_prompts[3].topk[1]",
+        "token",
+        "top-k token",
+    )

@@ -47,7 +47,11 @@ def test_a_small_move_is_equal_within_tolerance(capture: Capture) -> None:
     cell(PURE, 2, "entropy", lambda value: value * (1 + 5e-5))(folder)
     found = against("fact", folder)
     assert found.verdict == EQUAL
-    assert files(found) == {"-pure-next-token.csv": EQUAL, "-records.csv": IDENTICAL, ".json": IDENTICAL}
+    assert files(found) == {
+        "-pure-next-token.csv": EQUAL,
+        "-records.csv": IDENTICAL,
+        ".json": IDENTICAL,
+    }
     worst = found.columns[0]
     assert (worst.name, worst.beyond, worst.worst_row, worst.layer) == (
         "pure-next-token: entropy",
@@ -59,16 +63,24 @@ def test_a_small_move_is_equal_within_tolerance(capture: Capture) -> None:
     assert worst.median_error == 0
     told = text(found).splitlines()[-1]
     assert told.startswith("equal within tolerance fp32: at worst ")
-    assert "of it (pure-next-token: entropy, pos/orig layer 2 pos 16), 2,873 values compared" in told
+    assert (
+        "of it (pure-next-token: entropy, pos/orig layer 2 pos 16), 2,873 values compared" in told
+    )
 
 
 def test_layers_at_which_columns_part(capture: Capture) -> None:
     folder = capture("fact")
     small, large = (lambda v: v * (1 + 5e-5)), (lambda v: v * 1.01)
-    both(cell(PURE, 1, "cos_to_final", small), cell(PURE, 3, "entropy", large), cell(PURE, 5, "entropy", large))(folder)
+    both(
+        cell(PURE, 1, "cos_to_final", small),
+        cell(PURE, 3, "entropy", large),
+        cell(PURE, 5, "entropy", large),
+    )(folder)
     cell(PURE, 16, "p_answer", "0.5")(folder)  # ctl/orig layer 2
     found = against("fact", folder)
-    places = {(p.table, p.where): (p.first_difference, p.first_beyond, p.column) for p in found.partings}
+    places = {
+        (p.table, p.where): (p.first_difference, p.first_beyond, p.column) for p in found.partings
+    }
     assert places == {
         ("pure-next-token", "pos/orig"): (1, 3, "entropy"),
         ("pure-next-token", "pos/no_filler"): (None, None, ""),
@@ -76,8 +88,14 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
         ("records", "pos/orig"): (None, None, ""),
     }
     columns = {column.name: column for column in found.columns}
-    assert (columns["pure-next-token: entropy"].beyond, columns["pure-next-token: entropy"].layer) == (2, 3)
-    assert (columns["pure-next-token: cos_to_final"].beyond, columns["pure-next-token: cos_to_final"].layer) == (
+    assert (
+        columns["pure-next-token: entropy"].beyond,
+        columns["pure-next-token: entropy"].layer,
+    ) == (2, 3)
+    assert (
+        columns["pure-next-token: cos_to_final"].beyond,
+        columns["pure-next-token: cos_to_final"].layer,
+    ) == (
         0,
         None,
     )
@@ -87,15 +105,26 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
 
 def test_flags_ranks_and_tokens_are_told_before_numbers(capture: Capture) -> None:
     folder = capture("fact")
-    both(cell(PURE, 0, "entropy", "1.5"), cell(PURE, 4, "is_answer", "False"), cell(PURE, 4, "top1", "x"))(folder)
+    both(
+        cell(PURE, 0, "entropy", "1.5"),
+        cell(PURE, 4, "is_answer", "False"),
+        cell(PURE, 4, "top1", "x"),
+    )(folder)
     found = against("fact", folder)
     told = text(found)
     block = told[told.index("first differences") :].splitlines()
     assert block[1].endswith("pos/orig layer 4 pos 16, top1: A  Berlin, B x (top-k token)")
     assert block[2].endswith("pos/orig layer 4 pos 16, is_answer: A True, B False (value)")
-    assert block[3].endswith("pos/orig layer 0 pos 16, entropy: A 1.7617796659469604, B 1.5 (value)")
+    assert block[3].endswith(
+        "pos/orig layer 0 pos 16, entropy: A 1.7617796659469604, B 1.5 (value)"
+    )
     flag = next(column for column in found.columns if column.name == "pure-next-token: is_answer")
-    assert (flag.beyond, flag.compared, flag.worst_row, flag.layer) == (1, 21, "pos/orig layer 4 pos 16", 4)
+    assert (flag.beyond, flag.compared, flag.worst_row, flag.layer) == (
+        1,
+        21,
+        "pos/orig layer 4 pos 16",
+        4,
+    )
 
 
 def test_milestones_that_moved_are_named_with_both_values(capture: Capture) -> None:
@@ -115,25 +144,37 @@ def test_milestones_that_moved_are_named_with_both_values(capture: Capture) -> N
     }
     told = text(found)
     assert "milestones and summaries that moved: 4 of 23" in told
-    assert "1 of 3 files, 4 of 23 milestones and summaries, 2,873 values compared" in told.splitlines()[-1]
+    assert (
+        "1 of 3 files, 4 of 23 milestones and summaries, 2,873 values compared"
+        in told.splitlines()[-1]
+    )
 
 
 def test_how_a_run_was_made_is_told_and_not_judged(capture: Capture) -> None:
     folder = capture("fact")
     key("diagnostics", "device", value="cuda")(folder)
-    (folder / "run-Fact.manifest.json").write_text('{"dtype": "float16", "versions": {"torch": "2.9"}}')
+    (folder / "run-Fact.manifest.json").write_text(
+        '{"dtype": "float16", "versions": {"torch": "2.9"}}'
+    )
     found = against("fact", folder)
     assert found.verdict == EQUAL
     assert [(c.name, c.a, c.b) for c in found.settings] == [("device", "cpu", "cuda")]
     assert (found.b.facts["dtype"], found.b.facts["torch"]) == ("float16", "2.9")
     told = text(found)
     assert f"B: {folder}, tiny/Fact, cuda, float16\ndevice: cpu → cuda (not judged)\n" in told
-    assert told.splitlines()[-1] == "equal within tolerance fp32: every number is the same, 2,873 values compared"
+    assert (
+        told.splitlines()[-1]
+        == "equal within tolerance fp32: every number is the same, 2,873 values compared"
+    )
 
 
 def test_runs_of_other_names_are_compared_where_shapes_fit() -> None:
     found = against("fact", OUTPUTS / "raw-off")
-    assert files(found) == {"-pure-next-token.csv": IDENTICAL, "-records.csv": IDENTICAL, ".json": CHANGED}
+    assert files(found) == {
+        "-pure-next-token.csv": IDENTICAL,
+        "-records.csv": IDENTICAL,
+        ".json": CHANGED,
+    }
     assert [c.name for c in found.settings] == ["model", "raw lens"]
     assert moved(found) == {"raw_lens_check.summary.lens_artifact_risk": ("high", "null")}
 
@@ -147,7 +188,10 @@ def test_half_precision_is_hinted_at_and_judged_by_its_own_class() -> None:
 
 
 def test_runs_of_other_shapes_are_refused() -> None:
-    with pytest.raises(SpecError, match="cannot compare Fact and rms-rope: blocks 6 and 4, width 128 and 32; give two"):
+    with pytest.raises(
+        SpecError,
+        match="cannot compare Fact and rms-rope: blocks 6 and 4, width 128 and 32; give two",
+    ):
         against("fact", OUTPUTS / "rms-rope")
 
 
@@ -202,7 +246,9 @@ def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
     folder = capture("fact")
     for path in list(folder.iterdir()):
         path.unlink()
-    (folder / "output-Fact.error.json").write_text('{"error_type": "LensError", "message": "no tokenizer"}')
+    (folder / "output-Fact.error.json").write_text(
+        '{"error_type": "LensError", "message": "no tokenizer"}'
+    )
     found = against("fact", folder)
     assert found.verdict == CHANGED
     assert "the run failed: LensError: no tokenizer" in text(found)
@@ -213,7 +259,11 @@ def test_places_and_names() -> None:
     assert spot("output-a-records.csv", "pos/orig layer 12 pos 3") == ("records", "pos/orig", 12)
     assert spot("a_07_resid.pt", "pos 3 component 1") == ("residual", "pos/orig", 7)
     assert spot("output-a.json", "test_prompts[3]") is None
-    assert [general(name) for name in ("prob12", "p_top5", "topk[3].p")] == ["prob*", "p_top5", "topk[].p"]
+    assert [general(name) for name in ("prob12", "p_top5", "topk[3].p")] == [
+        "prob*",
+        "p_top5",
+        "topk[].p",
+    ]
     assert [share(x) for x in (0.0123, 1.5, 1234.5, float("inf"))] == [
         "1.2%",
         "1.5 times",
@@ -231,5 +281,7 @@ def test_an_empty_diff_is_refused() -> None:
 def test_a_table_in_another_dialect_is_changed_not_identical(capture: Capture) -> None:
     folder = capture("fact")
     path = csv_path(folder, PURE)
-    path.write_text(path.read_text(encoding="utf-8").replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1), encoding="utf-8"
+    )
     assert files(against("fact", folder))["-pure-next-token.csv"] == CHANGED

@@ -27,7 +27,9 @@ def test_status_tells_equal_from_changed(capture: Capture, capsys: Any) -> None:
     assert capsys.readouterr().out.splitlines()[-1].startswith("equal within tolerance fp32: ")
     cell(PURE, 4, "entropy", lambda value: value * 1.01)(folder)
     assert main(["diff", FACT, str(folder)]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("changed beyond fp32: 1 of 3 files, ")
+    assert (
+        capsys.readouterr().out.splitlines()[-1].startswith("changed beyond fp32: 1 of 3 files, ")
+    )
     assert main(["diff", FACT, str(folder), "--tolerance", "bf16"]) == 0
 
 
@@ -58,7 +60,9 @@ def test_machines_get_everything(capture: Capture, capsys: Any) -> None:
 def test_runs_beside_one_another_are_named(capture: Capture, capsys: Any) -> None:
     folder = str(copytree(GOLDEN / "outputs" / "raw-off", capture("fact"), dirs_exist_ok=True))
     assert main(["diff", folder, folder]) == 2
-    assert f"{folder} holds 2 runs: Fact, Raw-off; name one with --run NAME" in capsys.readouterr().err
+    assert (
+        f"{folder} holds 2 runs: Fact, Raw-off; name one with --run NAME" in capsys.readouterr().err
+    )
     assert main(["diff", folder, FACT, "--run", "Fact"]) == 0
     assert main(["diff", folder, folder, "--run", "Fact", "--run", "Raw-off"]) == 1
     assert "model: tiny/Fact → tiny/Raw-off (not judged)" in capsys.readouterr().out
@@ -68,13 +72,22 @@ def test_runs_beside_one_another_are_named(capture: Capture, capsys: Any) -> Non
     ("arguments", "message"),
     [
         (["none"], "none does not exist; give a directory that holds a run"),
-        (["empty"], "empty holds no run: no output-NAME.json and no table of one; give the --out-dir of a run"),
+        (
+            ["empty"],
+            "empty holds no run: no output-NAME.json and no table of one; give the --out-dir of a run",
+        ),
         (["file"], "file is a file; give the directory that holds the run"),
         ([FACT, "--tolerance", "fp8"], "got 'fp8'; use one of them"),
         ([FACT, "--run", "Fiction"], "holds no run named Fiction; it holds Fact"),
-        ([FACT, *["--run", "Fact"] * 3], "--run may be given twice, got Fact, Fact, Fact; a diff has two sides"),
+        (
+            [FACT, *["--run", "Fact"] * 3],
+            "--run may be given twice, got Fact, Fact, Fact; a diff has two sides",
+        ),
         ([str(GOLDEN / "outputs")], "holds its runs in folders: attn-bias, bf16, "),
-        ([str(GOLDEN / "outputs" / "rms-rope")], "cannot compare Fact and rms-rope: blocks 6 and 4, width 128 and 32"),
+        (
+            [str(GOLDEN / "outputs" / "rms-rope")],
+            "cannot compare Fact and rms-rope: blocks 6 and 4, width 128 and 32",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(

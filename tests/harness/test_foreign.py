@@ -19,7 +19,8 @@ from spec.golden import GOLDEN
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / os.environ.get("REFERENCE_VENV", ".venv-reference") / "bin" / "python"
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="no interpreter with TransformerLens 2; make it: bash scripts/setup_reference_env.sh"
+    not PYTHON.exists(),
+    reason="no interpreter with TransformerLens 2; make it: bash scripts/setup_reference_env.sh",
 )
 CASES = ["fact-prism", "rms-rope"]
 Output = pytest.CaptureFixture[str]
@@ -30,7 +31,9 @@ def foreign(folder: Path) -> Path:
     """run.py with its helper package next to it."""
     folder.mkdir()
     shutil.copy(Path(__file__).parent / "foreign" / "run.py", folder)
-    shutil.copytree(ROOT / "lenses_min", folder / "lenses_min", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "lenses_min", folder / "lenses_min", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return folder / "run.py"
 
 
@@ -39,7 +42,20 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture of the run.py as it stands, every case."""
     folder = tmp_path_factory.mktemp("before")
     run_py = foreign(folder / "foreign")
-    assert main(["capture", "--run-py", str(run_py), "--python", str(PYTHON), "--out", str(folder / "capture")]) == 0
+    assert (
+        main(
+            [
+                "capture",
+                "--run-py",
+                str(run_py),
+                "--python",
+                str(PYTHON),
+                "--out",
+                str(folder / "capture"),
+            ]
+        )
+        == 0
+    )
     return folder / "capture"
 
 
@@ -70,7 +86,9 @@ def test_what_it_writes_matches_every_golden(before: Path) -> None:
     cases = list(load_cases().values())
     folders = {case.name: before / "outputs" / case.name for case in cases}
     assert [
-        r.case for r in report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results if r.comparison.mismatches
+        r.case
+        for r in report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results
+        if r.comparison.mismatches
     ] == []
     told = read_capture(before).provenance
     assert told["libraries"]["transformer-lens"].startswith("2.16")
@@ -80,11 +98,16 @@ def test_what_it_writes_matches_every_golden(before: Path) -> None:
 
 def test_a_refactoring_is_identical(check: Check) -> None:
     report = check(
-        "lenses_min/metrics.py", "else p) * log_p).sum(-1) / log(2)", "else p) * log_p).sum(dim=-1) / log(2)"
+        "lenses_min/metrics.py",
+        "else p) * log_p).sum(-1) / log(2)",
+        "else p) * log_p).sum(dim=-1) / log(2)",
     )
     assert report["matches"]
     assert {v for case in report["cases"] for v in case["verdicts"].values()} == {"identical"}
-    assert report["note"] == "of run.py's own files, these differ from the capture: lenses_min/metrics.py"
+    assert (
+        report["note"]
+        == "of run.py's own files, these differ from the capture: lenses_min/metrics.py"
+    )
 
 
 def test_nats_for_bits_is_located(check: Check) -> None:
@@ -92,7 +115,11 @@ def test_nats_for_bits_is_located(check: Check) -> None:
     columns = {found["column"]: found for found in report["classes"]}
     assert set(columns) <= {
         *("records: entropy", "pure-next-token: entropy", "pure-next-token: entropy_collapse"),
-        *("json: final_prediction.entropy", "json: test_prompts[].entropy", "json: temperature_exploration[].entropy"),
+        *(
+            "json: final_prediction.entropy",
+            "json: test_prompts[].entropy",
+            "json: temperature_exploration[].entropy",
+        ),
     }
     assert columns["pure-next-token: entropy"]["layers"] == [0, 1, 2, 3, 4]
     assert columns["pure-next-token: entropy"]["stage"] == "metrics"
@@ -103,6 +130,8 @@ def test_a_wrong_next_layer_norm_is_located(check: Check) -> None:
                    "model.blocks[0].ln1, *(block.ln1 for block in model.blocks)")  # fmt: skip
     first = report["classes"][0]
     assert first["stage"] == "lens"
-    assert {found["stage"] for found in report["classes"]}.isdisjoint({"run", "files", "rows", "tokens", "forward"})
+    assert {found["stage"] for found in report["classes"]}.isdisjoint(
+        {"run", "files", "rows", "tokens", "forward"}
+    )
     assert 0 not in first["layers"]
     assert report["note"].endswith(": run.py")

@@ -62,7 +62,11 @@ CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmt
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if files.is_output(path.name, "Fact")}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if files.is_output(path.name, "Fact")
+    }
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -123,7 +127,9 @@ for line in sys.stdin:
 """
 
 
-def test_a_run_killed_at_random_is_done_when_it_is_started_again(models: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_random_is_done_when_it_is_started_again(
+    models: Path, tmp_path: Path
+) -> None:
     """From reading the model to the last file, in a process that imports once and is forked for each run."""
     code = HELPER.format(model=str(models / "fact"), out=str(tmp_path))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -143,7 +149,11 @@ def test_a_run_killed_at_random_is_done_when_it_is_started_again(models: Path, t
             status = ask(out, draw.uniform(0.01, 1.1) * whole)
             killed += os.WIFSIGNALED(status)
             for path in [*out.glob("*.json"), *out.glob("*.csv")]:
-                assert json.loads(path.read_text()) if path.suffix == ".json" else path.read_text().endswith("\n")
+                assert (
+                    json.loads(path.read_text())
+                    if path.suffix == ".json"
+                    else path.read_text().endswith("\n")
+                )
             assert not (out / "output-fact.json").exists() or validate(read_run(out, "fact")) == []
         assert killed
         assert ask(out, 0) == 0
@@ -154,7 +164,9 @@ def test_a_run_killed_at_random_is_done_when_it_is_started_again(models: Path, t
     assert all(p.read_bytes() == (tmp_path / "first" / p.name).read_bytes() for p in same)
 
 
-def test_what_a_dead_run_left_goes_and_a_live_one_is_waited_for(fact_run: Run, tmp_path: Path) -> None:
+def test_what_a_dead_run_left_goes_and_a_live_one_is_waited_for(
+    fact_run: Run, tmp_path: Path
+) -> None:
     """Another model's parts are not touched, one whose name begins alike included."""
     dead, other = tmp_path / ".Fact.part", tmp_path / ".Fact-2.part"
     for folder in (dead, other):
@@ -186,14 +198,20 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True
+    )
     if mounted.returncode:
-        pytest.skip("a small disk needs the right to mount; test_files_that_may_not_grow holds the same errors")
+        pytest.skip(
+            "a small disk needs the right to mount; test_files_that_may_not_grow holds the same errors"
+        )
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk(disk: Path, fact_run: Run, fact_options: RunOptions, capsys, monkeypatch) -> None:
+def test_a_full_disk(
+    disk: Path, fact_run: Run, fact_options: RunOptions, capsys, monkeypatch
+) -> None:
     monkeypatch.setattr(pipeline, "run", lambda options: fact_run)
     assert perform(fact_options, disk) == 0
     before = contents(disk)
@@ -202,7 +220,10 @@ def test_a_full_disk(disk: Path, fact_run: Run, fact_options: RunOptions, capsys
         (disk / "more").write_bytes(bytes(65536))
     assert perform(fact_options, disk) == 1
     err = capsys.readouterr().err
-    assert err == f"lenses-min: error: tiny/Fact: could not write the outputs to {disk}: No space left on device\n"
+    assert (
+        err
+        == f"lenses-min: error: tiny/Fact: could not write the outputs to {disk}: No space left on device\n"
+    )
     assert contents(disk) == before
     assert {path.name for path in disk.iterdir()} == {*before, "others", "more"}
 
@@ -220,14 +241,18 @@ def test_files_that_may_not_grow(fact_run: Run, tmp_path: Path) -> None:
 
         def child(run: Run = run, limit: int = limit) -> bool:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            with pytest.raises(LensError, match=r"could not write the outputs to .*: File too large"):
+            with pytest.raises(
+                LensError, match=r"could not write the outputs to .*: File too large"
+            ):
                 run.save(tmp_path)
             return bool(list(tmp_path.iterdir()))
 
         assert forked(child) == 0
 
 
-def test_a_target_that_cannot_be_written_is_told_before_the_model_is_read(disk: Path, capsys, monkeypatch) -> None:
+def test_a_target_that_cannot_be_written_is_told_before_the_model_is_read(
+    disk: Path, capsys, monkeypatch
+) -> None:
     monkeypatch.setattr(pipeline, "run", lambda options: pytest.fail("the model was read"))
     (disk / "file").write_text("")
     options = RunOptions("org/m")

@@ -25,9 +25,13 @@ def table(tmp_path: Path, codes: Sequence[int | None], reasons: str, *args: str)
     package = tmp_path / "mutants" / "lenses_min" / "lenses"
     package.mkdir(parents=True)
     (package / "norm.py").write_text("".join(SOURCE.format(i=i) for i in range(1, len(codes) + 1)))
-    found = {f"lenses_min.lenses.norm.x_first__mutmut_{i}": code for i, code in enumerate(codes, start=1)}
+    found = {
+        f"lenses_min.lenses.norm.x_first__mutmut_{i}": code for i, code in enumerate(codes, start=1)
+    }
     (package / "norm.py.meta").write_text(json.dumps({"exit_code_by_key": found}))
-    (tmp_path / "mutation_table.py").write_text((SCRIPTS / "mutation_table.py").read_text(encoding="utf-8"))
+    (tmp_path / "mutation_table.py").write_text(
+        (SCRIPTS / "mutation_table.py").read_text(encoding="utf-8")
+    )
     (tmp_path / "mutation_survivors.txt").write_text(reasons)
     command = [sys.executable, "mutation_table.py", *args]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -42,14 +46,20 @@ def test_a_survivor_needs_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_reason_outlives_the_numbers_of_mutants(tmp_path: Path) -> None:
-    status, told = table(tmp_path, [0] + [1] * 19, "# head\nIt cannot matter.\n  lenses.norm.first: return rows[1]\n")
+    status, told = table(
+        tmp_path, [0] + [1] * 19, "# head\nIt cannot matter.\n  lenses.norm.first: return rows[1]\n"
+    )
     assert status == 0
     assert "It cannot matter. (1)" in told
     assert "killed of those that count: 100.0%" in told
 
 
-@pytest.mark.parametrize(("codes", "status"), [([1] * 9 + [33], 1), ([1] * 9 + [None], 0), ([1] * 9 + [36], 0)])
-def test_no_test_is_survival_and_a_timeout_is_not(codes: list[int | None], status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codes", "status"), [([1] * 9 + [33], 1), ([1] * 9 + [None], 0), ([1] * 9 + [36], 0)]
+)
+def test_no_test_is_survival_and_a_timeout_is_not(
+    codes: list[int | None], status: int, tmp_path: Path
+) -> None:
     assert table(tmp_path, codes, "")[0] == status
 
 
@@ -59,7 +69,9 @@ def test_survivors_are_named_for_the_tool(tmp_path: Path) -> None:
 
 
 def test_without_a_run_there_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "mutation_table.py").write_text((SCRIPTS / "mutation_table.py").read_text(encoding="utf-8"))
+    (tmp_path / "mutation_table.py").write_text(
+        (SCRIPTS / "mutation_table.py").read_text(encoding="utf-8")
+    )
     command = [sys.executable, "mutation_table.py"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -41,13 +41,19 @@ def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Pa
 UP = "model.layers.1.mlp.up_proj.weight"
 LACKS = f"lacks weights, or holds them in another shape: {UP}; get a sound checkpoint"
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
-    "one byte short": (lambda f: os.truncate(f / "model.safetensors", 100_000), "cannot read the weights of"),
+    "one byte short": (
+        lambda f: os.truncate(f / "model.safetensors", 100_000),
+        "cannot read the weights of",
+    ),
     "length of the header": (lambda f: flip(f, 7), "cannot read the weights of"),
     "text of the header": (lambda f: flip(f, 20), "cannot read the weights of"),
     "no byte": (lambda f: os.truncate(f / "model.safetensors", 0), "cannot read the weights of"),
     "a tensor gone": (weights(lambda t: t.pop(UP)), LACKS),
     "another shape": (weights(lambda t: t.update({UP: torch.zeros(3, 3)})), LACKS),
-    "overflow": (weights(lambda t: t["lm_head.weight"].mul_(1e38)), "of norm is not finite: the model overflows; get"),
+    "overflow": (
+        weights(lambda t: t["lm_head.weight"].mul_(1e38)),
+        "of norm is not finite: the model overflows; get",
+    ),
     "another tokenizer": (
         lambda f: shutil.copy(GOLDEN / "models" / "byte-bpe" / "tokenizer.json", f),
         "the model has 115; they belong to different checkpoints",
@@ -56,7 +62,9 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", HARM)
-def test_a_harmed_checkpoint_is_one_clear_error(name: str, models: Path, tmp_path: Path, capsys) -> None:
+def test_a_harmed_checkpoint_is_one_clear_error(
+    name: str, models: Path, tmp_path: Path, capsys
+) -> None:
     harm, message = HARM[name]
     folder, out = Path(shutil.copytree(models / "rms-rope", tmp_path / "model")), tmp_path / "out"
     harm(folder)
@@ -68,7 +76,10 @@ def test_a_harmed_checkpoint_is_one_clear_error(name: str, models: Path, tmp_pat
 
 
 def prompts(path: Path, tests: list[str], *contexts: str) -> str:
-    passes = [{"id": f"p{i}", "context": text, "answer": "Berlin", "records": True} for i, text in enumerate(contexts)]
+    passes = [
+        {"id": f"p{i}", "context": text, "answer": "Berlin", "records": True}
+        for i, text in enumerate(contexts)
+    ]
     path.write_text(json.dumps({"passes": passes, "test_prompts": tests}), encoding="utf-8")
     return str(path)
 
@@ -78,7 +89,11 @@ def prompts(path: Path, tests: list[str], *contexts: str) -> str:
 def test_one_layer_and_one_token(family: str, context: str, contract: str, tmp_path: Path) -> None:
     folder = build(new_model(family, seed=3, num_hidden_layers=1), tmp_path / family)
     own = prompts(tmp_path / "own.json", [" of"], context)
-    run = pipeline.run(RunOptions(str(folder), device="cpu", prompts=own, contract=contract, lenses=("final", "raw")))
+    run = pipeline.run(
+        RunOptions(
+            str(folder), device="cpu", prompts=own, contract=contract, lenses=("final", "raw")
+        )
+    )
     run.save(tmp_path / "out")
     assert validate(read_run(tmp_path / "out")) == []
     assert [(row.layer, row.pos) for row in run.pure()] == [(0, 0), (1, 0)]
@@ -86,9 +101,16 @@ def test_one_layer_and_one_token(family: str, context: str, contract: str, tmp_p
 
 
 def test_a_vocabulary_of_300_000(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     folder = build(new_model("llama", seed=3, vocab_size=300_000, **sizes), tmp_path / "wide")
-    run = pipeline.run(RunOptions(str(folder), device="cpu", contract="corrected", lenses=("norm",)))
+    run = pipeline.run(
+        RunOptions(str(folder), device="cpu", contract="corrected", lenses=("norm",))
+    )
     run.save(tmp_path / "out")
     assert validate(read_run(tmp_path / "out")) == []
     assert run.manifest["last_layer_proof"]["holds"]
@@ -116,17 +138,25 @@ def test_prompts_of_any_characters_are_read_as_they_were_written(name: str, tmp_
     entry = {"id": "👩\u200d👧", "context": "a\u2028b\x85c\x0b𐍈", "answer": "北京"}
     document = {"passes": [entry]}
     text = {"own.json": json.dumps(document), "own.jsonl": json.dumps(entry, ensure_ascii=False)}
-    (tmp_path / name).write_text(text.get(name) or yaml.safe_dump(document), encoding="utf-8", newline="")
+    (tmp_path / name).write_text(
+        text.get(name) or yaml.safe_dump(document), encoding="utf-8", newline=""
+    )
     (found,) = read_suite(tmp_path / name).passes
     assert (found.id, found.text, found.answer) == tuple(entry.values())
 
 
 def test_half_a_character_is_no_prompt(tmp_path: Path, capsys) -> None:
-    (tmp_path / "own.json").write_text(r'{"passes": [{"id": "a", "context": "\ud83d", "answer": "b"}]}')
-    with pytest.raises(LensError, match="context: holds half of a surrogate pair, which is no character, got"):
+    (tmp_path / "own.json").write_text(
+        r'{"passes": [{"id": "a", "context": "\ud83d", "answer": "b"}]}'
+    )
+    with pytest.raises(
+        LensError, match="context: holds half of a surrogate pair, which is no character, got"
+    ):
         read_suite(tmp_path / "own.json")
     (tmp_path / "own.json").write_text("{")
-    with pytest.raises(LensError, match=r"cannot read the prompts of .*own.json: Expecting property name"):
+    with pytest.raises(
+        LensError, match=r"cannot read the prompts of .*own.json: Expecting property name"
+    ):
         read_suite(tmp_path / "own.json")
 
 
@@ -142,13 +172,17 @@ keywords: [and]
 def test_answers_that_begin_alike_and_parts_of_words(models: Path, tmp_path: Path) -> None:
     """Found by the fuzz: a margin of 0 is right where both answers begin with one token; keywords may be parts."""
     (tmp_path / "own.yaml").write_text(SAME)
-    run = pipeline.run(RunOptions(str(models / "fact"), device="cpu", prompts=str(tmp_path / "own.yaml")))
+    run = pipeline.run(
+        RunOptions(str(models / "fact"), device="cpu", prompts=str(tmp_path / "own.yaml"))
+    )
     run.save(tmp_path / "out")
     assert validate(read_run(tmp_path / "out")) == []
     assert {row.control_margin for row in run.pure() if row.prompt_id == "b"} == {0.0}
     assert {len(row.top) for row in run.records() if "England" in row.token} == {20}
     copy = replace(
-        run, tables=run.tables | {("pure", "norm"): [replace(r, control_margin=r.p_answer) for r in run.pure()]}
+        run,
+        tables=run.tables
+        | {("pure", "norm"): [replace(r, control_margin=r.p_answer) for r in run.pure()]},
     )
     copy.save(tmp_path / "out")
     broken = {v.column for v in validate(read_run(tmp_path / "out")) if v.rule == "control-margin"}
@@ -164,13 +198,20 @@ def test_a_first_token_too_unlikely_for_float32(tmp_path: Path) -> None:
     run.save(tmp_path / "out")
     assert validate(read_run(tmp_path / "out")) == []
     first = {row.layer: row.p_answer for row in run.pure("raw")}
-    assert any(row.p_joint > first[row.layer] == 0 for row in run.rows("answers") if row.lens == "raw")
+    assert any(
+        row.p_joint > first[row.layer] == 0 for row in run.rows("answers") if row.lens == "raw"
+    )
 
 
-def test_an_answer_without_an_id_is_told_by_its_text_in_rows_alone(models: Path, tmp_path: Path) -> None:
+def test_an_answer_without_an_id_is_told_by_its_text_in_rows_alone(
+    models: Path, tmp_path: Path
+) -> None:
     """Found by the fuzz: the raw-lens check ranks, and what has no id has no rank."""
     run = pipeline.run(RunOptions(str(models / "dropped-answer"), device="cpu"))
-    rows = [replace(row, top=(("Berlin", row.p_top1), *row.top[1:]), is_answer=True) for row in run.pure()]
+    rows = [
+        replace(row, top=(("Berlin", row.p_top1), *row.top[1:]), is_answer=True)
+        for row in run.pure()
+    ]
     for said, rules in ((False, set()), (True, {"raw-lens.rows"})):
         run.document["raw_lens_check"]["samples"][1]["is_answer_norm"] = said
         replace(run, tables=run.tables | {("pure", "norm"): rows}).save(tmp_path)
@@ -181,4 +222,7 @@ def test_an_answer_without_an_id_is_told_by_its_text_in_rows_alone(models: Path,
 @pytest.mark.parametrize("index", range(8))
 def test_some_examples_of_the_fuzz(index: int, tmp_path: Path) -> None:
     """scripts/fuzz.py runs as many as one likes; these are always the same."""
-    assert FUZZ["perform"](FUZZ["Draw"](f"suite/{index}").example(), tmp_path) in ("whole", "refused")
+    assert FUZZ["perform"](FUZZ["Draw"](f"suite/{index}").example(), tmp_path) in (
+        "whole",
+        "refused",
+    )

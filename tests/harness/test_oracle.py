@@ -25,7 +25,14 @@ from oracle_forward import (
 
 from spec import oracle
 
-SHOWN = ("germany", "berlin", "capital", "answer", "word", "simply")  # words whose positions list 20 tokens
+SHOWN = (
+    "germany",
+    "berlin",
+    "capital",
+    "answer",
+    "word",
+    "simply",
+)  # words whose positions list 20 tokens
 LENSES = ("norm", "raw")
 Cells = dict[str, Any]
 
@@ -70,12 +77,20 @@ def all_pure(case: str, lens: str) -> list[Cells]:
 def all_records(case: str, lens: str) -> list[Cells]:
     tiny, decode, done = model_of(case), decoder(case, lens), run(CASES[case]["model"], GERMANY)
     last = len(done.input_ids) - 1
-    places = [(0, pos) for pos in range(last + 1)] if lens == "norm" else []  # R7: Prism has no layer 0
+    places = (
+        [(0, pos) for pos in range(last + 1)] if lens == "norm" else []
+    )  # R7: Prism has no layer 0
     rows = []
     for layer, pos in places + [(layer, last) for layer in range(1, tiny.n_layers + 1)]:  # R4
         text = tiny.text(done.input_ids[pos])
         k = 20 if pos == last or any(word in text.lower().strip(".,!?;:") for word in SHOWN) else 5
-        place = {"prompt_id": "pos", "prompt_variant": "orig", "layer": layer, "pos": pos, "token": text}
+        place = {
+            "prompt_id": "pos",
+            "prompt_variant": "orig",
+            "layer": layer,
+            "pos": pos,
+            "token": text,
+        }
         rows.append(place | listed(tiny, decode(done.residuals[layer, pos], layer), k))
     return rows
 
@@ -120,7 +135,10 @@ def test_milestones(case: str) -> None:
     def first(passed: list[Cells], key: str, holds: Callable[[float], bool] = bool) -> int | None:
         return oracle.first_layer([row[key] for row in passed], holds)
 
-    expected: Cells = {"L_copy": first(pos, "copy_collapse"), "L_copy_H": first(pos, "entropy_collapse")}
+    expected: Cells = {
+        "L_copy": first(pos, "copy_collapse"),
+        "L_copy_H": first(pos, "entropy_collapse"),
+    }
     expected["L_semantic"] = first(pos, "is_answer")
     for bound in (0.5, 1.0):
         expected[f"first_kl_below_{bound}"] = first(pos, "kl_to_final_bits", partial(ge, bound))
@@ -131,7 +149,9 @@ def test_milestones(case: str) -> None:
     compare(brief, {key: said["ablation_summary"][key] for key in brief}, case)
     margins = [row["control_margin"] for row in ctl if row["control_margin"] is not None]
     control: Cells = {"first_control_margin_pos": first(ctl, "control_margin", lambda v: v > 0)}
-    compare(control | {"max_control_margin": max(margins, default=None)}, said["control_summary"], case)
+    compare(
+        control | {"max_control_margin": max(margins, default=None)}, said["control_summary"], case
+    )
 
 
 @pytest.mark.parametrize("case", FP32)
@@ -146,7 +166,11 @@ def test_last_layer_and_final_prediction(case: str) -> None:
         "answer_rank_lens": oracle.answer_rank(p, gold), "temp_est": s, "kl_after_temp_bits": kl_after,
         "warn_high_last_layer_kl": kl > 0.5,
     }  # fmt: skip
-    compare(expected, {key: said["diagnostics"]["last_layer_consistency"][key] for key in expected}, case)
+    compare(
+        expected,
+        {key: said["diagnostics"]["last_layer_consistency"][key] for key in expected},
+        case,
+    )
     assert said["gold_answer"]["first_id"] == gold
     head = said["final_prediction"]
     assert head["entropy"] == pytest.approx(oracle.entropy_bits(final), rel=1e-4)
@@ -157,8 +181,14 @@ def test_last_layer_and_final_prediction(case: str) -> None:
 
 @pytest.mark.parametrize("case", FP32)
 def test_raw_lens_check(case: str) -> None:
-    tiny, done, said = model_of(case), run(CASES[case]["model"], GERMANY), document(case)["raw_lens_check"]
-    layers = oracle.raw_lens_layers(tiny.n_layers, CASES[case].get("env", {}).get("LOGOS_RAW_LENS", "sample"))
+    tiny, done, said = (
+        model_of(case),
+        run(CASES[case]["model"], GERMANY),
+        document(case)["raw_lens_check"],
+    )
+    layers = oracle.raw_lens_layers(
+        tiny.n_layers, CASES[case].get("env", {}).get("LOGOS_RAW_LENS", "sample")
+    )
     gold = tiny.first_id(GERMANY, "Berlin")
     samples: list[Cells] = []
     for layer in layers:
@@ -169,14 +199,19 @@ def test_raw_lens_check(case: str) -> None:
         cells["kl_norm_vs_raw_bits"] = oracle.kl_bits(pair["norm"], pair["raw"])
         for (name, p), top in zip(pair.items(), first):
             rank = oracle.answer_rank(p, gold)
-            cells |= {f"p_top1_{name}": p[top], f"p_answer_{name}": oracle.answer_probability(p, gold)}
+            cells |= {
+                f"p_top1_{name}": p[top],
+                f"p_answer_{name}": oracle.answer_probability(p, gold),
+            }
             cells[f"answer_rank_{name}"] = rank
             cells[f"is_answer_{name}"] = oracle.is_answer(rank, tiny.text(top), "Berlin")
         samples.append(cells)
     assert len(said["samples"]) == len(samples)
     for cells, golden in zip(samples, said["samples"]):
         compare(cells, golden, case)
-    lone = next((c["layer"] for c in samples if c["is_answer_norm"] and not c["is_answer_raw"]), None)
+    lone = next(
+        (c["layer"] for c in samples if c["is_answer_norm"] and not c["is_answer_raw"]), None
+    )
     worst = max((c["kl_norm_vs_raw_bits"] for c in samples), default=None)
     risk = None if worst is None else oracle.raw_lens_risk(worst, lone is not None)
     summary = {"first_norm_only_semantic_layer": lone, "max_kl_norm_vs_raw_bits": worst}
@@ -196,4 +231,6 @@ def test_true_norms_and_the_output_transform_give_the_models_own_logits(case: st
     told = oracle.output_transform(z, 1.0, tiny.soft_cap)
     assert told == pytest.approx(done.final_logits, rel=1e-5, abs=1e-5)
     own = norm.bias is None and tiny.soft_cap is None
-    assert np.allclose(decoder(case, "norm")(x, tiny.n_layers), done.final_logits, atol=1e-4) is own  # R1, R3
+    assert (
+        np.allclose(decoder(case, "norm")(x, tiny.n_layers), done.final_logits, atol=1e-4) is own
+    )  # R1, R3

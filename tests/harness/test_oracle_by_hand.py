@@ -65,12 +65,25 @@ def test_copy_collapse_by_hand(changed: Cells, copies: bool) -> None:
 def test_flags_and_layers_by_hand() -> None:
     assert [oracle.entropy_collapse(h) for h in (0.0, 1.0, 1.001)] == [True, True, False]
     told = [(1, "Rome"), (2, "Berlin"), (None, " Berlin\n"), (None, "Berlin.")]
-    assert [oracle.is_answer(rank, text, "Berlin") for rank, text in told] == [True, False, True, False]
+    assert [oracle.is_answer(rank, text, "Berlin") for rank, text in told] == [
+        True,
+        False,
+        True,
+        False,
+    ]
     assert [oracle.raw_lens_risk(*pair) for pair in ((0.1, True), (1.0, False))] == ["high", "high"]
-    assert [oracle.raw_lens_risk(kl, False) for kl in (0.999, 0.5, 0.499)] == ["medium", "medium", "low"]
+    assert [oracle.raw_lens_risk(kl, False) for kl in (0.999, 0.5, 0.499)] == [
+        "medium",
+        "medium",
+        "low",
+    ]
     assert [oracle.raw_lens_layers(4, mode) for mode in ("off", "full")] == [[], [0, 1, 2, 3, 4]]
     assert [oracle.raw_lens_layers(n, "sample") for n in (1, 12)] == [[0, 1], [0, 4, 7, 10]]
-    assert [oracle.norm_name(layer, 2) for layer in (0, 1, 2)] == ["blocks.0.ln1", "blocks.1.ln1", "ln_final"]
+    assert [oracle.norm_name(layer, 2) for layer in (0, 1, 2)] == [
+        "blocks.0.ln1",
+        "blocks.1.ln1",
+        "ln_final",
+    ]
     with pytest.raises(ValueError, match=r"layer must be in 0\.\.2, got 3"):
         oracle.norm_name(3, 2)
 
@@ -79,7 +92,9 @@ def test_norms_and_lenses_by_hand() -> None:
     x, scale, b = np.array([1.0, 7.0]), np.array([2.0, 3.0]), np.array([0.5, -0.5])
     for norm in (oracle.rms_norm, oracle.reference_norm):
         assert norm(x, scale, 11.0) == pytest.approx([1 / 3, 3.5])  # mean square 25, root of 36
-    assert oracle.layer_norm(x, scale, b, 7.0) == pytest.approx([-1.0, 1.75])  # variance 9, root of 16
+    assert oracle.layer_norm(x, scale, b, 7.0) == pytest.approx(
+        [-1.0, 1.75]
+    )  # variance 9, root of 16
     W_U = np.array([[1.0, 0.0], [2.0, 1.0]])
     assert oracle.raw_lens(x, W_U, b) == pytest.approx([15.5, 6.5])
     assert oracle.norm_lens(x, scale, 11.0, W_U, b) == pytest.approx([1 / 3 + 7.5, 3.0])
@@ -88,4 +103,6 @@ def test_norms_and_lenses_by_hand() -> None:
     whitened = oracle.prism_lens(x, np.array([0.0, 1.0]), np.array([0.0, 3.0]), 1.0, swap, W_U, b)
     assert whitened == pytest.approx([5.5, 0.5])  # ((1, 6) / (1, 2)) swapped: (3, 1)
     assert oracle.output_transform(x, 2.0) == pytest.approx([2.0, 14.0])
-    assert oracle.output_transform(x, 2.0, 4.0) == pytest.approx([4 * np.tanh(0.5), 4 * np.tanh(3.5)])
+    assert oracle.output_transform(x, 2.0, 4.0) == pytest.approx(
+        [4 * np.tanh(0.5), 4 * np.tanh(3.5)]
+    )

@@ -32,9 +32,13 @@ def project(tmp_path: Path) -> Path:
     for case in ("fact", "rms-rope"):
         shutil.copytree(GOLDEN / "outputs" / case, golden / "outputs" / case)
     cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
-    (golden / "cases.json").write_text(json.dumps({"cases": {n: cases[n] for n in ("fact", "rms-rope")}}, indent=1))
+    (golden / "cases.json").write_text(
+        json.dumps({"cases": {n: cases[n] for n in ("fact", "rms-rope")}}, indent=1)
+    )
     write_json(golden / MANIFEST, build_manifest(golden))
-    (golden.parent / "CHANGELOG.md").write_text("# Changes\n\n### Golden changes\n\n- the first.\n\n### Else\n")
+    (golden.parent / "CHANGELOG.md").write_text(
+        "# Changes\n\n### Golden changes\n\n- the first.\n\n### Else\n"
+    )
     return golden.parent
 
 
@@ -51,7 +55,9 @@ def capture(tmp_path: Path) -> Build:
         write_json(folder / "cases.json", {"cases": {"fact": cases["fact"]}})
         told = {"fact": {"problem": problem, "seconds": 0.1}}
         ran = {"run_py": "run.py", "modules": {"run.py": "ab" * 32}}
-        write_json(folder / RECORD, {"provenance": ran, "cases": told, "files": captured_files(folder)})
+        write_json(
+            folder / RECORD, {"provenance": ran, "cases": told, "files": captured_files(folder)}
+        )
         return folder
 
     return build
@@ -72,20 +78,27 @@ def test_a_promotion_shows_the_difference_and_proves_the_new_state(
     folder = capture()
     assert promote(folder, project) == 0
     shown = capsys.readouterr().out
-    assert "pos/orig layer 0 pos 16, entropy: expected 1.7617796659469604, obtained 1.75 (value)" in shown
+    assert (
+        "pos/orig layer 0 pos 16, entropy: expected 1.7617796659469604, obtained 1.75 (value)"
+        in shown
+    )
     assert shown.index("obtained 1.75") < shown.index("1 cases promoted: fact")
     golden = project / "golden"
     assert verify(golden) == []
     assert "1.75," in (golden / "outputs/fact/output-Fact-pure-next-token.csv").read_text()
     told = read_manifest(golden)["promotions"]
-    assert [(p["reason"], p["cases"], p["provenance"]["run_py"]) for p in told] == [(REASON, ["fact"], "run.py")]
+    assert [(p["reason"], p["cases"], p["provenance"]["run_py"]) for p in told] == [
+        (REASON, ["fact"], "run.py")
+    ]
     lines = (project / "CHANGELOG.md").read_text().splitlines()
     assert lines[4] == f"- {told[0]['date']}: fact: {REASON} (run.py abababababab)."
     assert lines[5:] == ["- the first.", "", "### Else"]
     assert sorted(path.name for path in project.iterdir()) == ["CHANGELOG.md", "golden"]
 
 
-def test_the_same_capture_again_changes_nothing(capture: Build, project: Path, capsys: Output) -> None:
+def test_the_same_capture_again_changes_nothing(
+    capture: Build, project: Path, capsys: Output
+) -> None:
     folder = capture()
     assert promote(folder, project) == 0
     before = state(project)
@@ -94,7 +107,9 @@ def test_the_same_capture_again_changes_nothing(capture: Build, project: Path, c
     assert "byte for byte; nothing was changed" in capsys.readouterr().out
 
 
-def test_every_difference_is_shown_however_many(capture: Build, project: Path, capsys: Output) -> None:
+def test_every_difference_is_shown_however_many(
+    capture: Build, project: Path, capsys: Output
+) -> None:
     folder = capture(old="", new="")
     table = folder / "outputs/fact/output-Fact-records.csv"
     table.write_text(table.read_text().replace("pos,orig,0", "pos,orig,9"))
@@ -139,12 +154,19 @@ def test_a_reason_must_be_given(capture: Build) -> None:
     assert ended.value.code == 2
 
 
-def test_a_capture_with_a_failed_case_is_refused(capture: Build, project: Path, capsys: Output) -> None:
+def test_a_capture_with_a_failed_case_is_refused(
+    capture: Build, project: Path, capsys: Output
+) -> None:
     assert promote(capture(problem="run.py raised KeyError"), project) == 2
-    assert "the capture holds cases that failed: fact (run.py raised KeyError)" in capsys.readouterr().err
+    assert (
+        "the capture holds cases that failed: fact (run.py raised KeyError)"
+        in capsys.readouterr().err
+    )
 
 
-def test_golden_with_uncommitted_changes_is_refused(capture: Build, project: Path, capsys: Output) -> None:
+def test_golden_with_uncommitted_changes_is_refused(
+    capture: Build, project: Path, capsys: Output
+) -> None:
     words = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for more in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*words, *more], check=True)
@@ -152,10 +174,15 @@ def test_golden_with_uncommitted_changes_is_refused(capture: Build, project: Pat
     write_json(project / "golden" / MANIFEST, document | {"note": "by hand"})
     assert verify(project / "golden") == []
     assert promote(capture(), project) == 2
-    assert "golden/ has changes that are not committed: golden/MANIFEST.json" in capsys.readouterr().err
+    assert (
+        "golden/ has changes that are not committed: golden/MANIFEST.json"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_failed_swap_leaves_golden_in_place(capture: Build, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_swap_leaves_golden_in_place(
+    capture: Build, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, before = capture(), state(project)
     rename = Path.rename
 
@@ -173,10 +200,39 @@ def test_a_failed_swap_leaves_golden_in_place(capture: Build, project: Path, mon
 def test_a_new_case_from_a_recipe_and_from_a_checkpoint(tmp_path: Path, capsys: Output) -> None:
     library = tmp_path / "library"
     words = ["--option", "copy_threshold=0.5", "--raw-lens", "full"]
-    assert main(["new-case", "qwen-soft", "--recipe", "qwen3", "--seed", "5", "--out", str(library), *words]) == 0
+    assert (
+        main(
+            [
+                "new-case",
+                "qwen-soft",
+                "--recipe",
+                "qwen3",
+                "--seed",
+                "5",
+                "--out",
+                str(library),
+                *words,
+            ]
+        )
+        == 0
+    )
     assert main(["new-case", "loose-fact", "--recipe", "fact", "--out", str(library)]) == 0
     checkpoint = str(library / "models" / "qwen-soft")
-    assert main(["new-case", "again", "--checkpoint", checkpoint, "--model-id", "a/B", "--out", str(library)]) == 0
+    assert (
+        main(
+            [
+                "new-case",
+                "again",
+                "--checkpoint",
+                checkpoint,
+                "--model-id",
+                "a/B",
+                "--out",
+                str(library),
+            ]
+        )
+        == 0
+    )
     assert "capture --cases" in capsys.readouterr().out
     cases = json.loads((library / "cases.json").read_text())["cases"]
     assert cases["qwen-soft"]["args"] == {"copy_threshold": 0.5}
@@ -206,4 +262,7 @@ def test_a_wrong_case_is_told_in_full() -> None:
 def test_every_promotion_stands_in_the_changelog() -> None:
     changelog = (GOLDEN.parent / "CHANGELOG.md").read_text()
     for promotion in read_manifest().get("promotions", []):
-        assert f"- {promotion['date']}: {', '.join(promotion['cases'])}: {promotion['reason']}" in changelog
+        assert (
+            f"- {promotion['date']}: {', '.join(promotion['cases'])}: {promotion['reason']}"
+            in changelog
+        )

@@ -74,7 +74,11 @@ def test_numbers_keep_their_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"a": 1', "not JSON at line 1"), ('{"a": 1, "a": 2}', "holds a twice"), ("[1]", "must be an object, got list")],
+    [
+        ('{"a": 1', "not JSON at line 1"),
+        ('{"a": 1, "a": 2}', "holds a twice"),
+        ("[1]", "must be an object, got list"),
+    ],
 )
 def test_broken_documents_are_refused(text: str, message: str) -> None:
     with pytest.raises(reading_json.JsonError, match=message):
@@ -90,7 +94,9 @@ def test_every_capture_reads_and_writes_back(case: str) -> None:
     assert reading_json.layout(run.document) == run.document_text
     assert {RECORDS, PURE} <= set(run.tables)
     for table in run.tables.values():
-        assert [[reading_csv.encode(cell) for cell in row] for row in table.rows] == [list(s) for s in table.sources]
+        assert [[reading_csv.encode(cell) for cell in row] for row in table.rows] == [
+            list(s) for s in table.sources
+        ]
 
 
 def test_unreadable_files_become_findings(capture: Capture) -> None:
@@ -99,11 +105,16 @@ def test_unreadable_files_become_findings(capture: Capture) -> None:
     (folder / "output-Keep-residuals-records.csv").write_bytes(b"\xff\xfe")
     (folder / "Keep-residuals_01_resid.pt").write_bytes(b"PK not a zip")
     torch.save({"a": torch.zeros(1)}, folder / "Keep-residuals_02_resid.pt")
-    told = {finding.file: finding.sentence for finding in read_run(folder, "Keep-residuals").findings}
+    told = {
+        finding.file: finding.sentence for finding in read_run(folder, "Keep-residuals").findings
+    }
     assert told["output-Keep-residuals.json"].startswith("cannot be read: not JSON at line 1")
     assert "utf-8" in told["output-Keep-residuals-records.csv"]
     assert told["Keep-residuals_01_resid.pt"].startswith("cannot be read: ")
-    assert told["Keep-residuals_02_resid.pt"] == "cannot be read: a residual file holds one tensor, got dict"
+    assert (
+        told["Keep-residuals_02_resid.pt"]
+        == "cannot be read: a residual file holds one tensor, got dict"
+    )
     assert len(told) == 4
 
 
@@ -113,7 +124,9 @@ def test_error_report_is_shown_and_manifest_ignored(tmp_path: Path) -> None:
     (tmp_path / "run-x.manifest.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("")
     run = read_run(tmp_path)
-    assert [f.sentence for f in run.findings] == ["the run failed: LensError: no tokenizer in /models/x"]
+    assert [f.sentence for f in run.findings] == [
+        "the run failed: LensError: no tokenizer in /models/x"
+    ]
     assert run.files == frozenset()
     assert run.strays == ("notes.txt",)
 

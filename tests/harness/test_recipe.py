@@ -9,7 +9,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from spec.golden import GOLDEN
-from spec.recipe import FAMILIES, RECIPES, RecipeError, TinyModel, build, new_model, tensors, tokenizer_files
+from spec.recipe import (
+    FAMILIES,
+    RECIPES,
+    RecipeError,
+    TinyModel,
+    build,
+    new_model,
+    tensors,
+    tokenizer_files,
+)
 
 MODELS = GOLDEN / "models"
 
@@ -35,7 +44,9 @@ def test_committed_tokenizers_are_rebuilt(name: str) -> None:
 
 def logits(folder: Path) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    ids = PreTrainedTokenizerFast.from_pretrained(folder)("The capital of Germany is called", return_tensors="pt")
+    ids = PreTrainedTokenizerFast.from_pretrained(folder)(
+        "The capital of Germany is called", return_tensors="pt"
+    )
     with torch.no_grad():
         return model(ids["input_ids"]).logits
 
@@ -52,17 +63,24 @@ def test_a_new_model_of_every_family_loads(family: str, tmp_path: Path) -> None:
     assert found.shape[-1] == 115
     assert found.std() > 0.01
     again = tensors(new_model(family, seed=5))
-    assert all(torch.equal(tensor, again[name]) for name, tensor in tensors(new_model(family, seed=5)).items())
+    assert all(
+        torch.equal(tensor, again[name])
+        for name, tensor in tensors(new_model(family, seed=5)).items()
+    )
 
 
 def test_norms_are_centred_where_they_leave_the_scale_alone() -> None:
     drawn = tensors(new_model("gemma", seed=1))
     assert abs(float(drawn["model.norm.weight"].mean())) < 0.2
-    assert abs(float(tensors(new_model("falcon", seed=1))["transformer.ln_f.weight"].mean()) - 1) < 0.2
+    assert (
+        abs(float(tensors(new_model("falcon", seed=1))["transformer.ln_f.weight"].mean()) - 1) < 0.2
+    )
 
 
 def test_overrides_reach_the_configuration(tmp_path: Path) -> None:
-    folder = build(new_model("qwen2", seed=1, tie_word_embeddings=True, num_hidden_layers=2), tmp_path)
+    folder = build(
+        new_model("qwen2", seed=1, tie_word_embeddings=True, num_hidden_layers=2), tmp_path
+    )
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 2
 

@@ -31,14 +31,20 @@ def test_every_corruption_is_refused_and_located(name: str, capture: Capture) ->
     case, change, rule, file, row, column = CORRUPTIONS[name]
     folder = capture(case)
     change(folder)
-    found = [v for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).clean)) if v.rule == rule]
+    found = [
+        v
+        for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).clean))
+        if v.rule == rule
+    ]
     places = [(v.row, v.column) for v in found if re.search(rf"{re.escape(file)}(\.csv)?$", v.file)]
     assert (row, column) in places, found
     assert len(places) <= 2, places
 
 
 def test_every_rule_is_broken_by_some_corruption() -> None:
-    assert {rule for _, _, rule, _, _, _ in [*CORRUPTIONS.values(), *FURTHER.values()]} == set(RULES)
+    assert {rule for _, _, rule, _, _, _ in [*CORRUPTIONS.values(), *FURTHER.values()]} == set(
+        RULES
+    )
 
 
 def test_a_bare_and_a_quoted_carriage_return_are_both_read(capture: Capture) -> None:
@@ -70,7 +76,10 @@ def test_an_unreadable_document_leaves_the_tables_judged(capture: Capture) -> No
 
 def test_a_violation_reads_as_a_sentence() -> None:
     told = str(Violation("a.csv", "pos/orig layer 0 pos 1", "entropy", "entropy.range", "9.0"))
-    assert told == "a.csv, pos/orig layer 0 pos 1, entropy: entropy.range: entropy lies in [0, log2 V] bits; got 9.0"
+    assert (
+        told
+        == "a.csv, pos/orig layer 0 pos 1, entropy: entropy.range: entropy lies in [0, log2 V] bits; got 9.0"
+    )
     with pytest.raises(ValueError, match="a violation names a rule of RULES, got 'no-such'"):
         Violation("a.csv", "", "", "no-such", "")
 

@@ -26,8 +26,14 @@ keywords: [capital]
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
-    options = {"prompts": str(folder / "prompts.yaml"), "lenses": ("final",), "keep_residuals": True}
-    pipeline.run(RunOptions(str(GOLDEN / "models" / "fact"), device="cpu", **options)).save(folder / "run")
+    options = {
+        "prompts": str(folder / "prompts.yaml"),
+        "lenses": ("final",),
+        "keep_residuals": True,
+    }
+    pipeline.run(RunOptions(str(GOLDEN / "models" / "fact"), device="cpu", **options)).save(
+        folder / "run"
+    )
     return folder / "run"
 
 
@@ -40,11 +46,17 @@ def test_every_corruption_is_refused_and_located(name: str, own: Path, tmp_path:
     _, change, rule, file, row, column = FURTHER[name]
     folder = copytree(own, tmp_path / "run")
     change(folder)
-    found = [v for v in validate(read_run(folder)) if v.rule == rule and re.search(rf"-{file}\.csv$|{file}$", v.file)]
+    found = [
+        v
+        for v in validate(read_run(folder))
+        if v.rule == rule and re.search(rf"-{file}\.csv$|{file}$", v.file)
+    ]
     assert (row, column) in {(v.row, v.column) for v in found}, found
 
 
-def test_two_such_runs_are_told_apart(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_such_runs_are_told_apart(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = copytree(own, tmp_path / "run")
     FURTHER["a KL to the model that is another lens's"][1](folder)
     assert main(["diff", str(own), str(folder)]) == 1

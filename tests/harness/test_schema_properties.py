@@ -12,8 +12,24 @@ from spec.compare_tables import row_name
 from spec.schema import validate
 from spec.tolerance import FP32
 
-CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer", "bf16", "raw-full", "layernorm-prism")
-DETERMINED = {"rest_mass", "p_top1", "p_top5", "entropy_collapse", "is_answer", *(f"prob{i}" for i in range(1, 21))}
+CASES = (
+    "rms-rope",
+    "fact",
+    "fact-prism",
+    "byte-bpe",
+    "dropped-answer",
+    "bf16",
+    "raw-full",
+    "layernorm-prism",
+)
+DETERMINED = {
+    "rest_mass",
+    "p_top1",
+    "p_top5",
+    "entropy_collapse",
+    "is_answer",
+    *(f"prob{i}" for i in range(1, 21)),
+}
 FREE = {"entropy", "kl_to_final_bits", "cos_to_final"}
 
 
@@ -25,7 +41,11 @@ def cells(draw: Any, wanted: set[str]) -> tuple[str, str, int, str, str]:
     kind = draw(st.sampled_from(sorted(run.tables)))
     table = run.tables[kind]
     row = draw(st.integers(0, len(table.rows) - 1))
-    column = draw(st.sampled_from([c for c, cell in zip(table.header, table.rows[row]) if cell and c in wanted]))
+    column = draw(
+        st.sampled_from(
+            [c for c, cell in zip(table.header, table.rows[row]) if cell and c in wanted]
+        )
+    )
     return case, kind, row, column, table.column(column, row)
 
 
@@ -50,7 +70,9 @@ def test_any_determined_cell_beyond_tolerance_is_found_in_its_row(
 
 @settings(max_examples=100, deadline=None)
 @given(cells(FREE), st.floats(-0.9, 0.9))
-def test_no_free_number_within_tolerance_is_refused(cell: tuple[str, str, int, str, str], factor: float) -> None:
+def test_no_free_number_within_tolerance_is_refused(
+    cell: tuple[str, str, int, str, str], factor: float
+) -> None:
     case, kind, row, column, text = cell
     value = moved(text, column, factor)
     assume(value >= 0 and (column != "cos_to_final" or value <= 1))

@@ -24,7 +24,9 @@ def test_bf16_is_loose_on_floats_only() -> None:
         ("cos_to_final", "-0.10", True),
         ("cos_to_final", "-0.20", False),
     ]:
-        changed = with_cell(run, PURE, 0, column, text if text in ("True", "50", "55") else repr(float(text)))
+        changed = with_cell(
+            run, PURE, 0, column, text if text in ("True", "50", "55") else repr(float(text))
+        )
         assert compare(run, changed, BF16).matches is matches, (column, text)
         assert not compare(run, changed, FP32).matches, (column, text)
 

@@ -19,8 +19,13 @@ Capture = Callable[[str], Path]
 def test_every_capture_is_valid_in_one_go(capsys: Any) -> None:
     assert main(["validate", str(GOLDEN / "outputs")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == f"{len(load_cases())} of {len(load_cases())} runs keep the contract, 0 violations"
-    assert any(line.split() == [str(GOLDEN / "outputs" / "fact"), "Fact", "3", "0"] for line in lines)
+    assert (
+        lines[-1]
+        == f"{len(load_cases())} of {len(load_cases())} runs keep the contract, 0 violations"
+    )
+    assert any(
+        line.split() == [str(GOLDEN / "outputs" / "fact"), "Fact", "3", "0"] for line in lines
+    )
 
 
 def test_a_violation_is_located(capture: Capture, capsys: Any) -> None:
@@ -29,7 +34,10 @@ def test_a_violation_is_located(capture: Capture, capsys: Any) -> None:
     assert main(["validate", str(folder)]) == 1
     found = capsys.readouterr().out
     assert f"entropy-collapse: {RULES['entropy-collapse']}\n" in found
-    assert "    output-Fact-pure-next-token.csv, pos/orig layer 0 pos 16, entropy_collapse: True\n" in found
+    assert (
+        "    output-Fact-pure-next-token.csv, pos/orig layer 0 pos 16, entropy_collapse: True\n"
+        in found
+    )
     assert "milestones: " in found  # the document says another L_copy_H
     assert found.splitlines()[-1] == "0 of 1 run keeps the contract, 2 violations"
 
@@ -70,7 +78,9 @@ def test_a_directory_of_several_runs_and_a_place_named_twice(capture: Capture, c
 def test_what_cannot_be_read_or_failed_is_a_violation(capture: Capture, capsys: Any) -> None:
     folder = capture("fact")
     (folder / "output-Fact.json").write_text('{"prompt": ')
-    (folder / "output-Fact.error.json").write_text('{"error_type": "LensError", "message": "no tokenizer"}')
+    (folder / "output-Fact.error.json").write_text(
+        '{"error_type": "LensError", "message": "no tokenizer"}'
+    )
     assert main(["validate", str(folder)]) == 1
     found = capsys.readouterr().out
     assert "file.readable (2 times): " in found
@@ -86,7 +96,9 @@ def test_what_cannot_be_read_or_failed_is_a_violation(capture: Capture, capsys: 
         ("file", "is a file; give the directory that holds the run"),
     ],
 )
-def test_a_wrong_place_is_one_clear_error(place: str, message: str, tmp_path: Path, capsys: Any) -> None:
+def test_a_wrong_place_is_one_clear_error(
+    place: str, message: str, tmp_path: Path, capsys: Any
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     assert main(["validate", str(GOLDEN / "outputs" / "fact"), str(tmp_path / place)]) == 2

@@ -18,10 +18,24 @@ ROOT = Path(__file__).parents[2]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of the sources, unpacked; its dependencies are those of the test's interpreter."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT / "lenses_min", folder / "source" / "lenses_min", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "lenses_min",
+        folder / "source" / "lenses_min",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
-    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+    ]
     subprocess.run([*wheel, str(folder / "source")], check=True, capture_output=True)
     with ZipFile(next(folder.glob("lenses_min-*.whl"))) as archive:
         archive.extractall(folder / "site")
@@ -30,14 +44,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(site: Path, cwd: Path, *args: str) -> str:
     code = f"import sys; sys.path.insert(0, {str(site)!r}); from lenses_min.cli import main; sys.exit(main())"
-    found = subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, capture_output=True, text=True, env=os.environ)
+    found = subprocess.run(
+        [sys.executable, "-c", code, *args], cwd=cwd, capture_output=True, text=True, env=os.environ
+    )
     assert found.returncode == 0, found.stderr
     return found.stdout
 
 
 def test_the_wheel_holds_its_data_and_nothing_else(installed: Path) -> None:
     names = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
-    assert {"lenses_min/py.typed", "lenses_min/prompts.yaml", "lenses_min/looking/page.html"} <= names
+    assert {
+        "lenses_min/py.typed",
+        "lenses_min/prompts.yaml",
+        "lenses_min/looking/page.html",
+    } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"lenses_min"}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "lenses_min").rglob("*.py")}
     assert sources <= names
@@ -45,6 +65,8 @@ def test_the_wheel_holds_its_data_and_nothing_else(installed: Path) -> None:
 
 def test_the_wheel_runs_and_reports(installed: Path, models: Path, tmp_path: Path) -> None:
     assert start(installed, tmp_path, "--version").split() == ["lenses-min", lenses_min.__version__]
-    start(installed, tmp_path, "run", str(models / "rms-rope"), "--device", "cpu", "--out-dir", "out")
+    start(
+        installed, tmp_path, "run", str(models / "rms-rope"), "--device", "cpu", "--out-dir", "out"
+    )
     start(installed, tmp_path, "report", "out", "-o", "report.html")
     assert "rms-rope" in (tmp_path / "report.html").read_text(encoding="utf-8")

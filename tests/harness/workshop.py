@@ -14,7 +14,15 @@ from pathlib import Path
 
 def warm_up(model: str) -> None:
     """Import what runner and tests import, but not these, and boot a model; one thread, as a child inherits none."""
-    for name in ("pandas", "psutil", "rich.table", "gguf", "beartype", "hypothesis.strategies", "pytest"):
+    for name in (
+        "pandas",
+        "psutil",
+        "rich.table",
+        "gguf",
+        "beartype",
+        "hypothesis.strategies",
+        "pytest",
+    ):
         importlib.import_module(name)
     import torch
     import transformers
@@ -23,7 +31,9 @@ def warm_up(model: str) -> None:
     torch.set_num_threads(1)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(model)
     transformers.AutoConfig.from_pretrained(model)
-    bridge = TransformerBridge.boot_transformers(model, device="cpu", dtype=torch.float32, tokenizer=tokenizer)
+    bridge = TransformerBridge.boot_transformers(
+        model, device="cpu", dtype=torch.float32, tokenizer=tokenizer
+    )
     bridge(torch.tensor([[1, 2, 3]]), return_type="logits")
 
 
@@ -33,7 +43,9 @@ def perform(folder: str, command: list[str], log: str) -> int:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     import torch
 
-    torch.set_num_threads(1)  # rebuilds the pool that the fork broke, before two threads try it at once
+    torch.set_num_threads(
+        1
+    )  # rebuilds the pool that the fork broke, before two threads try it at once
     os.chdir(folder)
     sys.path.insert(0, folder)
     if command[0] == "pytest":
@@ -49,7 +61,9 @@ def perform(folder: str, command: list[str], log: str) -> int:
 def main() -> None:
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     os.environ.update(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # the tests that are named need none
-    os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1", HF_DEACTIVATE_ASYNC_LOAD="1")  # no thread before a fork
+    os.environ.update(
+        OMP_NUM_THREADS="1", TQDM_DISABLE="1", HF_DEACTIVATE_ASYNC_LOAD="1"
+    )  # no thread before a fork
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warm_up(sys.argv[1])

@@ -17,7 +17,23 @@ def logits(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
 # Any text a tokenizer may decode to, the characters that break files first.
 TEXTS = st.one_of(
     st.sampled_from(
-        ["\\", "\r", "\n", "\r\n", '"', ",", '",\\', "", " ", "�", "<b>", "\x00", "\x85", "\u2028", "⟨NEXT⟩"]
+        [
+            "\\",
+            "\r",
+            "\n",
+            "\r\n",
+            '"',
+            ",",
+            '",\\',
+            "",
+            " ",
+            "�",
+            "<b>",
+            "\x00",
+            "\x85",
+            "\u2028",
+            "⟨NEXT⟩",
+        ]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )

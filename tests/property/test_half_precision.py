@@ -22,7 +22,10 @@ from .strategies import SEEDS, logits
 D, V, L, EPS = 8, 13, 4, 1e-3
 ROUNDOFF = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 FLOAT32 = 2.0**-24 * 64  # a few dozen float32 operations
-TINY = {torch.bfloat16: 0.0, torch.float16: 2.0**-25}  # half the smallest float16; bfloat16 has float32's range
+TINY = {
+    torch.bfloat16: 0.0,
+    torch.float16: 2.0**-25,
+}  # half the smallest float16; bfloat16 has float32's range
 
 Case = tuple[Lens, Callable[[np.ndarray, int], np.ndarray], int]
 
@@ -33,9 +36,16 @@ def wide(tensor: torch.Tensor) -> np.ndarray:
 
 def lenses(seed: int) -> tuple[list[Case], np.ndarray, np.ndarray]:
     """Each lens, what it makes of a residual in float64 before W_U, and how often it rounds a component to half."""
-    scale, head = 1 + 0.2 * logits(seed, L, D), Unembedding(logits(seed + 1, V, D), logits(seed + 2, V))
+    scale, head = (
+        1 + 0.2 * logits(seed, L, D),
+        Unembedding(logits(seed + 1, V, D), logits(seed + 2, V)),
+    )
     norms = FormulaNorms(scale, torch.full((L, 1), EPS), torch.zeros(L, 1, dtype=torch.bool))
-    mean, var, q = logits(seed + 4, D), logits(seed + 5, D).square() + 0.1, torch.linalg.qr(logits(seed + 6, D, D))[0]
+    mean, var, q = (
+        logits(seed + 4, D),
+        logits(seed + 5, D).square() + 0.1,
+        torch.linalg.qr(logits(seed + 6, D, D))[0],
+    )
     weight, bias = 0.1 * logits(seed + 7, L - 1, D, D), 0.1 * logits(seed + 8, L - 1, D)
 
     def norm(x: np.ndarray, y: int) -> np.ndarray:
@@ -48,7 +58,11 @@ def lenses(seed: int) -> tuple[list[Case], np.ndarray, np.ndarray]:
         (NormLens(norms, head), norm, 1),
         (FinalLens(norms, head), lambda x, y: norm(x, L - 1), 1),
         (RawLens(head), lambda x, y: x, 0),
-        (TunedLens(norms, head, weight, bias), tuned, 3),  # the translated residual, its norm through it, the normed
+        (
+            TunedLens(norms, head, weight, bias),
+            tuned,
+            3,
+        ),  # the translated residual, its norm through it, the normed
         (PrismLens(norms, head, Whitening(mean, torch.rsqrt(var), q)), norm, 1),
     ]
     return found, wide(torch.rsqrt(var)[:, None] * q), wide(mean)
@@ -57,7 +71,9 @@ def lenses(seed: int) -> tuple[list[Case], np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dtype", ROUNDOFF, ids=str)
 @given(SEEDS, st.integers(0, L - 1), st.sampled_from([0.01, 1.0, 100.0]))
 @settings(max_examples=25)
-def test_every_lens_stays_within_its_roundings(dtype: torch.dtype, seed: int, layer: int, size: float) -> None:
+def test_every_lens_stays_within_its_roundings(
+    dtype: torch.dtype, seed: int, layer: int, size: float
+) -> None:
     """|Δz| ≤ k u Σ |n| |W_U| for k roundings of the normed residual n, u = 2⁻⁸ or 2⁻¹¹; float32 does the rest."""
     cases, turn, mean = lenses(seed)
     x = logits(seed + 3, 1, D, scale=size).to(dtype)

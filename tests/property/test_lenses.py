@@ -31,7 +31,11 @@ def wide(tensor: torch.Tensor) -> np.ndarray:
     return tensor.double().numpy()
 
 
-@given(SEEDS, st.lists(st.integers(0, L - 1), min_size=1, max_size=6), st.sampled_from([0.01, 1.0, 100.0]))
+@given(
+    SEEDS,
+    st.lists(st.integers(0, L - 1), min_size=1, max_size=6),
+    st.sampled_from([0.01, 1.0, 100.0]),
+)
 def test_norm_and_raw_lens_equal_the_oracle(seed: int, layers: list[int], scale: float) -> None:
     norms, head = parts(seed)
     x = logits(seed + 3, len(layers), D, scale=scale)
@@ -41,11 +45,15 @@ def test_norm_and_raw_lens_equal_the_oracle(seed: int, layers: list[int], scale:
         arguments = wide(head.weight.T), wide(head.bias)
         expected = oracle.norm_lens(wide(x[i]), wide(norms.scale[layer]), EPS, *arguments)
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
-        assert wide(raw[i]) == pytest.approx(oracle.raw_lens(wide(x[i]), *arguments), rel=1e-4, abs=1e-4 * scale)
+        assert wide(raw[i]) == pytest.approx(
+            oracle.raw_lens(wide(x[i]), *arguments), rel=1e-4, abs=1e-4 * scale
+        )
 
 
 @given(SEEDS, st.lists(st.integers(0, L - 1), min_size=1, max_size=6))
-def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(seed: int, layers: list[int]) -> None:
+def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(
+    seed: int, layers: list[int]
+) -> None:
     norms, head = parts(seed)
     x = logits(seed + 3, len(layers), D)
     found = FinalLens(norms, head).decode(x, torch.tensor(layers))
@@ -69,7 +77,9 @@ def test_prism_equals_the_oracle_and_reduces_to_the_norm_lens(seed: int, layers:
     found = PrismLens(norms, head, Whitening(mean, torch.rsqrt(var + 1e-8), q)).decode(x, index)
     for i, layer in enumerate(layers):
         normed = oracle.reference_norm(wide(x[i]), wide(norms.scale[layer]), EPS)
-        expected = oracle.prism_lens(normed, wide(mean), wide(var), 1e-8, wide(q), wide(head.weight.T), wide(head.bias))
+        expected = oracle.prism_lens(
+            normed, wide(mean), wide(var), 1e-8, wide(q), wide(head.weight.T), wide(head.bias)
+        )
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     unit = Whitening(torch.zeros(D), torch.ones(D), torch.eye(D))
     same = PrismLens(norms, head, unit).decode(x, index)
@@ -78,7 +88,9 @@ def test_prism_equals_the_oracle_and_reduces_to_the_norm_lens(seed: int, layers:
 
 @given(st.lists(st.integers(4, 114), min_size=2, max_size=12), st.integers(1, 6))
 @settings(max_examples=25)
-def test_a_longer_prompt_leaves_earlier_positions_unchanged(fact_model: LoadedModel, ids: list[int], more: int) -> None:
+def test_a_longer_prompt_leaves_earlier_positions_unchanged(
+    fact_model: LoadedModel, ids: list[int], more: int
+) -> None:
     short, _ = capture(fact_model.bridge, ids, 6, range(7))
     longer, _ = capture(fact_model.bridge, ids + ids[:1] * more, 6, range(7))
     for layer in range(7):
@@ -90,5 +102,9 @@ def test_a_longer_prompt_leaves_earlier_positions_unchanged(fact_model: LoadedMo
 def test_a_batch_equals_each_prompt_alone(fact_model: LoadedModel, batch: list[list[int]]) -> None:
     together = last_logits(fact_model.bridge, batch)
     for i, ids in enumerate(batch):
-        assert torch.allclose(together[i], last_logits(fact_model.bridge, [ids])[0], rtol=1e-4, atol=1e-4)
-        assert torch.allclose(together[i], capture(fact_model.bridge, ids, 6, [0])[1], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(
+            together[i], last_logits(fact_model.bridge, [ids])[0], rtol=1e-4, atol=1e-4
+        )
+        assert torch.allclose(
+            together[i], capture(fact_model.bridge, ids, 6, [0])[1], rtol=1e-4, atol=1e-4
+        )

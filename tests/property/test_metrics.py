@@ -17,12 +17,16 @@ from .strategies import SCALES, SEEDS, SIZES, logits
 RTOL, ATOL = 1e-4, 2e-6
 
 
-def measured(z: torch.Tensor, final: torch.Tensor, answers: list[int], k: int = 20) -> dict[str, np.ndarray]:
+def measured(
+    z: torch.Tensor, final: torch.Tensor, answers: list[int], k: int = 20
+) -> dict[str, np.ndarray]:
     return metrics.to_host({"all": vars(metrics.measure(z, final, answers, k))})["all"]
 
 
 @given(SEEDS, SIZES, SCALES, st.data())
-def test_every_metric_equals_the_oracle(seed: int, v: int, scale: float, data: st.DataObject) -> None:
+def test_every_metric_equals_the_oracle(
+    seed: int, v: int, scale: float, data: st.DataObject
+) -> None:
     answer = data.draw(st.integers(0, v - 1))
     z, final = logits(seed, 3, v, scale=scale), logits(seed + 1, v, scale=scale)
     found = measured(z, final, [answer])
@@ -71,7 +75,9 @@ def test_an_impossible_token_adds_nothing(seed: int, v: int) -> None:
     z = logits(seed, 1, v)
     more = torch.cat([z, torch.full((1, 1), -torch.inf)], -1)
     found = metrics.entropy_bits(torch.log_softmax(more, -1))
-    assert found.tolist() == pytest.approx(metrics.entropy_bits(torch.log_softmax(z, -1)).tolist(), rel=1e-5, abs=1e-6)
+    assert found.tolist() == pytest.approx(
+        metrics.entropy_bits(torch.log_softmax(z, -1)).tolist(), rel=1e-5, abs=1e-6
+    )
 
 
 @given(SEEDS, SIZES)
@@ -95,7 +101,10 @@ def test_softmax_shift_changes_probabilities_nowhere(seed: int, v: int, shift: f
 def test_a_permuted_vocabulary_permutes_nothing_but_ids(seed: int, v: int) -> None:
     order = np.random.RandomState(seed).permutation(v)
     z, final = logits(seed, 2, v), logits(seed + 1, v)
-    plain, moved = measured(z, final, [0]), measured(z[:, order], final[order], [int(np.argwhere(order == 0)[0, 0])])
+    plain, moved = (
+        measured(z, final, [0]),
+        measured(z[:, order], final[order], [int(np.argwhere(order == 0)[0, 0])]),
+    )
     assert (order[moved["top_id"]] == plain["top_id"]).all()
     for name in ("entropy", "kl", "cos", "top_p", "p_top5", "p_answer", "rank"):
         assert moved[name] == pytest.approx(plain[name], rel=1e-5, abs=1e-6), name
@@ -113,26 +122,34 @@ def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -
     sections = [walking.Section(rows[:split], final, [2]), walking.Section(rows[split:], "x", [1])]
     expected = [measured(z[:split] * torch.arange(1, split + 1)[:, None], final, [2])]
     after = z[split:] * torch.arange(split + 1, 8)[:, None]
-    expected.append({key: value.numpy() for key, value in vars(metrics.measure(after, after, [1], 5)).items()})
+    expected.append(
+        {key: value.numpy() for key, value in vars(metrics.measure(after, after, [1], 5)).items()}
+    )
     with patch.object(walking, "CHUNK_ELEMENTS", chunk):
         walked = walking.walk(lenses, sections, 5, 5)
     for found, wanted in zip(walked, expected, strict=True):
         for name, value in wanted.items() if wanted["rank"].size else ():
-            assert found.numbers["x"][name].numpy() == pytest.approx(value, rel=1e-5, abs=1e-6), name
+            assert found.numbers["x"][name].numpy() == pytest.approx(value, rel=1e-5, abs=1e-6), (
+                name
+            )
     assert torch.allclose(walked[1].last["x"], after[-1]) if split < 7 else walked[1].last == {}
 
 
 @given(SEEDS, SIZES, SCALES)
 def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float) -> None:
     z, final = logits(seed, v, scale=scale), logits(seed + 1, v, scale=scale)
-    block = consistency.last_layer_consistency(metrics.to_host(consistency.compare_logits(z, final, [0])), [0])
+    block = consistency.last_layer_consistency(
+        metrics.to_host(consistency.compare_logits(z, final, [0])), [0]
+    )
     q = oracle.softmax(final.double().numpy())
     best, kl = oracle.temperature_estimate(z.double().numpy(), q)
     assert block["kl_after_temp_bits"] == pytest.approx(kl, rel=RTOL, abs=ATOL)
     assert block["kl_to_final_bits"] == pytest.approx(
         oracle.kl_bits(oracle.softmax(z.double().numpy()), q), rel=RTOL, abs=ATOL
     )
-    kls = sorted(oracle.kl_bits(oracle.softmax(z.double().numpy() / s), q) for s in oracle.TEMPERATURES)
+    kls = sorted(
+        oracle.kl_bits(oracle.softmax(z.double().numpy() / s), q) for s in oracle.TEMPERATURES
+    )
     if kls[1] - kls[0] > 1e-3 * kls[0] + 1e-5:
         assert block["temp_est"] == pytest.approx(best, rel=1e-6)
     assert block["top1_agree"] == (int(z.argmax()) == int(final.argmax()))
@@ -143,7 +160,9 @@ def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float)
 def test_a_scaled_copy_is_recognised_by_its_temperature(seed: int, v: int, factor: float) -> None:
     final = logits(seed, v, scale=3.0)
     scaled = final * float(consistency.TEMPERATURES[15 if factor == 2.0 else 9])
-    block = consistency.last_layer_consistency(metrics.to_host(consistency.compare_logits(scaled, final, [])), [])
+    block = consistency.last_layer_consistency(
+        metrics.to_host(consistency.compare_logits(scaled, final, [])), []
+    )
     assert block["kl_after_temp_bits"] == pytest.approx(0, abs=1e-5)
     assert block["p_answer_lens"] is None
     assert block["answer_rank_lens"] is None
@@ -163,18 +182,26 @@ def test_risk_equals_the_oracle(samples: list[tuple[float, bool, bool]]) -> None
     summary = raw_check.raw_lens_check("full", entries)["summary"]
     alone = [i for i, (_, norm, raw) in enumerate(samples) if norm and not raw]
     assert summary["first_norm_only_semantic_layer"] == (alone[0] if alone else None)
-    assert summary["lens_artifact_risk"] == oracle.raw_lens_risk(max(kl for kl, _, _ in samples), bool(alone))
+    assert summary["lens_artifact_risk"] == oracle.raw_lens_risk(
+        max(kl for kl, _, _ in samples), bool(alone)
+    )
 
 
 @given(SEEDS, SIZES, SCALES)
-def test_divergences_equal_the_oracle_and_keep_their_bounds(seed: int, v: int, scale: float) -> None:
+def test_divergences_equal_the_oracle_and_keep_their_bounds(
+    seed: int, v: int, scale: float
+) -> None:
     z = logits(seed, 4, v) * scale
     p, q = torch.softmax(z[:3], -1), torch.softmax(z[3:], -1)
     found = metrics.diverge(p, q)
     for i in range(3):
         a, b = p[i].double().numpy(), q[0].double().numpy()
-        assert float(found.kl[i]) / np.log(2) == pytest.approx(oracle.kl_bits(a, b), rel=1e-4, abs=1e-5)
-        assert float(found.js[i]) / np.log(2) == pytest.approx(oracle.js_bits(a, b), rel=1e-4, abs=1e-5)
+        assert float(found.kl[i]) / np.log(2) == pytest.approx(
+            oracle.kl_bits(a, b), rel=1e-4, abs=1e-5
+        )
+        assert float(found.js[i]) / np.log(2) == pytest.approx(
+            oracle.js_bits(a, b), rel=1e-4, abs=1e-5
+        )
         assert float(found.tv[i]) == pytest.approx(oracle.total_variation(a, b), rel=1e-4, abs=1e-6)
         assert bool(found.agree[i]) == (a.argmax() == b.argmax())
     js, tv = found.js / np.log(2), found.tv

@@ -23,15 +23,23 @@ from .strategies import TEXTS
 PROBABILITIES = st.floats(0, 1, width=32)
 
 
-@given(st.lists(st.integers(0, 4), max_size=6), st.integers(0, 4), TEXTS, PROBABILITIES, PROBABILITIES)
+@given(
+    st.lists(st.integers(0, 4), max_size=6), st.integers(0, 4), TEXTS, PROBABILITIES, PROBABILITIES
+)
 @example([1, 2], 2, " x", 0.99, 0.001)
 @example([1, 2], 3, " x", 0.99, 0.001)
 @example([1, 2], 2, " .", 0.99, 0.001)
 @example([1, 2], 2, " x", 0.96875, 0.90625)  # sure, but not clear
-def test_copy_rule_equals_the_oracle(ids: list[int], top: int, text: str, p1: float, p2: float) -> None:
-    encoded = Encoded(Prompt("pos", "orig", "", ""), Gold("", (), (), "unknown"), (0,), tuple(ids), ())
+def test_copy_rule_equals_the_oracle(
+    ids: list[int], top: int, text: str, p1: float, p2: float
+) -> None:
+    encoded = Encoded(
+        Prompt("pos", "orig", "", ""), Gold("", (), (), "unknown"), (0,), tuple(ids), ()
+    )
     context = RowContext(encoded, Tokens(None, None, {top: text}), 0.95, 0.10)
-    assert context.copies([top], [p1, p2]) == oracle.copy_collapse([top], ids, p1, p2, 0.95, 0.10, text)
+    assert context.copies([top], [p1, p2]) == oracle.copy_collapse(
+        [top], ids, p1, p2, 0.95, 0.10, text
+    )
     assert is_run([top], ids) == (top in ids)
 
 
@@ -75,8 +83,12 @@ def test_milestones_are_a_scan_of_the_rows(rows: list[PureRow]) -> None:
         "L_copy": oracle.first_layer([r.copy_collapse for r in rows], bool),
         "L_copy_H": oracle.first_layer([r.entropy_collapse for r in rows], bool),
         "L_semantic": oracle.first_layer([r.is_answer for r in rows], bool),
-        "first_kl_below_0.5": oracle.first_layer([r.kl_to_final_bits for r in rows], lambda v: v <= 0.5),
-        "first_kl_below_1.0": oracle.first_layer([r.kl_to_final_bits for r in rows], lambda v: v <= 1.0),
+        "first_kl_below_0.5": oracle.first_layer(
+            [r.kl_to_final_bits for r in rows], lambda v: v <= 0.5
+        ),
+        "first_kl_below_1.0": oracle.first_layer(
+            [r.kl_to_final_bits for r in rows], lambda v: v <= 1.0
+        ),
         "first_rank_le_1": oracle.first_layer([r.answer_rank for r in rows], lambda v: v <= 1),
         "first_rank_le_5": oracle.first_layer([r.answer_rank for r in rows], lambda v: v <= 5),
         "first_rank_le_10": oracle.first_layer([r.answer_rank for r in rows], lambda v: v <= 10),
@@ -117,9 +129,13 @@ def test_csv_round_trips_any_token(rows: list[PureRow]) -> None:
     header, *lines = parse(text)
     assert header == files.PURE_COLUMNS
     for row, line in zip(rows, lines, strict=True):
-        expected = ["" if value is None else str(value) for value in files.cells(row, files.PURE_COLUMNS)]
+        expected = [
+            "" if value is None else str(value) for value in files.cells(row, files.PURE_COLUMNS)
+        ]
         assert line == expected
-        floats = [value for value in files.cells(row, files.PURE_COLUMNS) if isinstance(value, float)]
+        floats = [
+            value for value in files.cells(row, files.PURE_COLUMNS) if isinstance(value, float)
+        ]
         assert [float(repr(value)) for value in floats] == floats
 
 
@@ -133,7 +149,8 @@ def test_the_csv_module_reads_what_it_would_have_written(tokens: list[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("token", "cell"), [("\\", "\\\\"), ("\r", "\r"), ('"', '""""'), ("\n", '"\n"'), ("a\\,", '"a\\\\,"')]
+    ("token", "cell"),
+    [("\\", "\\\\"), ("\r", "\r"), ('"', '""""'), ("\n", '"\n"'), ("a\\,", '"a\\\\,"')],
 )
 def test_the_dialect_by_example(token: str, cell: str) -> None:
     assert files.csv_cell(token) == cell

@@ -36,7 +36,9 @@ class FakeCuda(FakeTensorMode):
         here = [t.is_cuda for t in tree_leaves(made) if isinstance(t, Tensor)]
         if from_device and not all(here) and func.namespace == "aten":
             self.down.append(str(func))
-            made = torch.zeros(made.shape, dtype=made.dtype)  # something real, so that the host can go on
+            made = torch.zeros(
+                made.shape, dtype=made.dtype
+            )  # something real, so that the host can go on
         waiting = not (kwargs.get("non_blocking") or func.namespace == "prims")
         if any(here) and waiting and any(t.numel() and t.dim() and not t.is_cuda for t in tensors):
             self.waits.append(str(func))
@@ -83,7 +85,9 @@ def move(module: nn.Module, device: Callable[[str], str]) -> None:
             for key, tensor in held.items():
                 if tensor is not None and not isinstance(tensor, FakeTensor):
                     there = moved.setdefault(id(tensor), tensor.detach().to(device(name)))
-                    held[key] = nn.Parameter(there, requires_grad=False) if kind is nn.Parameter else there
+                    held[key] = (
+                        nn.Parameter(there, requires_grad=False) if kind is nn.Parameter else there
+                    )
 
 
 @contextmanager

@@ -18,7 +18,9 @@ def config(dtype: torch.dtype | None = None) -> Any:
     return SimpleNamespace(dtype=dtype)
 
 
-@pytest.mark.parametrize(("name", "size"), [("a-7b", 7), ("Qwen3-1.7B", 1.7), ("x-0.5B-34B", 34), ("plain", 0)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("a-7b", 7), ("Qwen3-1.7B", 1.7), ("x-0.5B-34B", 34), ("plain", 0)]
+)
 def test_sizes_in_names(name: str, size: float) -> None:
     assert checkpoint.billions(name) == size
 
@@ -41,9 +43,17 @@ def test_headers_count_exactly_and_names_count_last(models: Path, tmp_path: Path
 
 def test_a_config_counts_where_there_are_no_files() -> None:
     """Tied weights once; nothing is allocated."""
-    sizes = {"vocab_size": 128_256, "hidden_size": 8192, "intermediate_size": 28_672, "num_hidden_layers": 80}
+    sizes = {
+        "vocab_size": 128_256,
+        "hidden_size": 8192,
+        "intermediate_size": 28_672,
+        "num_hidden_layers": 80,
+    }
     heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
-    assert count("org/x-1B", told=LlamaConfig(**sizes, **heads)) == (70_553_706_496, "by its config")
+    assert count("org/x-1B", told=LlamaConfig(**sizes, **heads)) == (
+        70_553_706_496,
+        "by its config",
+    )
     tied = LlamaConfig(**sizes, **heads, tie_word_embeddings=True)
     assert count("org/x-1B", told=tied) == (70_553_706_496 - 128_256 * 8192, "by its config")
 
@@ -52,12 +62,17 @@ def test_shards_are_added_and_missing_ones_told_by_the_index(tmp_path: Path) -> 
     """What is no weight of the model, as the file beside the shards, is not counted."""
     for name in ("a", "b", "consolidated"):
         save_file({"w": torch.zeros(3, 5, dtype=torch.bfloat16)}, tmp_path / f"{name}.safetensors")
-    index = {"metadata": {"total_size": 60}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    index = {
+        "metadata": {"total_size": 60},
+        "weight_map": {"x": "a.safetensors", "y": "b.safetensors"},
+    }
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert count(tmp_path) == (30, "by its files")
     (tmp_path / "b.safetensors").unlink()
     assert count(tmp_path, told=config(dtype=torch.float32)) == (15, "by its files")
-    assert count(tmp_path) == (30, "by its files"), "no dtype told: 2 bytes each, so that none is too few"
+    assert count(tmp_path) == (30, "by its files"), (
+        "no dtype told: 2 bytes each, so that none is too few"
+    )
 
 
 def test_bin_files_count_by_their_size(tmp_path: Path) -> None:
@@ -66,7 +81,9 @@ def test_bin_files_count_by_their_size(tmp_path: Path) -> None:
     assert count(tmp_path) == (200, "by its files")
 
 
-def test_a_hub_id_is_counted_in_the_local_cache(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_is_counted_in_the_local_cache(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def cached(model: str, file: str) -> str | None:

@@ -26,7 +26,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["batch"], ["show"], ["report"]])
-def test_help(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch, snapshot: SnapshotAssertion) -> None:
+def test_help(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch, snapshot: SnapshotAssertion
+) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stopped:
         cli.main([*command, "--help"])
@@ -63,8 +65,12 @@ def test_quiet_prints_nothing_and_verbose_tells_steps(models: Path, tmp_path: Pa
     assert "fact: starting" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("model", "defect"), [("softcap-postnorm", "R3"), ("layernorm-parallel", "R1")])
-def test_a_defect_that_bites_is_one_warning(model: str, defect: str, models: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("model", "defect"), [("softcap-postnorm", "R3"), ("layernorm-parallel", "R1")]
+)
+def test_a_defect_that_bites_is_one_warning(
+    model: str, defect: str, models: Path, tmp_path: Path, capsys
+) -> None:
     assert run(models / model, tmp_path) == 0
     err = capsys.readouterr().err
     assert err.count("WARNING") == 1
@@ -96,25 +102,38 @@ def drop(*names: str) -> Callable[[Path], None]:
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 BAD = {
-    "no config": (drop("config.json"), "holds no config.json; give a Hugging Face checkpoint folder"),
+    "no config": (
+        drop("config.json"),
+        "holds no config.json; give a Hugging Face checkpoint folder",
+    ),
     "no tokenizer": (drop(*TOKENIZER), "cannot read the tokenizer of"),
     "no weights": (drop("model.safetensors"), "cannot read the weights of"),
     "broken config": (lambda f: (f / "config.json").write_text("{"), "cannot read the config of"),
     "half the weights": (
-        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
+        lambda f: (f / "model.safetensors").write_bytes(
+            (f / "model.safetensors").read_bytes()[:5000]
+        ),
         "cannot read the weights of",
     ),
     "NaN": (
         edit_weights(lambda t: t["model.norm.weight"].fill_(torch.nan)),
         "has weights that are not finite: model.norm.weight; get a sound checkpoint",
     ),
-    "encoder": (edit_config(architectures=["BertForMaskedLM"]), "is BertForMaskedLM, not a causal language model"),
-    "short context": (edit_config(max_position_embeddings=8), "has 17 tokens, the model reads 1 to 8"),
+    "encoder": (
+        edit_config(architectures=["BertForMaskedLM"]),
+        "is BertForMaskedLM, not a causal language model",
+    ),
+    "short context": (
+        edit_config(max_position_embeddings=8),
+        "has 17 tokens, the model reads 1 to 8",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_checkpoint_is_one_clear_error(name: str, models: Path, tmp_path: Path, capsys) -> None:
+def test_a_bad_checkpoint_is_one_clear_error(
+    name: str, models: Path, tmp_path: Path, capsys
+) -> None:
     harm, message = BAD[name]
     folder, out = tmp_path / "model", tmp_path / "out"
     shutil.copytree(models / "rms-rope", folder)
@@ -136,8 +155,12 @@ def test_a_missing_folder_or_file(model: str, tmp_path: Path, capsys) -> None:
     assert f"there is no checkpoint folder or .gguf file at {model}" in capsys.readouterr().err
 
 
-def test_prism_on_without_artifacts_and_an_unwritable_target(models: Path, tmp_path: Path, capsys) -> None:
-    assert run(models / "fact", tmp_path / "out", "--prism", "on", "--prism-dir", str(tmp_path)) == 1
+def test_prism_on_without_artifacts_and_an_unwritable_target(
+    models: Path, tmp_path: Path, capsys
+) -> None:
+    assert (
+        run(models / "fact", tmp_path / "out", "--prism", "on", "--prism-dir", str(tmp_path)) == 1
+    )
     assert "Missing prism artifacts in" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert run(models / "fact", tmp_path / "file") == 1
@@ -146,7 +169,9 @@ def test_prism_on_without_artifacts_and_an_unwritable_target(models: Path, tmp_p
 
 def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None:
     assert run(models / "fact", tmp_path, "--copy-threshold", "1.5") == 2
-    assert "copy_threshold must be a probability between 0 and 1, got 1.5" in capsys.readouterr().err
+    assert (
+        "copy_threshold must be a probability between 0 and 1, got 1.5" in capsys.readouterr().err
+    )
     for wrong in (["--prism", "maybe"], ["--copy-margin", "much"], ["--lense", "x"]):
         with pytest.raises(SystemExit) as stopped:
             run(models / "fact", tmp_path, *wrong)
@@ -155,11 +180,16 @@ def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None
 
 
 def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -> None:
-    jobs = [{"model": str(models / name), "out_dir": str(tmp_path), "device": "cpu"} for name in ("nothing", "fact")]
+    jobs = [
+        {"model": str(models / name), "out_dir": str(tmp_path), "device": "cpu"}
+        for name in ("nothing", "fact")
+    ]
     path = tmp_path / "jobs.jsonl"
     path.write_text("\n".join(map(json.dumps, jobs)))
     assert cli.main(["batch", str(path)]) == 1
-    assert {"output-fact.json", "output-nothing.error.json"} <= {found.name for found in tmp_path.iterdir()}
+    assert {"output-fact.json", "output-nothing.error.json"} <= {
+        found.name for found in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.parametrize(
@@ -170,7 +200,9 @@ def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -
         ('{"model": "a", "prism": "maybe", "out_dir": 5}', ":1: prism must be one of"),
     ],
 )
-def test_every_bad_job_is_told_with_its_line(text: str, message: str, tmp_path: Path, capsys) -> None:
+def test_every_bad_job_is_told_with_its_line(
+    text: str, message: str, tmp_path: Path, capsys
+) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_text(text)
     assert cli.main(["batch", str(path)]) == 2
@@ -194,11 +226,18 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, ca
     path.write_text('{"model": "a"}\n  \n{"modle": 1, "x": 2}\n[2]\n{"model": 3}\n')
     assert cli.main(["batch", str(path)]) == 2
     first, *others = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, cache")
-    assert others == [f"{path}:4: a job is a JSON object, got [2]", f"{path}:5: a job needs a string 'model', got 3"]
+    assert first.startswith(
+        f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, cache"
+    )
+    assert others == [
+        f"{path}:4: a job is a JSON object, got [2]",
+        f"{path}:5: a job needs a string 'model', got 3",
+    ]
 
 
-@pytest.mark.parametrize(("error", "told"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")])
+@pytest.mark.parametrize(
+    ("error", "told"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")]
+)
 def test_an_unforeseen_error_is_told_with_its_type(
     error: Exception, told: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +251,9 @@ def test_an_unforeseen_error_is_told_with_its_type(
 
 def test_every_step_on_a_line_of_its_own(models: Path, tmp_path: Path, capsys) -> None:
     assert run(models / "fact", tmp_path, "--verbose") == 0
-    assert re.fullmatch(r"INFO fact: starting\nINFO fact: done in \d+\.\d s\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"INFO fact: starting\nINFO fact: done in \d+\.\d s\n", capsys.readouterr().err
+    )
     assert not logging.getLogger("lenses_min").propagate
 
 
@@ -221,7 +262,9 @@ def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> 
     assert (tmp_path / "output-fact-records-final.csv").is_file()
     assert not (tmp_path / "output-fact-records-raw.csv").exists()
     assert run(models / "fact", tmp_path / "other", "--lens", "final,tune") == 1
-    assert "unknown lens tune; known lenses: norm, final, raw, prism, tuned" in capsys.readouterr().err
+    assert (
+        "unknown lens tune; known lenses: norm, final, raw, prism, tuned" in capsys.readouterr().err
+    )
 
 
 def test_auto_prints_its_arithmetic(models: Path, tmp_path: Path, capsys) -> None:

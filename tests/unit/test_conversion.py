@@ -31,7 +31,9 @@ NAMES = {  # of a block, as the file has them and as transformers does
 def file(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """golden/models/byte-bpe in half precision, its rotary halves as llama.cpp interleaves them."""
     source, path = models / "byte-bpe", tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    config, tokenizer = (json.loads((source / f"{name}.json").read_text()) for name in ("config", "tokenizer"))
+    config, tokenizer = (
+        json.loads((source / f"{name}.json").read_text()) for name in ("config", "tokenizer")
+    )
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(128)
@@ -57,7 +59,9 @@ def file(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind, heads in (("attn_q", 4), ("attn_k", 2)):
             if name.endswith(kind):
                 weight = weight.reshape(heads, 2, 4, 32).swapaxes(1, 2).reshape(weight.shape)
-        writer.add_tensor(f"{name}.weight", weight.astype(np.float16 if weight.ndim > 1 else np.float32))
+        writer.add_tensor(
+            f"{name}.weight", weight.astype(np.float16 if weight.ndim > 1 else np.float32)
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -87,7 +91,9 @@ def outputs(file: Path, out: Path, **options: Any) -> dict[str, Any]:
     return found | {name: value for name, value in told.items() if name not in timed}
 
 
-def test_a_run_from_the_cache_is_the_same(file: Path, cache: Path, tmp_path: Path, monkeypatch, said) -> None:
+def test_a_run_from_the_cache_is_the_same(
+    file: Path, cache: Path, tmp_path: Path, monkeypatch, said
+) -> None:
     plain = outputs(file, tmp_path / "plain", cache=False)
     assert not cache.exists()
     assert outputs(file, tmp_path / "first") == plain
@@ -98,7 +104,9 @@ def test_a_run_from_the_cache_is_the_same(file: Path, cache: Path, tmp_path: Pat
     assert len(said) == 1
 
 
-def test_another_content_or_version_is_another_entry(file: Path, tmp_path: Path, monkeypatch) -> None:
+def test_another_content_or_version_is_another_entry(
+    file: Path, tmp_path: Path, monkeypatch
+) -> None:
     other = tmp_path / file.name
     other.write_bytes(file.read_bytes())
     assert conversion.entry(other) == conversion.entry(file)
@@ -115,7 +123,9 @@ def read(file: Path) -> tuple[Path, Any, Any]:
     return conversion.entry(file), model, loading.read_tokenizer(name, where)
 
 
-def test_a_killed_conversion_leaves_nothing_that_is_taken(file: Path, cache: Path, monkeypatch) -> None:
+def test_a_killed_conversion_leaves_nothing_that_is_taken(
+    file: Path, cache: Path, monkeypatch
+) -> None:
     place, model, tokenizer = read(file)
     part = place.with_name(f".{place.name}")
     part.mkdir(parents=True)
@@ -135,9 +145,13 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken(file: Path, cache: Pat
     assert load_file(place / "model.safetensors")
 
 
-def test_what_cannot_be_kept_is_read_from_the_file(file: Path, cache: Path, tmp_path: Path, monkeypatch, said) -> None:
+def test_what_cannot_be_kept_is_read_from_the_file(
+    file: Path, cache: Path, tmp_path: Path, monkeypatch, said
+) -> None:
     place, model, tokenizer = read(file)
-    monkeypatch.setattr(tokenizer, "save_pretrained", lambda folder: type(tokenizer).save_pretrained(other, folder))
+    monkeypatch.setattr(
+        tokenizer, "save_pretrained", lambda folder: type(tokenizer).save_pretrained(other, folder)
+    )
     other = loading.read_tokenizer(str(file.parent), {"gguf_file": file.name})
     other.add_tokens(["more"])
     assert not conversion.keep(place, model, tokenizer)

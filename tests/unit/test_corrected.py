@@ -19,10 +19,31 @@ from lenses_min.result import Run
 from spec.reading_csv import CsvError, parse_corrected
 from spec.recipe import TinyModel, build
 
-ODD = [*sorted(MISSING), "\r", "\n", "\\", '"', '"x', ",", " Berlin", "42", " 1e5", "inf", "true", " TRUE", "\x00"]
+ODD = [
+    *sorted(MISSING),
+    "\r",
+    "\n",
+    "\\",
+    '"',
+    '"x',
+    ",",
+    " Berlin",
+    "42",
+    " 1e5",
+    "inf",
+    "true",
+    " TRUE",
+    "\x00",
+]
 
 
-@given(st.lists(st.one_of(st.sampled_from(ODD), st.text(st.characters(codec="utf-8"))), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(ODD), st.text(st.characters(codec="utf-8"))),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_texts_come_back_from_csv_pandas_and_the_harness(texts: list[str]) -> None:
     written = table_text([["text", "number"], *([text, 0.1] for text in texts)])
     by_csv = [row[0] for row in csv.reader(io.StringIO(written, newline=""))][1:]
@@ -48,7 +69,9 @@ def test_what_is_no_corrected_table_is_refused() -> None:
 @pytest.fixture(scope="module")
 def byte_run(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     out = tmp_path_factory.mktemp("corrected")
-    run = pipeline.run(RunOptions(str(models / "byte-bpe"), device="cpu", out_dir=str(out), contract="corrected"))
+    run = pipeline.run(
+        RunOptions(str(models / "byte-bpe"), device="cpu", out_dir=str(out), contract="corrected")
+    )
     run.save()
     return run, out
 
@@ -64,17 +87,30 @@ def test_a_saved_table_is_the_frame_that_pandas_reads(byte_run: tuple[Run, Path]
 def test_records_have_every_layer_and_position(byte_run: tuple[Run, Path]) -> None:
     run, _ = byte_run
     length = len(run.manifest["prompts"][0]["token_ids"])
-    assert [(r.layer, r.pos) for r in run.records()] == [(y, p) for y in range(5) for p in range(length)]
+    assert [(r.layer, r.pos) for r in run.records()] == [
+        (y, p) for y in range(5) for p in range(length)
+    ]
 
 
 def test_the_document_says_what_differs(byte_run: tuple[Run, Path]) -> None:
     run, _ = byte_run
     assert list(run.document)[:2] == ["contract", "differs"]
-    assert [entry["id"] for entry in run.document["differs"]] == ["R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank"]
+    assert [entry["id"] for entry in run.document["differs"]] == [
+        "R1",
+        "R2",
+        "R3",
+        "R4",
+        "R5",
+        "R6",
+        "R7",
+        "rank",
+    ]
     assert run.manifest["contract"] == "corrected"
 
 
-def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_its_own(models: Path) -> None:
+def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_its_own(
+    models: Path,
+) -> None:
     prism = RunOptions(
         str(models / "fact"),
         "tiny/Fact-prism",
@@ -83,7 +119,9 @@ def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_it
         prism_dir=str(models.parent / "prisms"),
     )
     run = pipeline.run(prism)
-    assert [(r.layer, r.pos) for r in run.records("prism")] == [(r.layer, r.pos) for r in run.records()]
+    assert [(r.layer, r.pos) for r in run.records("prism")] == [
+        (r.layer, r.pos) for r in run.records()
+    ]
     dropped = replace(prism, model=str(models / "dropped-answer"), model_id="tiny/D", prism="off")
     for contract, gold in (("corrected", "Paris"), ("reference", "Berlin")):
         rows = pipeline.run(replace(dropped, contract=contract)).passes()["ctl/orig"]
@@ -92,26 +130,48 @@ def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_it
 
 def test_a_projection_before_the_unembedding_is_refused_with_the_reason(tmp_path: Path) -> None:
     build(TinyModel("opt", 5, overrides={"word_embed_proj_dim": 16}), tmp_path / "m")
-    with pytest.raises(LensError, match=r"cannot read .* from width 32 to 16 after the final norm and before the unem"):
+    with pytest.raises(
+        LensError,
+        match=r"cannot read .* from width 32 to 16 after the final norm and before the unem",
+    ):
         pipeline.run(RunOptions(str(tmp_path / "m"), device="cpu", contract="corrected"))
 
 
-@pytest.mark.parametrize(("contract", "status", "told"), [("corrected", 0, "equals"), ("reference", 1, "IS NOT")])
+@pytest.mark.parametrize(
+    ("contract", "status", "told"), [("corrected", 0, "equals"), ("reference", 1, "IS NOT")]
+)
 def test_the_self_test_of_a_layernorm_model(
-    contract: str, status: int, told: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    contract: str,
+    status: int,
+    told: str,
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["run", str(models / "layernorm-parallel"), "--device", "cpu", "--contract", contract, "--self-test"]
+    command = [
+        "run",
+        str(models / "layernorm-parallel"),
+        "--device",
+        "cpu",
+        "--contract",
+        contract,
+        "--self-test",
+    ]
     assert cli.main([*command, "--out-dir", str(tmp_path / "out")]) == status
     assert f"the last layer {told}" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 
-def test_a_self_test_of_nothing_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_self_test_of_nothing_is_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["run", str(tmp_path / "none"), "--self-test"]) == 1
     assert "there is no checkpoint folder" in capsys.readouterr().err
 
 
-def test_a_run_beyond_its_bound_says_so(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_beyond_its_bound_says_so(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = str(models / "softcap-postnorm")
     assert cli.main(["run", model, "--device", "cpu", "--out-dir", str(tmp_path), "--quiet"]) == 0
     assert "IS NOT THE MODEL'S OWN OUTPUT" in capsys.readouterr().err
@@ -119,10 +179,16 @@ def test_a_run_beyond_its_bound_says_so(models: Path, tmp_path: Path, capsys: py
 
 def test_the_error_is_zero_for_equal_logits_and_the_bound_belongs_to_the_dtype() -> None:
     z = np.array([1.0, 2.0, -3.0])
-    assert last_layer_error({"lens": z, "model": z.copy()}) == {"kl_bits": 0.0, "max_logit_error": 0.0}
+    assert last_layer_error({"lens": z, "model": z.copy()}) == {
+        "kl_bits": 0.0,
+        "max_logit_error": 0.0,
+    }
     off = last_layer_error({"lens": np.array([1.0, 0.0]), "model": np.array([0.0, 0.0])})
     p = 1 / (1 + np.exp(-1))
     assert off["kl_bits"] == pytest.approx(1 + p * np.log2(p) + (1 - p) * np.log2(1 - p))
     assert off["max_logit_error"] == 1.0
     for dtype, bound in BOUNDS.items():
-        assert [proof([{"kl_bits": kl}], dtype)["holds"] for kl in (bound, bound * 1.01)] == [True, False]
+        assert [proof([{"kl_bits": kl}], dtype)["holds"] for kl in (bound, bound * 1.01)] == [
+            True,
+            False,
+        ]

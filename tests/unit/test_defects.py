@@ -9,7 +9,11 @@ from lenses_min.defects import defect_warnings
 
 def test_every_warning(fact_model, snapshot: SnapshotAssertion) -> None:
     facts = replace(fact_model.facts, first_norm="LayerNorm", output_transform=True)
-    summaries = {"prism": {"error": "prism artifacts corrupt in x"}, "other": {"error": "Missing y"}, "off": {}}
+    summaries = {
+        "prism": {"error": "prism artifacts corrupt in x"},
+        "other": {"error": "Missing y"},
+        "off": {},
+    }
     assert list(defect_warnings(facts, summaries)) == snapshot
 
 

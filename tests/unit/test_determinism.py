@@ -19,7 +19,11 @@ MEASURED = ("finished_at", "elapsed_s", "peak_memory")
 
 def state() -> tuple[Any, ...]:
     """All that a run sets, the rest of which the manifest does not tell."""
-    return settings(), torch.is_deterministic_algorithms_warn_only_enabled(), torch.get_rng_state().tolist()
+    return (
+        settings(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 @pytest.fixture
@@ -37,7 +41,9 @@ def odd_settings(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(("threads", "holds"), [(0, 3), (2, 2)])
-def test_settings_hold_in_a_run_and_return_after_it(threads: int, holds: int, odd_settings: tuple[Any, ...]) -> None:
+def test_settings_hold_in_a_run_and_return_after_it(
+    threads: int, holds: int, odd_settings: tuple[Any, ...]
+) -> None:
     expected = {"deterministic_algorithms": True, "float32_matmul_precision": "highest"}
     expected |= {"cublas_workspace_config": ":4096:8", "threads": holds}
 
@@ -62,12 +68,18 @@ def test_a_workspace_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def content(path: Path) -> Any:
     if not path.name.endswith(".manifest.json"):
         return path.read_bytes()
-    return {key: value for key, value in json.loads(path.read_text()).items() if key not in MEASURED}
+    return {
+        key: value for key, value in json.loads(path.read_text()).items() if key not in MEASURED
+    }
 
 
 def test_two_runs_write_the_same_bytes_in_every_file(models: Path, tmp_path: Path) -> None:
     options = RunOptions(
-        str(models / "rms-rope"), device="cpu", keep_residuals=True, lenses=("final", "raw"), threads=1
+        str(models / "rms-rope"),
+        device="cpu",
+        keep_residuals=True,
+        lenses=("final", "raw"),
+        threads=1,
     )
     found = []
     for folder in (tmp_path / "first", tmp_path / "second"):
@@ -77,13 +89,19 @@ def test_two_runs_write_the_same_bytes_in_every_file(models: Path, tmp_path: Pat
     assert found[0] == found[1]
 
 
-def test_the_number_of_threads_changes_nothing_beyond_tolerance(models: Path, tmp_path: Path) -> None:
+def test_the_number_of_threads_changes_nothing_beyond_tolerance(
+    models: Path, tmp_path: Path
+) -> None:
     """One prompt alone: two threads that wait for each other are slow where others want the cores."""
     prompts = tmp_path / "one.jsonl"
-    prompts.write_text('{"id": "one", "context": "The capital of Germany is called", "answer": "Berlin"}')
+    prompts.write_text(
+        '{"id": "one", "context": "The capital of Germany is called", "answer": "Berlin"}'
+    )
     folders = [tmp_path / "1", tmp_path / "2"]
     for threads, folder in enumerate(folders, start=1):
-        options = RunOptions(str(models / "rms-rope"), device="cpu", prompts=str(prompts), threads=threads)
+        options = RunOptions(
+            str(models / "rms-rope"), device="cpu", prompts=str(prompts), threads=threads
+        )
         run = pipeline.run(options)
         assert run.manifest["determinism"]["threads"] == threads
         run.save(folder)

@@ -10,7 +10,11 @@ GIB = 2**30
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
-    return {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    return {
+        line.split()[0]: line.split()[1:]
+        for line in capsys.readouterr().out.splitlines()
+        if line.strip()
+    }
 
 
 def test_what_is_here_and_where_the_ten_would_run(
@@ -27,19 +31,43 @@ def test_what_is_here_and_where_the_ten_would_run(
     told = lines(capsys)
     assert told["GGUF"] == ["cache", f"{kept.parent},", "0.1", "GiB"]
     assert {"torch", "transformers", "ray", "accelerate", "cpu"} <= {*told}
-    assert told["meta-llama/Meta-Llama-3-8B"] == ["8B", "20.9", "GiB", "23.6", "GiB", "39.8", "GiB", "cuda"]
+    assert told["meta-llama/Meta-Llama-3-8B"] == [
+        "8B",
+        "20.9",
+        "GiB",
+        "23.6",
+        "GiB",
+        "39.8",
+        "GiB",
+        "cuda",
+    ]
     assert told["google/gemma-2-27b"][-1] == "cpu"
-    assert told["Qwen/Qwen2.5-72B"] == ["72B", "175.8", "GiB", "184.5", "GiB", "164.9", "GiB", "cpu"]
+    assert told["Qwen/Qwen2.5-72B"] == [
+        "72B",
+        "175.8",
+        "GiB",
+        "184.5",
+        "GiB",
+        "164.9",
+        "GiB",
+        "cpu",
+    ]
     assert len([name for name in told if "/" in name]) == 10
 
 
-def test_models_that_are_named(models: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_models_that_are_named(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
     monkeypatch.chdir(models)
     assert cli.main(["doctor", "fact", "some/model"]) == 0
     told = lines(capsys)
     assert told["fact"] == ["0.00101B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
-    assert " ".join(told["some/model"]).endswith("neither its files here nor its name tell its size")
+    assert " ".join(told["some/model"]).endswith(
+        "neither its files here nor its name tell its size"
+    )
     assert cli.main(["doctor", "fact", "./none", "org/M-900B"]) == 1
     told = lines(capsys)
-    assert "nowhere here: there is no checkpoint folder or .gguf file at ./none" in " ".join(told["./none"])
+    assert "nowhere here: there is no checkpoint folder or .gguf file at ./none" in " ".join(
+        told["./none"]
+    )
     assert told["org/M-900B"][-2:] == ["nowhere", "here"]

@@ -39,7 +39,10 @@ def there(thing: Any, device: str = CUDA) -> Any:
     if isinstance(thing, Tensor):
         return thing.to(device)
     if is_dataclass(thing) and not isinstance(thing, type):
-        return replace(thing, **{f.name: there(getattr(thing, f.name), device) for f in fields(thing) if f.init})
+        return replace(
+            thing,
+            **{f.name: there(getattr(thing, f.name), device) for f in fields(thing) if f.init},
+        )
     return thing
 
 
@@ -47,7 +50,13 @@ def lenses_of(norms: Norms, head: Unembedding) -> list[Lens]:
     n, width = norms.last, head.weight.shape[1]
     frame = Whitening(torch.zeros(width), torch.ones(width), torch.eye(width))
     tuned = TunedLens(norms, head, torch.zeros(n, width, width), torch.zeros(n, width))
-    return [NormLens(norms, head), FinalLens(norms, head), RawLens(head), PrismLens(norms, head, frame), tuned]
+    return [
+        NormLens(norms, head),
+        FinalLens(norms, head),
+        RawLens(head),
+        PrismLens(norms, head, frame),
+        tuned,
+    ]
 
 
 def test_the_fake_refuses_what_a_gpu_would_wait_for() -> None:
@@ -56,7 +65,13 @@ def test_the_fake_refuses_what_a_gpu_would_wait_for() -> None:
         for wrong in (lambda: x + y, lambda: x + torch.ones(3), lambda: torch.cat([x, y])):
             with pytest.raises((RuntimeError, TypeError), match="device"):
                 wrong()
-        for waiting in (x.sum().item, x.nonzero, x.tolist, lambda: bool(x[0] > 0), lambda: x[x > 0]):
+        for waiting in (
+            x.sum().item,
+            x.nonzero,
+            x.tolist,
+            lambda: bool(x[0] > 0),
+            lambda: x[x > 0],
+        ):
             with pytest.raises(Exception, match=r"aten|not linked with support for cuda"):
                 waiting()
         assert (mode.down, mode.waits) == ([], [])
@@ -72,14 +87,27 @@ def sharded(name: str, n: int, tokenizer: Any) -> Any:
 
     def device(module: str) -> str:
         block = re.search(r"\.(?:layers|h)\.(\d+)", module)
-        first = int(block[1]) < n // 2 if block else bool(re.search("embed_in|embed_t|wte|wpe|rotary", module))
+        first = (
+            int(block[1]) < n // 2
+            if block
+            else bool(re.search("embed_in|embed_t|wte|wpe|rotary", module))
+        )
         return f"cuda:{int(not first)}"
 
     model = AutoModelForCausalLM.from_pretrained(name, attn_implementation="eager").eval()
     move(model, device)
-    names = [part for part, _ in model.named_modules() if re.fullmatch(r"lm_head|\w+\.(\w+|(layers|h)\.\d+)", part)]
-    parts = {part: model.get_submodule(part) for part in names if not part.endswith((".layers", ".h"))}
-    where = {part: next((str(p.device) for p in module.parameters()), device(part)) for part, module in parts.items()}
+    names = [
+        part
+        for part, _ in model.named_modules()
+        if re.fullmatch(r"lm_head|\w+\.(\w+|(layers|h)\.\d+)", part)
+    ]
+    parts = {
+        part: model.get_submodule(part) for part in names if not part.endswith((".layers", ".h"))
+    }
+    where = {
+        part: next((str(p.device) for p in module.parameters()), device(part))
+        for part, module in parts.items()
+    }
     for part, at in where.items():
         add_hook_to_module(parts[part], AlignDevicesHook(at))
     model.hf_device_map = where
@@ -88,10 +116,16 @@ def sharded(name: str, n: int, tokenizer: Any) -> Any:
 
 
 @pytest.fixture(
-    params=[("fact", "reference", 1), ("layernorm-parallel", "corrected", 2), ("softcap-postnorm", "corrected", 2)],
+    params=[
+        ("fact", "reference", 1),
+        ("layernorm-parallel", "corrected", 2),
+        ("softcap-postnorm", "corrected", 2),
+    ],
     ids=lambda p: "-".join(map(str, p)),
 )
-def on_gpus(request: Any, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sweep, FakeCuda]]:
+def on_gpus(
+    request: Any, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Sweep, FakeCuda]]:
     """A golden model under five lenses on one or two GPUs."""
     name, contract, gpus = request.param
     suite = replace(built_in(), passes=built_in().passes[::2])
@@ -105,10 +139,19 @@ def on_gpus(request: Any, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         else:
             bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
             monkeypatch.setattr(anatomy, "same", lambda a, b: (a - b.to(a.device)).shape == a.shape)
-            norms = anatomy.own_norms(bridge, name) if options.corrected else loading.read_norms(bridge)
-        model = replace(model, bridge=bridge, norms=norms, head=loading.read_head(bridge, options.corrected))
+            norms = (
+                anatomy.own_norms(bridge, name) if options.corrected else loading.read_norms(bridge)
+            )
+        model = replace(
+            model, bridge=bridge, norms=norms, head=loading.read_head(bridge, options.corrected)
+        )
         assert len({p.device for p in bridge.original_model.parameters()}) == gpus
-        yield Sweep(model, [there(lens) for lens in lenses_of(model.norms, model.head)], suite, options), mode
+        yield (
+            Sweep(
+                model, [there(lens) for lens in lenses_of(model.norms, model.head)], suite, options
+            ),
+            mode,
+        )
 
 
 def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[Sweep, FakeCuda]) -> None:
@@ -120,7 +163,9 @@ def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[Sweep, FakeCuda]) -> None
     assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
     assert mode.waits == []
     forward = partial(last_logits, sweep.model.bridge)
-    probes.test_prompts(["Berlin is", "Paris is", "The capital of Germany"], sweep.model.tokens, forward)
+    probes.test_prompts(
+        ["Berlin is", "Paris is", "The capital of Germany"], sweep.model.tokens, forward
+    )
     assert (len(mode.down), mode.waits) == (3 + 1, [])
 
 
@@ -128,7 +173,9 @@ def test_a_sharded_model_is_read_at_loading(models: Path) -> None:
     """Both go on by numbers, which a fake has not; they come that far, past every step that could mix devices."""
     with fake_cuda():
         bridge = sharded(str(models / "fact"), 6, None)
-        with pytest.raises(LensError, match=r"weights that are not finite: lm_head.weight and 56 more"):
+        with pytest.raises(
+            LensError, match=r"weights that are not finite: lm_head.weight and 56 more"
+        ):
             loading.fingerprint(bridge, "m")
         with pytest.raises(DataDependentOutputException):
             anatomy.own_norms(bridge, "m")
@@ -138,7 +185,9 @@ CASES = [(2, 5, "reference"), (12, 200, "reference"), (2, 200, "corrected"), (12
 
 
 @pytest.mark.parametrize(("n", "length", "contract"), CASES)
-def test_transfers_do_not_grow(n: int, length: int, contract: str, fact_model: LoadedModel, monkeypatch: Any) -> None:
+def test_transfers_do_not_grow(
+    n: int, length: int, contract: str, fact_model: LoadedModel, monkeypatch: Any
+) -> None:
     """Layers, positions, chunks of the vocabulary, the tokens of an answer: one to the host, three are allowed."""
     monkeypatch.setattr("lenses_min.walk.CHUNK_ELEMENTS", 500 * fact_model.facts.d_vocab)
     width, vocab = fact_model.facts.d_model, fact_model.facts.d_vocab
@@ -150,13 +199,19 @@ def test_transfers_do_not_grow(n: int, length: int, contract: str, fact_model: L
         x, own = torch.zeros(length, width, device=CUDA), torch.zeros(3, vocab, device=CUDA)
         module = torch.nn.LayerNorm(width)
         move(module, lambda _: CUDA)
-        formula = FormulaNorms(*(torch.ones(n + 1, k, device=CUDA) for k in (width, 1)), own[:1, : n + 1].T > 0)
+        formula = FormulaNorms(
+            *(torch.ones(n + 1, k, device=CUDA) for k in (width, 1)), own[:1, : n + 1].T > 0
+        )
         norms = ModuleNorms((None, *[module] * n)) if options.corrected else formula
         head = Unembedding(torch.zeros(vocab, width, device=CUDA), own[0])
-        model = replace(fact_model, norms=norms, head=head, facts=replace(fact_model.facts, n_layers=n))
+        model = replace(
+            fact_model, norms=norms, head=head, facts=replace(fact_model.facts, n_layers=n)
+        )
         residuals = Residuals({hook_name(y): x for y in range(n + 1)}, x, n, length)
         places = [y for y in range(n + 1) for _ in (0, 1)], [0, 1] * (n + 1)
-        found = Captured(residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:])
+        found = Captured(
+            residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:]
+        )
         sweep = Sweep(model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options)
         mode.down.clear(), mode.waits.clear()
         rows = residuals.rows(sweep.full(encoded))
@@ -168,11 +223,15 @@ def test_transfers_do_not_grow(n: int, length: int, contract: str, fact_model: L
     assert (len(mode.down), mode.waits) == (1, [])
 
 
-def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(models: Path) -> None:
+def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(
+    models: Path,
+) -> None:
     with fake_cuda():
         bridge = sharded(str(models / "layernorm-parallel"), 4, None)
         assert (bridge.cfg.device, bridge.cfg.n_devices) == ("cuda:0", 2)
         assert str(bridge.unembed.original_component.weight.device) == "cuda:1"
         assert str(loading.read_head(bridge, False).weight.device) == "cuda:0"
         assert str(loading.read_norms(bridge).scale.device) == "cuda:0"
-        assert not pipeline.LENSES.keys() - {"norm", "final", "raw", "prism", "tuned"}, "each has its place here"
+        assert not pipeline.LENSES.keys() - {"norm", "final", "raw", "prism", "tuned"}, (
+            "each has its place here"
+        )

@@ -12,7 +12,9 @@ from lenses_min import LensError, RunOptions, files, pipeline
 from lenses_min.result import Run
 
 
-def test_a_failure_while_writing_leaves_nothing(fact_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_writing_leaves_nothing(
+    fact_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[str] = []
 
     def full_disk(path: Path, text: str) -> None:
@@ -22,15 +24,24 @@ def test_a_failure_while_writing_leaves_nothing(fact_run: Run, tmp_path: Path, m
         path.write_text(text, encoding="utf-8")
 
     monkeypatch.setattr("lenses_min.result.write_text", full_disk)
-    with pytest.raises(LensError, match=r"could not write the outputs to .*: No space left on device"):
+    with pytest.raises(
+        LensError, match=r"could not write the outputs to .*: No space left on device"
+    ):
         fact_run.save(tmp_path)
     assert written
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_run_replaces_the_old_one_and_touches_nothing_else(fact_run: Run, tmp_path: Path) -> None:
+def test_a_new_run_replaces_the_old_one_and_touches_nothing_else(
+    fact_run: Run, tmp_path: Path
+) -> None:
     stale = ["output-Fact-records-prism.csv", "output-Fact.error.json", "Fact_03_resid.pt"]
-    others = ["output-Factual.json", "output-Fact-notes.txt", "Fact_summary.pt", "output-Fact-2-records.csv"]
+    others = [
+        "output-Factual.json",
+        "output-Fact-notes.txt",
+        "Fact_summary.pt",
+        "output-Fact-2-records.csv",
+    ]
     for name in stale + others:
         (tmp_path / name).write_text("old")
     names = {path.name for path in fact_run.save(tmp_path)}
@@ -58,9 +69,13 @@ def test_error_report_is_whole_or_absent(tmp_path: Path) -> None:
 
 
 def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) -> None:
-    run = pipeline.run(RunOptions(str(models / "fact"), device="cpu", keep_residuals=True, model_id="t/Big-34B"))
+    run = pipeline.run(
+        RunOptions(str(models / "fact"), device="cpu", keep_residuals=True, model_id="t/Big-34B")
+    )
     run.save(tmp_path)
-    kept = {path.name: torch.load(path, weights_only=True) for path in sorted(tmp_path.glob("*.pt"))}
+    kept = {
+        path.name: torch.load(path, weights_only=True) for path in sorted(tmp_path.glob("*.pt"))
+    }
     assert list(kept) == [f"Big-34B_{layer:02d}_resid.pt" for layer in range(7)]
     assert all(tensor.shape == (1, 17, 128) for tensor in kept.values())
     assert kept["Big-34B_00_resid.pt"].dtype == torch.float32

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from lenses_min import LensError
-from lenses_min.forward import TOKENS, UNEMBED, batches, capture, hook_name, last_logits, logits_at, lookup
+from lenses_min.forward import (
+    TOKENS,
+    UNEMBED,
+    batches,
+    capture,
+    hook_name,
+    last_logits,
+    logits_at,
+    lookup,
+)
 from lenses_min.loading import LoadedModel
 
 
@@ -14,7 +23,9 @@ def live_hooks(model: LoadedModel) -> int:
 
 def test_lookup_lists_nearby_keys() -> None:
     captured = {hook_name(layer): torch.zeros(1, 2) for layer in range(3)}
-    with pytest.raises(LensError, match=r"no residual was captured at 'blocks.7.hook_out'; nearby keys: .*blocks.1"):
+    with pytest.raises(
+        LensError, match=r"no residual was captured at 'blocks.7.hook_out'; nearby keys: .*blocks.1"
+    ):
         lookup(captured, "blocks.7.hook_out")
     with pytest.raises(LensError, match="nearby keys: none"):
         lookup({}, "blocks.0.hook_in")
@@ -66,22 +77,33 @@ def test_five_nearby_keys_are_listed(key: str, nearby: list[str]) -> None:
     captured = {hook_name(layer): torch.zeros(1, 2) for layer in range(9)}
     with pytest.raises(LensError) as caught:
         lookup(captured, key)
-    assert str(caught.value) == f"no residual was captured at {key!r}; nearby keys: {', '.join(nearby)}"
+    assert (
+        str(caught.value)
+        == f"no residual was captured at {key!r}; nearby keys: {', '.join(nearby)}"
+    )
 
 
 def test_only_wanted_positions_are_unembedded(fact_model: LoadedModel) -> None:
     ids = fact_model.tokens.model_input("The capital of Germany")
     sizes: list[int] = []
-    with fact_model.bridge.hooks(fwd_hooks=[("unembed.hook_out", lambda z, hook: sizes.append(z.shape[1]))]):
+    with fact_model.bridge.hooks(
+        fwd_hooks=[("unembed.hook_out", lambda z, hook: sizes.append(z.shape[1]))]
+    ):
         first, second = logits_at(fact_model.bridge, [ids, ids[:3]], [range(3, 5), range(2, 3)])
         assert sizes == [3], "the positions 2, 3 and 4"
     assert (first.shape[0], second.shape[0]) == (2, 1)
     assert torch.allclose(first[1], last_logits(fact_model.bridge, [ids])[0], rtol=1e-4, atol=1e-4)
-    assert torch.allclose(second[0], last_logits(fact_model.bridge, [ids[:3]])[0], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(
+        second[0], last_logits(fact_model.bridge, [ids[:3]])[0], rtol=1e-4, atol=1e-4
+    )
 
 
-def test_logits_are_the_same_where_the_unembedding_has_no_hook(fact_model: LoadedModel, monkeypatch) -> None:
-    batch = [fact_model.tokens.model_input(text) for text in ("The capital of Germany", "The capital")]
+def test_logits_are_the_same_where_the_unembedding_has_no_hook(
+    fact_model: LoadedModel, monkeypatch
+) -> None:
+    batch = [
+        fact_model.tokens.model_input(text) for text in ("The capital of Germany", "The capital")
+    ]
     expected = last_logits(fact_model.bridge, batch)
     monkeypatch.setattr("lenses_min.forward.UNEMBED", "nowhere.hook_in")
     assert UNEMBED in fact_model.bridge.hook_dict

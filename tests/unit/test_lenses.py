@@ -20,7 +20,9 @@ D, V, L = 6, 11, 3
 def norms() -> FormulaNorms:
     draw = torch.Generator().manual_seed(0)
     identity = torch.tensor([[False], [False], [True]])
-    return FormulaNorms(1 + 0.2 * torch.randn(L, D, generator=draw), torch.full((L, 1), 1e-2), identity)
+    return FormulaNorms(
+        1 + 0.2 * torch.randn(L, D, generator=draw), torch.full((L, 1), 1e-2), identity
+    )
 
 
 @pytest.fixture
@@ -41,13 +43,17 @@ def test_each_row_meets_the_norm_of_its_own_layer(norms: FormulaNorms) -> None:
         assert torch.allclose(normed[i], x[i] if norms.identity[layer] else by_hand)
 
 
-def test_the_norm_keeps_the_dtype_and_logits_are_float32(norms: FormulaNorms, head: Unembedding) -> None:
+def test_the_norm_keeps_the_dtype_and_logits_are_float32(
+    norms: FormulaNorms, head: Unembedding
+) -> None:
     x, layers = rows()
     assert norms.apply(x.bfloat16(), layers).dtype == torch.bfloat16
     assert NormLens(norms, head).decode(x.bfloat16(), layers).dtype == torch.float32
 
 
-def test_half_precision_ends_at_the_norm_and_begins_behind_it(norms: FormulaNorms, head: Unembedding) -> None:
+def test_half_precision_ends_at_the_norm_and_begins_behind_it(
+    norms: FormulaNorms, head: Unembedding
+) -> None:
     """A bfloat16 residual is normed in float32, rounded once, and meets a float32 unembedding."""
     x, layers = rows()
     half = x.bfloat16()
@@ -68,7 +74,9 @@ def test_contexts_are_frozen(norms: FormulaNorms, head: Unembedding) -> None:
         NormLens(norms, head).head = head  # type: ignore[misc]
 
 
-def save_artifacts(folder: Path, width: int = D, q: torch.Tensor | None = None, **whiten: object) -> None:
+def save_artifacts(
+    folder: Path, width: int = D, q: torch.Tensor | None = None, **whiten: object
+) -> None:
     folder.mkdir(parents=True)
     kept = {"mean": torch.zeros(width), "var": torch.ones(width), "eps": 0.0} | whiten
     torch.save(kept, folder / "whiten.pt")
@@ -79,28 +87,47 @@ def options(folder: Path, mode: str) -> RunOptions:
     return RunOptions("m", model_id="tiny/M", prism=mode, prism_dir=str(folder))
 
 
-def test_prism_with_identity_artifacts_is_the_norm_lens(tmp_path: Path, norms: FormulaNorms, head: Unembedding) -> None:
+def test_prism_with_identity_artifacts_is_the_norm_lens(
+    tmp_path: Path, norms: FormulaNorms, head: Unembedding
+) -> None:
     save_artifacts(tmp_path / "M")
     lens, summary = LENSES["prism"](norms, head, options(tmp_path, "on"))
     x, layers = rows()
     assert lens is not None
-    assert torch.allclose(lens.decode(x, layers), NormLens(norms, head).decode(x, layers), atol=1e-6)
+    assert torch.allclose(
+        lens.decode(x, layers), NormLens(norms, head).decode(x, layers), atol=1e-6
+    )
     assert (summary["present"], summary["compatible"], summary["k"]) == (True, True, None)
 
 
 BROKEN = {
     "missing": (lambda f: None, "Missing prism artifacts in"),
     "width": (lambda f: save_artifacts(f, D + 1), rf"incompatible with model dims \(d_model={D}\)"),
-    "width of the mean": (lambda f: save_artifacts(f, mean=torch.zeros(D + 1)), "incompatible with model dims"),
-    "width of the variance": (lambda f: save_artifacts(f, var=torch.ones(D + 1)), "incompatible with model dims"),
+    "width of the mean": (
+        lambda f: save_artifacts(f, mean=torch.zeros(D + 1)),
+        "incompatible with model dims",
+    ),
+    "width of the variance": (
+        lambda f: save_artifacts(f, var=torch.ones(D + 1)),
+        "incompatible with model dims",
+    ),
     "width of Q": (lambda f: save_artifacts(f, q=torch.eye(D + 1)), "incompatible with model dims"),
     "constant": (lambda f: save_artifacts(f, var=torch.zeros(D)), "corrupt .*variance below zero"),
-    "skewed": (lambda f: save_artifacts(f, q=2 * torch.eye(D)), r"not orthogonal .* is 3, at most 0.001"),
-    "infinite": (lambda f: save_artifacts(f, mean=torch.full((D,), torch.inf)), "corrupt .*not finite"),
+    "skewed": (
+        lambda f: save_artifacts(f, q=2 * torch.eye(D)),
+        r"not orthogonal .* is 3, at most 0.001",
+    ),
+    "infinite": (
+        lambda f: save_artifacts(f, mean=torch.full((D,), torch.inf)),
+        "corrupt .*not finite",
+    ),
     "negative": (lambda f: save_artifacts(f, var=-torch.ones(D)), "corrupt .*variance below zero"),
     "keyless": (lambda f: save_artifacts(f, var=None), "corrupt .*AttributeError"),
     "truncated": (
-        lambda f: (save_artifacts(f), (f / "Q_prism.pt").write_bytes((f / "Q_prism.pt").read_bytes()[:99])),
+        lambda f: (
+            save_artifacts(f),
+            (f / "Q_prism.pt").write_bytes((f / "Q_prism.pt").read_bytes()[:99]),
+        ),
         "corrupt",
     ),
     "pickled code": (lambda f: save_artifacts(f, mean=Path("x")), "corrupt .*UnpicklingError"),
@@ -145,8 +172,12 @@ def test_module_norms_call_the_module_of_each_layer_on_its_rows(head: Unembeddin
     assert not normed.requires_grad
 
 
-def test_the_output_transform_comes_after_the_unembedding(norms: FormulaNorms, head: Unembedding) -> None:
+def test_the_output_transform_comes_after_the_unembedding(
+    norms: FormulaNorms, head: Unembedding
+) -> None:
     x, layers = rows()
     capped = dataclasses.replace(head, transform=lambda z: 3 * torch.tanh(z / 3))
     for make in (lambda h: NormLens(norms, h), RawLens):
-        assert torch.allclose(make(capped).decode(x, layers), 3 * torch.tanh(make(head).decode(x, layers) / 3))
+        assert torch.allclose(
+            make(capped).decode(x, layers), 3 * torch.tanh(make(head).decode(x, layers) / 3)
+        )

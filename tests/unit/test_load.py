@@ -17,10 +17,16 @@ CORRECTED = sorted(path for path in (GOLDEN / "corrected").iterdir() if path.is_
 
 
 def texts(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".pt"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".pt"
+    }
 
 
-@pytest.mark.parametrize("folder", [*CAPTURES, *CORRECTED], ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize(
+    "folder", [*CAPTURES, *CORRECTED], ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 def test_a_run_saved_again_is_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     run = lm.load(folder)
     assert len(run.pure()) > 10
@@ -33,7 +39,11 @@ def test_a_run_saved_again_is_the_same_bytes(folder: Path, tmp_path: Path) -> No
 def test_a_run_read_back_is_the_run_that_was_saved(fact_run: Run, tmp_path: Path) -> None:
     fact_run.save(tmp_path)
     read = lm.load(tmp_path)
-    assert (read.tables, read.document, read.name) == (fact_run.tables, fact_run.document, fact_run.name)
+    assert (read.tables, read.document, read.name) == (
+        fact_run.tables,
+        fact_run.document,
+        fact_run.name,
+    )
     assert read.manifest == json.loads(json.dumps(fact_run.manifest))
     assert read.milestones == fact_run.milestones
     assert list(read.passes()) == ["pos/orig", "pos/no_filler", "ctl/orig"]
@@ -62,7 +72,9 @@ def test_every_text_comes_back(corrected: bool, fact_run: Run) -> None:
     rows = [type(fact_run.records()[0])(**(row | {"token": text})) for text in HARD]
     lines = reading.cells(files.csv_text(rows, files.RECORD_COLUMNS, corrected), corrected)
     header = next(lines)
-    assert [reading.row(type(rows[0]), dict(zip(header, line, strict=True))) for line in lines] == rows
+    assert [
+        reading.row(type(rows[0]), dict(zip(header, line, strict=True))) for line in lines
+    ] == rows
 
 
 def test_cells_beyond_the_header_are_left_and_missing_ones_are_empty(tmp_path: Path) -> None:
@@ -80,19 +92,37 @@ def cut(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
 
 PURE = "output-Fact-pure-next-token.csv"
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (shutil.rmtree, "cannot read .*: No such file or directory; give the directory of a run"),
-    "empty": (lambda f: [path.unlink() for path in f.iterdir()], "no run: no output-NAME.json; give the --out-dir"),
+    "missing": (
+        shutil.rmtree,
+        "cannot read .*: No such file or directory; give the directory of a run",
+    ),
+    "empty": (
+        lambda f: [path.unlink() for path in f.iterdir()],
+        "no run: no output-NAME.json; give the --out-dir",
+    ),
     "failed": (
         lambda f: (f / "output-Fact.json").rename(f / "output-Fact.error.json"),
         r"holds no run: no output-NAME.json; output-Fact\.error\.json tells why Fact failed",
     ),
-    "two": (lambda f: shutil.copy(f / "output-Fact.json", f / "output-B.json"), "holds 2 runs: B, Fact; name one"),
+    "two": (
+        lambda f: shutil.copy(f / "output-Fact.json", f / "output-B.json"),
+        "holds 2 runs: B, Fact; name one",
+    ),
     "no table": (lambda f: (f / PURE).unlink(), f"holds no {PURE}; the run is not whole"),
-    "no rows": (cut(PURE, lambda t: t.split("\n")[0] + "\n"), f"{PURE} has no rows; the run is not whole"),
+    "no rows": (
+        cut(PURE, lambda t: t.split("\n")[0] + "\n"),
+        f"{PURE} has no rows; the run is not whole",
+    ),
     "cut JSON": (cut("output-Fact.json", lambda t: t[:99]), "cannot read .*output-Fact.json: "),
     "a list": (cut("output-Fact.json", lambda t: "[]"), "it holds no JSON object"),
-    "a word for a number": (cut(PURE, lambda t: t.replace("pos,orig,3,", "pos,orig,x,")), "near row 5: .*invalid"),
-    "no column": (cut(PURE, lambda t: t.replace("layer", "layre", 1)), "near row 2: .*KeyError: 'layer'"),
+    "a word for a number": (
+        cut(PURE, lambda t: t.replace("pos,orig,3,", "pos,orig,x,")),
+        "near row 5: .*invalid",
+    ),
+    "no column": (
+        cut(PURE, lambda t: t.replace("layer", "layre", 1)),
+        "near row 2: .*KeyError: 'layer'",
+    ),
     "an open quote": (cut(PURE, lambda t: t + '"'), "near row 22: .*unexpected end"),
 }
 
@@ -117,4 +147,6 @@ def test_one_of_several_runs_is_named(tmp_path: Path) -> None:
 
 def test_paths_are_options_too(tmp_path: Path) -> None:
     options = lm.RunOptions(tmp_path, out_dir=tmp_path, prompts=tmp_path / "p.yaml")  # type: ignore[arg-type]
-    assert (options.model, options.out_dir, options.prompts) == (str(tmp_path),) * 2 + (str(tmp_path / "p.yaml"),)
+    assert (options.model, options.out_dir, options.prompts) == (str(tmp_path),) * 2 + (
+        str(tmp_path / "p.yaml"),
+    )

@@ -32,14 +32,22 @@ def norm(weight: list[float] | None = None, offset: bool = False, **eps: float) 
     """A norm as the bridge wraps it; 7 is the configuration's eps."""
     kept = {} if weight is None else {"weight": torch.tensor(weight)}
     inner = SimpleNamespace(**kept, **eps)
-    return SimpleNamespace(original_component=inner, uses_weight_offset=offset, config=SimpleNamespace(eps=7.0))
+    return SimpleNamespace(
+        original_component=inner, uses_weight_offset=offset, config=SimpleNamespace(eps=7.0)
+    )
 
 
 def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
     head = SimpleNamespace(original_component=SimpleNamespace(weight=torch.zeros(3, 2)))
-    modules = [norm([1.0, 2.0], eps=0.5, variance_epsilon=9), norm(variance_epsilon=0.25), norm([1.0, 2.0], True)]
+    modules = [
+        norm([1.0, 2.0], eps=0.5, variance_epsilon=9),
+        norm(variance_epsilon=0.25),
+        norm([1.0, 2.0], True),
+    ]
     blocks = [*(SimpleNamespace(ln1=module) for module in modules), SimpleNamespace()]
-    found = read_norms(SimpleNamespace(cfg=SimpleNamespace(d_model=2, device="cpu"), unembed=head, blocks=blocks))
+    found = read_norms(
+        SimpleNamespace(cfg=SimpleNamespace(d_model=2, device="cpu"), unembed=head, blocks=blocks)
+    )
     assert found.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
     assert found.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
     assert found.identity.tolist() == [[False], [False], [False], [True], [True]]
@@ -51,7 +59,10 @@ def test_names_of_norms() -> None:
 
 
 def weights(*kinds: torch.dtype) -> SimpleNamespace:
-    kept = {f"p{i}": torch.nn.Parameter(torch.ones(3, dtype=k), requires_grad=False) for i, k in enumerate(kinds)}
+    kept = {
+        f"p{i}": torch.nn.Parameter(torch.ones(3, dtype=k), requires_grad=False)
+        for i, k in enumerate(kinds)
+    }
     return SimpleNamespace(original_model=torch.nn.ParameterDict(kept))
 
 
@@ -66,17 +77,23 @@ def test_the_fingerprint_tells_every_bit_name_and_dtype() -> None:
     assert fingerprint(weights(*kinds), "m") in found
 
 
-@pytest.mark.parametrize(("bad", "told"), [(1, "p0;"), (2, "p0 and 1 more;"), (3, "p0 and 2 more;")])
+@pytest.mark.parametrize(
+    ("bad", "told"), [(1, "p0;"), (2, "p0 and 1 more;"), (3, "p0 and 2 more;")]
+)
 def test_weights_that_are_not_finite_are_counted(bad: int, told: str) -> None:
     model = weights(*[torch.float32] * 4)
     for i in range(bad):
         model.original_model[f"p{i}"].data[0] = torch.inf
     with pytest.raises(LensError) as caught:
         fingerprint(model, "org/m")
-    assert str(caught.value) == f"org/m has weights that are not finite: {told} get a sound checkpoint"
+    assert (
+        str(caught.value) == f"org/m has weights that are not finite: {told} get a sound checkpoint"
+    )
 
 
-def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gguf_file_is_read_by_transformers_and_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Model(torch.nn.Module):
         def to(self, device: str) -> "Model":
             assert device == "cpu"
@@ -84,7 +101,9 @@ def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest
 
     asked: dict[str, object] = {}
     monkeypatch.setattr(
-        loading.AutoModelForCausalLM, "from_pretrained", lambda name, **more: asked.update(more, name=name) or Model()
+        loading.AutoModelForCausalLM,
+        "from_pretrained",
+        lambda name, **more: asked.update(more, name=name) or Model(),
     )
     monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
     where = {"gguf_file": "m.gguf", "local_files_only": True}
@@ -98,14 +117,20 @@ def test_a_gguf_file_is_read_by_transformers_and_handed_over(monkeypatch: pytest
 SHARDED = Placement("cuda", torch.float16, device_map="auto", max_memory={0: 5, 1: 7})
 
 
-def test_a_device_map_of_accelerate_changes_no_number(models: Path, fact_model: loading.LoadedModel) -> None:
+def test_a_device_map_of_accelerate_changes_no_number(
+    models: Path, fact_model: loading.LoadedModel
+) -> None:
     """The blocks come from the disk by accelerate's own hooks; two fake GPUs are in test_fake_cuda.py."""
     name = str(models / "fact")
     parts = ("model.embed_tokens", "model.layers", "model.norm", "model.rotary_emb", "lm_head")
-    mapped = Placement("cpu", torch.float32, device_map=dict.fromkeys(parts, "cpu") | {"model.layers": "disk"})
+    mapped = Placement(
+        "cpu", torch.float32, device_map=dict.fromkeys(parts, "cpu") | {"model.layers": "disk"}
+    )
     bridge = loading.boot(name, {"local_files_only": True}, fact_model.bridge.tokenizer, mapped)
     assert set(bridge.original_model.hf_device_map) == set(parts)
-    (residuals, final), (ours, same) = (capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge))
+    (residuals, final), (ours, same) = (
+        capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge)
+    )
     assert torch.equal(final, same)
     assert all(torch.equal(residuals.at(y), ours.at(y)) for y in range(7))
 
@@ -116,11 +141,18 @@ def test_a_sharded_model_is_never_moved_to_a_device(monkeypatch: pytest.MonkeyPa
     asked: dict[str, object] = {}
     monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
     monkeypatch.setattr(
-        loading.AutoModelForCausalLM, "from_pretrained", lambda name, **more: asked.update(more) or torch.nn.Module()
+        loading.AutoModelForCausalLM,
+        "from_pretrained",
+        lambda name, **more: asked.update(more) or torch.nn.Module(),
     )
     monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
     given = loading.boot("folder", {}, None, SHARDED)
-    wanted = {"device": None, "dtype": torch.float16, "tokenizer": None, "model_class": loading.Whole}
+    wanted = {
+        "device": None,
+        "dtype": torch.float16,
+        "tokenizer": None,
+        "model_class": loading.Whole,
+    }
     assert given == wanted | spread
     given = loading.boot("folder", {"gguf_file": "m.gguf"}, None, SHARDED)
     assert asked == spread | {"dtype": torch.float16, "gguf_file": "m.gguf"}
@@ -132,7 +164,10 @@ def test_where_a_model_is_read_from(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"")
     (tmp_path / "config.json").write_text("{}")
     local = {"local_files_only": True}
-    assert loading.source_of(str(tmp_path / "m.gguf")) == (str(tmp_path), {"gguf_file": "m.gguf"} | local)
+    assert loading.source_of(str(tmp_path / "m.gguf")) == (
+        str(tmp_path),
+        {"gguf_file": "m.gguf"} | local,
+    )
     assert loading.source_of(str(tmp_path)) == (str(tmp_path), local)
     assert loading.source_of("org/m") == ("org/m", {})
     (tmp_path / "file").write_text("")
@@ -176,13 +211,24 @@ def test_decoders_alone_are_read(names: list[str], encoder: dict[str, bool], ref
         return
     with pytest.raises(LensError) as caught:
         loading.check_causal(config, "m")
-    assert str(caught.value) == f"m is {refused}, not a causal language model; the lens reads decoders only"
+    assert (
+        str(caught.value)
+        == f"m is {refused}, not a causal language model; the lens reads decoders only"
+    )
 
 
-def test_a_tokenizer_file_is_read_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_file_is_read_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Except where a .gguf file holds the tokenizer."""
-    monkeypatch.setattr(loading.PreTrainedTokenizerFast, "from_pretrained", lambda name, **more: ("fast", name, more))
-    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", lambda name, **more: ("auto", name, more))
+    monkeypatch.setattr(
+        loading.PreTrainedTokenizerFast,
+        "from_pretrained",
+        lambda name, **more: ("fast", name, more),
+    )
+    monkeypatch.setattr(
+        loading.AutoTokenizer, "from_pretrained", lambda name, **more: ("auto", name, more)
+    )
     where = {"local_files_only": True}
     assert loading.read_tokenizer(str(tmp_path), where) == ("auto", str(tmp_path), where)
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -191,9 +237,13 @@ def test_a_tokenizer_file_is_read_as_it_stands(tmp_path: Path, monkeypatch: pyte
     assert loading.read_tokenizer(str(tmp_path), gguf) == ("auto", str(tmp_path), gguf)
 
 
-def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_first_reaches_what_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: dict[str, object] = {}
-    config = SimpleNamespace(architectures=["XForCausalLM"], model_type="llama", dtype=torch.bfloat16)
+    config = SimpleNamespace(
+        architectures=["XForCausalLM"], model_type="llama", dtype=torch.bfloat16
+    )
     (tmp_path / "config.json").write_text("{}")
 
     def boot(name: str, where: object, tokenizer: object, placement: object) -> None:
@@ -216,10 +266,18 @@ def test_what_was_read_first_reaches_what_is_read_later(tmp_path: Path, monkeypa
         load(RunOptions(str(tmp_path)))
     where = {"local_files_only": True}
     assert asked.pop("placement") == Placement("cpu", torch.float16)
-    assert asked == {"config": where, "name": str(tmp_path), "where": where, "tokenizer": "tokenizer", "placed": config}
+    assert asked == {
+        "config": where,
+        "name": str(tmp_path),
+        "where": where,
+        "tokenizer": "tokenizer",
+        "placed": config,
+    }
 
 
 def test_a_head_without_bias_stays_without() -> None:
     linear = torch.nn.Linear(2, 3, bias=False)
-    bridge = SimpleNamespace(unembed=SimpleNamespace(original_component=linear), cfg=SimpleNamespace(device="cpu"))
+    bridge = SimpleNamespace(
+        unembed=SimpleNamespace(original_component=linear), cfg=SimpleNamespace(device="cpu")
+    )
     assert loading.read_head(bridge, False).bias is None

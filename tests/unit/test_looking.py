@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 OUTPUTS, CORRECTED = ROOT / "golden" / "outputs", ROOT / "golden" / "corrected"
 
 
-def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *folders: Path) -> list[str]:
+def shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *folders: Path
+) -> list[str]:
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["show", *map(str, folders)]) == 0
     return capsys.readouterr().out.splitlines()
@@ -36,10 +38,14 @@ def test_several_runs_side_by_side(capsys, monkeypatch: pytest.MonkeyPatch, snap
     cases = ("outputs/fact", "outputs/layernorm-parallel", "corrected/layernorm-parallel")
     lines = shown(capsys, monkeypatch, *map(Path, cases))
     assert [line.rstrip() for line in lines] == snapshot
-    assert sum(line.startswith(("   0%", "  50%", " 100%")) for line in lines) == 6, "two tables beside each other"
+    assert sum(line.startswith(("   0%", "  50%", " 100%")) for line in lines) == 6, (
+        "two tables beside each other"
+    )
 
 
-def test_hostile_texts_in_the_terminal(hostile: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_texts_in_the_terminal(
+    hostile: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = "\n".join(shown(capsys, monkeypatch, hostile))
     assert "<img src=x onerror=alert(1)>" in out
     assert not {"\x1b", "\u202e", "\r", "\0", "\u200b"} & set(out)
@@ -47,13 +53,16 @@ def test_hostile_texts_in_the_terminal(hostile: Path, capsys, monkeypatch: pytes
 
 def test_what_the_document_shows_of_the_defects() -> None:
     told = {
-        name: [w[:3] for w in facts.warnings(lm.load(OUTPUTS / name))] for name in ("fact", "layernorm-prism", "bf16")
+        name: [w[:3] for w in facts.warnings(lm.load(OUTPUTS / name))]
+        for name in ("fact", "layernorm-prism", "bf16")
     }
     assert told == {"fact": [], "layernorm-prism": ["R1:"], "bf16": []}
     run = lm.load(OUTPUTS / "fact")
     last = run.document["diagnostics"]["last_layer_consistency"]
     last |= {"warn_high_last_layer_kl": True, "kl_to_final_bits": 1.012}
-    assert next(iter(facts.warnings(run))).startswith("R3: the last layer is 1.01 bits from the model's own output")
+    assert next(iter(facts.warnings(run))).startswith(
+        "R3: the last layer is 1.01 bits from the model's own output"
+    )
     assert list(facts.warnings(lm.load(CORRECTED / "layernorm-prism"))) == []
 
 
@@ -83,22 +92,42 @@ def test_no_text_of_a_run_becomes_markup(hostile: Path) -> None:
     assert names.count("script") == 3
     assert not {"img", "a"} & set(names)
     assert not [key for _, attributes in tags.found for key in attributes if key.startswith("on")]
-    assert not [value for _, attributes in tags.found for value in attributes.values() if "http" in (value or "")]
+    assert not [
+        value
+        for _, attributes in tags.found
+        for value in attributes.values()
+        if "http" in (value or "")
+    ]
     assert text.count("* plotly.js v") == 1
     assert "R1: <img src=x onerror=alert(1)>" in "".join(tags.texts)
     for trace in [trace for figure in drawn.values() for trace in figure["data"]]:
-        for value in (trace.get("name", ""), *flat(trace.get("text")), *flat(trace.get("hovertext"))):
+        for value in (
+            trace.get("name", ""),
+            *flat(trace.get("text")),
+            *flat(trace.get("hovertext")),
+        ):
             assert not set("<>%$") & set(value.replace("<br>", "")), value
 
 
 def flat(value: object) -> list[str]:
-    return [one for part in value for one in flat(part)] if isinstance(value, list) else [value or ""]
+    return (
+        [one for part in value for one in flat(part)] if isinstance(value, list) else [value or ""]
+    )
 
 
 def test_the_heatmap_has_every_row_under_every_choice() -> None:
     run = lm.load(CORRECTED / "fact-prism")
-    traces = [trace for trace in heatmap.heatmap(run, [*run.lenses, "tuned"]).data if trace.type == "heatmap"]
-    assert [trace.meta["show"]["lens"] for trace in traces] == [["norm", "all lenses"], ["final"], ["raw"], ["prism"]]
+    traces = [
+        trace
+        for trace in heatmap.heatmap(run, [*run.lenses, "tuned"]).data
+        if trace.type == "heatmap"
+    ]
+    assert [trace.meta["show"]["lens"] for trace in traces] == [
+        ["norm", "all lenses"],
+        ["final"],
+        ["raw"],
+        ["prism"],
+    ]
     for trace, lens in zip(traces, run.lenses):
         rows = {(row.layer, row.pos): row for row in run.records(lens)}
         assert len(rows) == 7 * 17
@@ -106,28 +135,45 @@ def test_the_heatmap_has_every_row_under_every_choice() -> None:
             assert trace.meta["z"]["entropy, bits"][y][s] == pytest.approx(row.entropy, rel=1e-5)
             assert trace.meta["z"]["p(top-1)"][y][s] == pytest.approx(row.top[0][1], rel=1e-5)
             assert trace.hovertext[y][s].count("<br>") == len(row.top) + 2
-    notes = [t.text[0] for t in heatmap.heatmap(run, [*run.lenses, "tuned"]).data if t.hoverinfo == "skip"]
+    notes = [
+        t.text[0]
+        for t in heatmap.heatmap(run, [*run.lenses, "tuned"]).data
+        if t.hoverinfo == "skip"
+    ]
     assert notes == ["no records under the tuned lens"]
 
 
 @pytest.mark.parametrize(("case", "first"), [("fact", 1), ("fact-prism", 1)])
 def test_layers_with_the_last_position_alone_say_so(case: str, first: int) -> None:
     run = lm.load(OUTPUTS / case)
-    notes = [trace.text[0] for trace in heatmap.heatmap(run, run.lenses).data if trace.hoverinfo == "skip"]
-    assert notes == [f"layers {first} to 6: the run has rows of the last position only"] * len(run.lenses)
+    notes = [
+        trace.text[0]
+        for trace in heatmap.heatmap(run, run.lenses).data
+        if trace.hoverinfo == "skip"
+    ]
+    assert notes == [f"layers {first} to 6: the run has rows of the last position only"] * len(
+        run.lenses
+    )
 
 
 def test_curves_of_every_pass_and_lens() -> None:
     run = lm.load(CORRECTED / "fact-prism")
     drawn = figures.curves([run]).data
     for lens in run.lenses:
-        mine = [t for t in drawn if t.meta["show"]["lens"] == [lens] and t.line.color in figures.COLOURS]
+        mine = [
+            t for t in drawn if t.meta["show"]["lens"] == [lens] and t.line.color in figures.COLOURS
+        ]
         assert len(mine) == 3 * 5 + 1, "three passes in five panels, and the margin of the control"
         kl = [t for t in mine if t.xaxis == "x2"]
         assert [list(t.y) for t in kl] == [
-            pytest.approx([row.kl_to_final_bits for row in rows], rel=1e-5) for rows in run.passes(lens).values()
+            pytest.approx([row.kl_to_final_bits for row in rows], rel=1e-5)
+            for rows in run.passes(lens).values()
         ]
-    marks = {t.name for t in drawn if t.showlegend and t.line.dash == "dot" and t.meta["show"]["lens"] == ["norm"]}
+    marks = {
+        t.name
+        for t in drawn
+        if t.showlegend and t.line.dash == "dot" and t.meta["show"]["lens"] == ["norm"]
+    }
     assert marks == {"copy at 1", "rank ≤ 10 at 3", "semantic, KL ≤ 1 at 4"}
     both = [t for t in drawn if t.meta["show"]["lens"] == [figures.ALL]]
     assert {t.name for t in both} == {"norm", "final", "raw", "prism"}
@@ -138,25 +184,35 @@ def test_several_runs_are_overlaid_by_depth() -> None:
     drawn = [t for t in figures.curves(runs).data if t.line.dash != "dot" and t.xaxis == "x"]
     assert {max(t.x) for t in drawn} == {100}
     assert {len(t.x) for t in drawn} == {13, 7}
-    assert {t.name.split(",")[0]: t.line.color for t in drawn} == dict(zip(("deep-tied", "Fact"), figures.COLOURS))
+    assert {t.name.split(",")[0]: t.line.color for t in drawn} == dict(
+        zip(("deep-tied", "Fact"), figures.COLOURS)
+    )
 
 
 def test_a_run_of_prompts_of_one_s_own(own_run: Run) -> None:
     _, drawn = read_page(page([own_run]))
-    assert {tuple(t["meta"]["show"]["prompt"]) for t in drawn["heatmap0"]["data"]} == {("be/orig",), ("two/orig",)}
+    assert {tuple(t["meta"]["show"]["prompt"]) for t in drawn["heatmap0"]["data"]} == {
+        ("be/orig",),
+        ("two/orig",),
+    }
     assert len(drawn["raw"]["data"]) == 2 * 5
 
 
 def test_a_choice_that_a_trace_needs_is_offered() -> None:
     """Of one lens alone there is no choice of all lenses, and what belongs to it is never seen."""
-    for case, lenses in ((OUTPUTS / "fact", ["norm"]), (CORRECTED / "fact", ["norm", "final", "raw", figures.ALL])):
+    for case, lenses in (
+        (OUTPUTS / "fact", ["norm"]),
+        (CORRECTED / "fact", ["norm", "final", "raw", figures.ALL]),
+    ):
         tags, drawn = read_page(page([run := lm.load(case)]))
         offered = choices([run], run.lenses)
         assert offered["lens"] == lenses
         assert [dict(a)["name"] for tag, a in tags.found if tag == "select"] == list(offered)
         for trace in [trace for figure in drawn.values() for trace in figure["data"]]:
             assert set(trace.get("meta", {}).get("show", {})) <= set(offered)
-            assert {figures.ALL, *lenses} >= set(trace.get("meta", {}).get("show", {}).get("lens", []))
+            assert {figures.ALL, *lenses} >= set(
+                trace.get("meta", {}).get("show", {}).get("lens", [])
+            )
 
 
 def test_a_panel_without_values_says_so() -> None:
@@ -174,16 +230,23 @@ def test_raw_off_is_told() -> None:
 
 def test_a_report_on_the_command_line(tmp_path: Path, capsys) -> None:
     out = tmp_path / "r.html"
-    assert cli.main(["report", str(OUTPUTS / "fact"), str(OUTPUTS / "deep-tied"), "-o", str(out)]) == 0
+    assert (
+        cli.main(["report", str(OUTPUTS / "fact"), str(OUTPUTS / "deep-tied"), "-o", str(out)]) == 0
+    )
     assert capsys.readouterr().out.startswith(f"{out} (")
     assert out.read_text(encoding="utf-8").endswith("</html>")
     assert os.listdir(tmp_path) == ["r.html"]
 
 
 @pytest.mark.parametrize("command", ["show", "report"])
-def test_what_cannot_be_read_or_written_is_one_clear_error(command: str, tmp_path: Path, capsys) -> None:
+def test_what_cannot_be_read_or_written_is_one_clear_error(
+    command: str, tmp_path: Path, capsys
+) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
-    for folder, told in ((tmp_path, "holds no run"), (tmp_path / "none", "No such file or directory")):
+    for folder, told in (
+        (tmp_path, "holds no run"),
+        (tmp_path / "none", "No such file or directory"),
+    ):
         assert cli.main([command, str(OUTPUTS / "fact"), str(folder), *out]) == 1
         err = capsys.readouterr().err
         assert told in err
@@ -192,7 +255,9 @@ def test_what_cannot_be_read_or_written_is_one_clear_error(command: str, tmp_pat
         cli.main([command])
     assert stopped.value.code == 2
     if out:
-        assert cli.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path / "no" / "r.html")]) == 1
+        assert (
+            cli.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path / "no" / "r.html")]) == 1
+        )
         assert f"cannot write {tmp_path}/no/r.html: No such file" in capsys.readouterr().err
         assert cli.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path)]) == 1
         assert "cannot write" in capsys.readouterr().err
@@ -201,7 +266,8 @@ def test_what_cannot_be_read_or_written_is_one_clear_error(command: str, tmp_pat
 
 def test_show_loads_no_model_code() -> None:
     code = (
-        "import sys; from lenses_min import cli; cli.main(sys.argv[1:]); print({'torch', 'pandas'} & set(sys.modules))"
+        "import sys; from lenses_min import cli; cli.main(sys.argv[1:]); "
+        "print({'torch', 'pandas'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, "show", str(OUTPUTS / "fact")]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

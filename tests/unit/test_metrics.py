@@ -17,7 +17,10 @@ def test_a_vanishing_vector_has_a_vanishing_cosine() -> None:
 
 def test_every_row_has_its_own_reference() -> None:
     draw = torch.Generator().manual_seed(3)
-    z, final = torch.randn(3, 7, generator=draw), torch.randn(3, 7, generator=draw) * torch.tensor([[1.0], [9], [99]])
+    z, final = (
+        torch.randn(3, 7, generator=draw),
+        torch.randn(3, 7, generator=draw) * torch.tensor([[1.0], [9], [99]]),
+    )
     alone = [metrics.cosine(z[i : i + 1], final[i : i + 1]) for i in range(3)]
     assert torch.allclose(metrics.cosine(z, final), torch.cat(alone))
 
@@ -36,7 +39,9 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
 
 
 def test_a_tie_shares_the_better_rank() -> None:
-    found = metrics.measure(torch.tensor([[2.0, 1.0, 2.0, 1.0]]), torch.zeros(1, 4), [0, 1, 2, 3], 1)
+    found = metrics.measure(
+        torch.tensor([[2.0, 1.0, 2.0, 1.0]]), torch.zeros(1, 4), [0, 1, 2, 3], 1
+    )
     assert found.rank.tolist() == [[1, 3, 1, 3]]
 
 

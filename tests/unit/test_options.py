@@ -56,9 +56,13 @@ def test_jobs_name_unknown_and_missing_keys() -> None:
         RunOptions.from_job({"out_dir": "x"})
 
 
-def test_the_package_runs_a_model_with_the_fields_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_runs_a_model_with_the_fields_of_its_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("lenses_min.pipeline.run", lambda options: options)
-    assert lenses_min.run("org/m", device="cpu", prism="off") == RunOptions("org/m", device="cpu", prism="off")
+    assert lenses_min.run("org/m", device="cpu", prism="off") == RunOptions(
+        "org/m", device="cpu", prism="off"
+    )
 
 
 def test_the_ends_of_a_probability_are_probabilities() -> None:
@@ -86,7 +90,9 @@ def test_wrong_types_are_told_word_for_word() -> None:
         ((), ("norm",)),
     ],
 )
-def test_the_norm_lens_is_always_first_and_none_comes_twice(given: object, lenses: tuple[str, ...]) -> None:
+def test_the_norm_lens_is_always_first_and_none_comes_twice(
+    given: object, lenses: tuple[str, ...]
+) -> None:
     assert RunOptions("m", lenses=given).lenses == lenses
 
 
@@ -94,7 +100,10 @@ def test_the_norm_lens_is_always_first_and_none_comes_twice(given: object, lense
 def test_lenses_that_are_no_list_are_told(given: object) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", lenses=given)
-    assert str(caught.value) == f"lenses must be names such as norm,final,raw,prism,tuned, got {given!r}"
+    assert (
+        str(caught.value)
+        == f"lenses must be names such as norm,final,raw,prism,tuned, got {given!r}"
+    )
 
 
 @pytest.mark.parametrize("given", [-1, 1.5, True, "2"])
@@ -112,4 +121,6 @@ def test_a_device_map_is_for_gpus_alone() -> None:
         "dtype must be one of auto, float32, bfloat16, float16, got 'half'; "
         "device_map auto shards a model over GPUs; leave device auto, got 'mps'"
     )
-    assert [RunOptions("m", device=device, device_map="auto").device for device in ("auto", "cuda")] == ["auto", "cuda"]
+    assert [
+        RunOptions("m", device=device, device_map="auto").device for device in ("auto", "cuda")
+    ] == ["auto", "cuda"]

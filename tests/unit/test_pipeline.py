@@ -41,7 +41,12 @@ def build_toy(norms: Any, head: Unembedding, options: RunOptions) -> tuple[ToyLe
 def toy_run(models: Path, tmp_path: Path) -> Iterator[Run]:
     with patch.dict(lenses.LENSES, {"toy": build_toy}):
         yield pipeline.run(
-            RunOptions(str(models / "rms-rope"), device="cpu", out_dir=str(tmp_path), lenses=("norm", "toy"))
+            RunOptions(
+                str(models / "rms-rope"),
+                device="cpu",
+                out_dir=str(tmp_path),
+                lenses=("norm", "toy"),
+            )
         )
 
 
@@ -74,8 +79,12 @@ def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
 
 
 def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
-    with pytest.raises(LensError, match=r"^unknown lens tuner, jacobian; known lenses: norm, final, raw, prism, t"):
-        pipeline.run(RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuner", "jacobian")))
+    with pytest.raises(
+        LensError, match=r"^unknown lens tuner, jacobian; known lenses: norm, final, raw, prism, t"
+    ):
+        pipeline.run(
+            RunOptions(str(models / "rms-rope"), device="cpu", lenses=("norm", "tuner", "jacobian"))
+        )
 
 
 def test_passes_share_a_forward_and_each_has_one_transfer(fact_options: RunOptions) -> None:
@@ -124,7 +133,10 @@ def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
     from tokenizers import models as kinds
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = {word: i for i, word in enumerate(["<unk>", "<s>", "Germany", "Berlin", "France", "Paris", "simply"])}
+    words = {
+        word: i
+        for i, word in enumerate(["<unk>", "<s>", "Germany", "Berlin", "France", "Paris", "simply"])
+    }
     tokenizer = Tokenizer(kinds.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(tmp_path)
@@ -156,7 +168,9 @@ def side_by_side(fact_options: RunOptions) -> Run:
     return pipeline.run(replace(fact_options, lenses=("final", "raw")))
 
 
-def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(side_by_side: Run, fact_run: Run) -> None:
+def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(
+    side_by_side: Run, fact_run: Run
+) -> None:
     assert side_by_side.lenses == ["norm", "final", "raw"]
     assert files.json_text(side_by_side.document) == files.json_text(fact_run.document)
     assert (side_by_side.pure(), side_by_side.records()) == (fact_run.pure(), fact_run.records())
@@ -164,17 +178,29 @@ def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(side_b
 
 def test_the_final_lens_meets_the_norm_lens_at_the_last_layer_alone(side_by_side: Run) -> None:
     norm, final, raw = (side_by_side.passes(lens)["pos/orig"] for lens in side_by_side.lenses)
-    assert [row.kl_to_final_bits == other.kl_to_final_bits for row, other in zip(norm, final)] == [False] * 6 + [True]
+    assert [row.kl_to_final_bits == other.kl_to_final_bits for row, other in zip(norm, final)] == [
+        False
+    ] * 6 + [True]
     assert all(row.entropy != other.entropy for row, other in zip(norm, raw))
 
 
-def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agree(side_by_side: Run) -> None:
+def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agree(
+    side_by_side: Run,
+) -> None:
     told = side_by_side.manifest
     assert list(told["lenses"]) == ["final", "raw"]
-    assert told["lenses"]["final"]["milestones"] == milestones(side_by_side.passes("final")["pos/orig"])
+    assert told["lenses"]["final"]["milestones"] == milestones(
+        side_by_side.passes("final")["pos/orig"]
+    )
     assert list(told["lenses"]["raw"]) == ["milestones", "ablation_summary", "control_summary"]
     pairs = {(entry["lens"], entry["against"]): entry for entry in told["last_layer_agreement"]}
-    assert set(pairs) == {("norm", "final"), ("norm", "raw"), ("final", "raw"), ("final", "model"), ("raw", "model")}
+    assert set(pairs) == {
+        ("norm", "final"),
+        ("norm", "raw"),
+        ("final", "raw"),
+        ("final", "model"),
+        ("raw", "model"),
+    }
     assert abs(pairs["norm", "final"]["kl_bits"]) < 1e-6
     assert pairs["raw", "model"]["kl_bits"] == pytest.approx(
         side_by_side.passes("raw")["pos/orig"][-1].kl_to_final_bits, abs=1e-6
@@ -185,7 +211,9 @@ def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agr
 def test_sidecars_of_every_lens_obey_the_schema(side_by_side: Run, tmp_path: Path) -> None:
     names = {path.name for path in side_by_side.save(tmp_path)}
     assert {
-        f"output-Fact-{table}-{lens}.csv" for table in ("records", "pure-next-token") for lens in ("final", "raw")
+        f"output-Fact-{table}-{lens}.csv"
+        for table in ("records", "pure-next-token")
+        for lens in ("final", "raw")
     } < names
     found = read_run(tmp_path, "Fact")
     assert len(found.tables) == 7
@@ -193,7 +221,9 @@ def test_sidecars_of_every_lens_obey_the_schema(side_by_side: Run, tmp_path: Pat
 
 
 def test_without_prism_in_the_list_its_artifacts_are_not_read(models: Path) -> None:
-    options = RunOptions(str(models / "fact"), device="cpu", prism="on", prism_dir="none", lenses=("norm",))
+    options = RunOptions(
+        str(models / "fact"), device="cpu", prism="on", prism_dir="none", lenses=("norm",)
+    )
     assert pipeline.run(options).document["diagnostics"]["prism_summary"]["mode"] == "off"
 
 

@@ -25,9 +25,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def build(**free: list[float]) -> None:
         monkeypatch.setattr(placement, "available", free.__contains__)
-        names = {kind: [kind] if len(sizes) == 1 else [f"{kind}:{i}" for i in range(9)] for kind, sizes in free.items()}
+        names = {
+            kind: [kind] if len(sizes) == 1 else [f"{kind}:{i}" for i in range(9)]
+            for kind, sizes in free.items()
+        }
         monkeypatch.setattr(
-            placement, "free_memory", lambda kind: {n: int(s * GIB) for n, s in zip(names[kind], free[kind])}
+            placement,
+            "free_memory",
+            lambda kind: {n: int(s * GIB) for n, s in zip(names[kind], free[kind])},
         )
 
     return build
@@ -55,10 +60,15 @@ def test_compute_dtype(device: str, model_id: str, family: str, dtype: torch.dty
 def test_a_named_dtype_overrides_the_policy(device: str, dtype: str, machine: Any) -> None:
     machine(cuda=[999], cpu=[99])
     found = place(RunOptions("org/M-34B", device=device, dtype=dtype), config("gemma2"))
-    assert (found.device, found.dtype) == ("cuda" if device == "auto" else device, getattr(torch, dtype))
+    assert (found.device, found.dtype) == (
+        "cuda" if device == "auto" else device,
+        getattr(torch, dtype),
+    )
 
 
-def test_a_broken_weight_file_is_one_clear_error(models: Path, tmp_path: Path, machine: Any) -> None:
+def test_a_broken_weight_file_is_one_clear_error(
+    models: Path, tmp_path: Path, machine: Any
+) -> None:
     from lenses_min.loading import load
 
     (tmp_path / "model.safetensors").write_bytes(b"broken")
@@ -77,8 +87,13 @@ def test_auto_takes_the_first_device_that_holds_the_model(machine: Any) -> None:
         "cuda: 8,000,000,000 parameters (by its name) × 2 bytes + 30% on top + 1.5 GiB = 20.9 GiB needed, "
         "20.0 GiB free: too little"
     )
-    assert large.notes[1].endswith("× 4 bytes + 20% on top + 4.0 GiB = 39.8 GiB needed, 48.0 GiB free: taken")
-    with pytest.raises(LensError, match=r"fits on no device \(cuda: .*; cpu: .* 48.0 GiB free: too little\); free mem"):
+    assert large.notes[1].endswith(
+        "× 4 bytes + 20% on top + 4.0 GiB = 39.8 GiB needed, 48.0 GiB free: taken"
+    )
+    with pytest.raises(
+        LensError,
+        match=r"fits on no device \(cuda: .*; cpu: .* 48.0 GiB free: too little\); free mem",
+    ):
         place(RunOptions("org/M-70B"), config())
 
 
@@ -120,13 +135,17 @@ def test_sharding_leaves_every_gpu_its_room(machine: Any) -> None:
     assert found.max_memory == {i: int((24 - 1.5) * GIB / 1.3) for i in range(2)}
     room = "cuda:0 17.3 GiB of 24.0 GiB free, cuda:1 17.3 GiB of 24.0 GiB free"
     assert found.notes == (f"weights of 24.2 GiB (by its name), room for weights: {room}",)
-    with pytest.raises(LensError, match=r"M-70B does not fit on the GPUs together \(weights of 130.4 GiB"):
+    with pytest.raises(
+        LensError, match=r"M-70B does not fit on the GPUs together \(weights of 130.4 GiB"
+    ):
         place(RunOptions("org/M-70B", device_map="auto"), config())
 
 
 def test_sharding_without_gpus_is_one_clear_error(machine: Any) -> None:
     machine(cpu=[99])
-    with pytest.raises(LensError, match="shards a model over GPUs, and no CUDA device is available; use --device"):
+    with pytest.raises(
+        LensError, match="shards a model over GPUs, and no CUDA device is available; use --device"
+    ):
         place(RunOptions("m", device_map="auto"), config())
 
 
@@ -138,7 +157,9 @@ def test_an_absent_device_falls_back_with_a_warning(machine: Any) -> None:
 
 
 @pytest.mark.parametrize(("cuda", "mps"), [(False, True), (True, False)])
-def test_what_is_available_is_asked_of_torch(cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_available_is_asked_of_torch(
+    cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert [placement.available(device) for device in ("cpu", "cuda", "mps")] == [True, cuda, mps]
@@ -146,7 +167,9 @@ def test_what_is_available_is_asked_of_torch(cuda: bool, mps: bool, monkeypatch:
 
 def test_free_memory_is_each_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: (5 + i, 80))
-    monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90))
+    monkeypatch.setattr(
+        placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90)
+    )
     for gpus, free in ((1, {"cuda": 5}), (2, {"cuda:0": 5, "cuda:1": 6})):
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
         assert placement.free_memory("cuda") == free

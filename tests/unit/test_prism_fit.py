@@ -73,7 +73,12 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
     text = tmp_path / "text.txt"
     text.write_text(WORDS * 20)
     options = PrismOptions(
-        (str(text),), str(tmp_path / "out" / "Fact"), tokens=600, length=16, prompts=str(BUILT_IN), k=20
+        (str(text),),
+        str(tmp_path / "out" / "Fact"),
+        tokens=600,
+        length=16,
+        prompts=str(BUILT_IN),
+        k=20,
     )
     told = prism.fit(fact_model, options)
     layers, found = [0, 2, 4, 5], prism.material(fact_model, options)
@@ -88,8 +93,12 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
     white = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-8).sqrt()
     e = np.linalg.svd(white.numpy(), full_matrices=False)[2][:20]
     u = np.linalg.svd(fact_model.head.weight.numpy().T)[0][:, :20]
-    assert np.abs(np.linalg.svd(e @ q.numpy() @ u)[1]) == pytest.approx(1, abs=1e-2), "E_k goes to the span of U_k"
-    assert json.loads(json.dumps(told)) == json.loads((tmp_path / "out" / "Fact" / "provenance.json").read_text())
+    assert np.abs(np.linalg.svd(e @ q.numpy() @ u)[1]) == pytest.approx(1, abs=1e-2), (
+        "E_k goes to the span of U_k"
+    )
+    assert json.loads(json.dumps(told)) == json.loads(
+        (tmp_path / "out" / "Fact" / "provenance.json").read_text()
+    )
     assert (told["k"], told["layers"], told["d_model"]) == (20, ["embed", 1, 3, 4], 128)
     assert told["residuals"] == told["sampled"] == len(rows)
     assert told["orthogonality_error"] < 1e-5
@@ -101,15 +110,24 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
     ]
 
 
-def test_on_the_command_line_and_in_a_run(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, out = str(models / "layernorm-parallel"), ["--out", str(tmp_path / "prisms"), "--device", "cpu"]
+def test_on_the_command_line_and_in_a_run(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = (
+        str(models / "layernorm-parallel"),
+        ["--out", str(tmp_path / "prisms"), "--device", "cpu"],
+    )
     command = ["fit", "prism", model, *out, "--prompts", str(BUILT_IN)]
     assert cli.main([*command, "--contract", "corrected"]) == 0
     assert "32 of 32 directions aligned" in capsys.readouterr().out
     note = json.loads((tmp_path / "prisms" / "layernorm-parallel" / "provenance.json").read_text())
     assert note["norms"] == "the model's own modules"
     options = RunOptions(
-        model, device="cpu", contract="corrected", prism_dir=str(tmp_path / "prisms"), out_dir=str(tmp_path / "o")
+        model,
+        device="cpu",
+        contract="corrected",
+        prism_dir=str(tmp_path / "prisms"),
+        out_dir=str(tmp_path / "o"),
     )
     run = pipeline.run(replace(options, prism="on"))
     run.save()
@@ -117,7 +135,10 @@ def test_on_the_command_line_and_in_a_run(models: Path, tmp_path: Path, capsys: 
     assert validate(read_run(tmp_path / "o", "layernorm-parallel")) == []
 
     assert cli.main([*command, "--samples", "8"]) == 1
-    assert "8 residuals do not span 32 directions; give more text or a smaller --k" in capsys.readouterr().err
+    assert (
+        "8 residuals do not span 32 directions; give more text or a smaller --k"
+        in capsys.readouterr().err
+    )
     assert cli.main(["fit", "prism", model, *out]) == 2
     assert "a fit needs a --text file to learn from" in capsys.readouterr().err
     assert cli.main([*command, "--k", "0"]) == 2
@@ -127,6 +148,9 @@ def test_on_the_command_line_and_in_a_run(models: Path, tmp_path: Path, capsys: 
 def test_texts_without_a_sequence_are_told(fact_model: LoadedModel, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("The capital")
-    with pytest.raises(LensError, match=r"the texts hold no sequence of 256 tokens; give more, or a smaller --length"):
+    with pytest.raises(
+        LensError,
+        match=r"the texts hold no sequence of 256 tokens; give more, or a smaller --length",
+    ):
         prism.fit(fact_model, PrismOptions((str(text),), str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,9 @@ MAIN, TEST_PROMPTS = built_in().passes[0], built_in().test_prompts
 
 def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) -> None:
     final = capture(fact_model.bridge, fact_model.tokens.model_input(MAIN.text), 6, [0])[1]
-    found = final_and_temperatures(to_host({"said": at_temperatures(final)})["said"], fact_model.tokens)
+    found = final_and_temperatures(
+        to_host({"said": at_temperatures(final)})["said"], fact_model.tokens
+    )
     entries = [(1.0, 20, found["final_prediction"])]
     entries += [(entry["temperature"], 15, entry) for entry in found["temperature_exploration"]]
     assert [temperature for temperature, _, _ in entries] == [1.0, 0.1, 2.0]
@@ -25,16 +27,26 @@ def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) 
         z = final.double().numpy() / temperature
         p = oracle.softmax(z)
         assert entry["entropy"] == pytest.approx(oracle.entropy_bits(z), rel=1e-4, abs=2e-6)
-        assert [text for text, _ in entry["topk"]] == [fact_model.tokens.text(i) for i in oracle.top_k(p, k)]
-        assert [value for _, value in entry["topk"]] == pytest.approx(np.sort(p)[::-1][:k], rel=1e-4, abs=2e-6)
+        assert [text for text, _ in entry["topk"]] == [
+            fact_model.tokens.text(i) for i in oracle.top_k(p, k)
+        ]
+        assert [value for _, value in entry["topk"]] == pytest.approx(
+            np.sort(p)[::-1][:k], rel=1e-4, abs=2e-6
+        )
 
 
 def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: LoadedModel) -> None:
-    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch))
+    found = run_test_prompts(
+        TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch)
+    )
     assert [entry["prompt"] for entry in found] == list(TEST_PROMPTS)
     for entry in found:
-        alone = capture(fact_model.bridge, fact_model.tokens.model_input(entry["prompt"]), 6, [0])[1]
-        assert entry["entropy"] == pytest.approx(oracle.entropy_bits(alone.double().numpy()), rel=1e-4, abs=2e-6)
+        alone = capture(fact_model.bridge, fact_model.tokens.model_input(entry["prompt"]), 6, [0])[
+            1
+        ]
+        assert entry["entropy"] == pytest.approx(
+            oracle.entropy_bits(alone.double().numpy()), rel=1e-4, abs=2e-6
+        )
         assert len(entry["topk"]) == 10
         assert entry["topk"][0][1] == pytest.approx(float(torch.softmax(alone, -1).max()), rel=1e-4)
 
@@ -46,4 +58,6 @@ def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) ->
     found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half)
     values = [p for entry in found for _, p in entry["topk"]]
     assert torch.tensor(values).bfloat16().double().tolist() == values
-    assert any(float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in found)
+    assert any(
+        float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in found
+    )

@@ -26,10 +26,14 @@ def lens(kind: type[Lens]) -> Lens:
     return PrismLens(norms, head, Whitening(torch.zeros(2), torch.ones(2), torch.eye(2)))
 
 
-def pure(context: RowContext, kind: type[Lens], top: list[int], entropy: float = 0.0) -> list[PureRow]:
+def pure(
+    context: RowContext, kind: type[Lens], top: list[int], entropy: float = 0.0
+) -> list[PureRow]:
     """The rows of a pass whose layers have these ids on top, all of them sure, and no id for the answer."""
     n = len(top)
-    host = {name: np.zeros(n) for name in ("kl", "cos", "p_top5")} | {"entropy": np.full(n, entropy)}
+    host = {name: np.zeros(n) for name in ("kl", "cos", "p_top5")} | {
+        "entropy": np.full(n, entropy)
+    }
     host |= {"top_p": np.array([[0.99, 0.01]] * n), "top_id": np.array([[i, 1] for i in top])}
     host |= {"p_answer": np.zeros((n, 0)), "rank": np.zeros((n, 0), dtype=np.int32)}
     return context.pure(Rows(torch.zeros(n, 2), list(range(n)), [0] * n), host, lens(kind))
@@ -64,14 +68,18 @@ def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.Monke
         (CONTROL, PrismLens, 1, True),
     ],
 )
-def test_an_answer_without_an_id_is_found_by_its_text(prompt: Prompt, kind: type[Lens], top: int, found: bool) -> None:
+def test_an_answer_without_an_id_is_found_by_its_text(
+    prompt: Prompt, kind: type[Lens], top: int, found: bool
+) -> None:
     """The norm lens looks for Berlin even in the control pass (R6), Prism for the pass's own answer."""
     assert context(prompt).is_answer(None, top, lens(kind).fallback_answer) is found
     assert pure(context(prompt), kind, [top])[0].is_answer is found
 
 
 def test_at_its_bound_entropy_collapses_and_a_copy_does_not() -> None:
-    assert [pure(context(), NormLens, [2], bits)[0].entropy_collapse for bits in (1.0, 1.0000001)] == [True, False]
+    assert [
+        pure(context(), NormLens, [2], bits)[0].entropy_collapse for bits in (1.0, 1.0000001)
+    ] == [True, False]
     row_of = RowContext(context().encoded, Tokens(None, None, TEXTS), 0.5, 0.25)
     likely = [(0.5, 0.0), (0.5000001, 0.0), (0.75, 0.5), (0.75, 0.4999999), (0.75,)]
     assert [row_of.copies([2], top_p) for top_p in likely] == [False, True, False, True, True]

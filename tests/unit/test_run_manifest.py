@@ -29,8 +29,17 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
     ]
     assert list(told) == ["model_id", "contract", *asdict(fact_model.facts), *run]
     assert told["contract"] == "reference"
-    assert set(told["versions"]) == {"lenses-min", "python", "torch", "transformer-lens", "transformers", "numpy"}
-    assert [list(prompt) for prompt in told["prompts"]] == [["prompt_id", "prompt_variant", "token_ids"]] * 3
+    assert set(told["versions"]) == {
+        "lenses-min",
+        "python",
+        "torch",
+        "transformer-lens",
+        "transformers",
+        "numpy",
+    }
+    assert [list(prompt) for prompt in told["prompts"]] == [
+        ["prompt_id", "prompt_variant", "token_ids"]
+    ] * 3
     assert datetime.datetime.fromisoformat(told["finished_at"]).utcoffset() == datetime.timedelta(0)
 
 

@@ -60,7 +60,13 @@ FAULTS = {
         ],
     ),
     "between.json": (
-        json.dumps({"passes": [{"id": "a", "context": "", "answer": "b", "control": c} for c in (None, "c/d")]}),
+        json.dumps(
+            {
+                "passes": [
+                    {"id": "a", "context": "", "answer": "b", "control": c} for c in (None, "c/d")
+                ]
+            }
+        ),
         [
             "passes[0] (a/orig): variant: 2 passes have this id and variant; give each its own",
             "passes[1] (a/orig): variant: 2 passes have this id and variant; give each its own",
@@ -87,7 +93,10 @@ FAULTS = {
         ],
     ),
     "empty.yaml": ("", ["must be an object with fields, got null"]),
-    "no-pass.yaml": ("passes: []", ["passes: there is none; give at least one with id, context and answer"]),
+    "no-pass.yaml": (
+        "passes: []",
+        ["passes: there is none; give at least one with id, context and answer"],
+    ),
 }
 
 
@@ -106,7 +115,11 @@ def test_every_fault_is_told_at_once_with_file_entry_and_field(name: str, tmp_pa
         ("none.yaml", None, "cannot read the prompts of .*none.yaml: .*No such file"),
         ("open.yaml", "passes: [\n", "cannot read the prompts of .*open.yaml: .*line 2, column 1"),
         ("bytes.yaml", b"\xff\xfe\xfa", "cannot read the prompts of .*bytes.yaml: "),
-        ("own.txt", "passes: []", "own.txt is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"),
+        (
+            "own.txt",
+            "passes: []",
+            "own.txt is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl",
+        ),
     ],
 )
 def test_an_unreadable_file_fails_before_the_model_is_read(
@@ -130,7 +143,10 @@ def test_the_built_in_file_given_as_one_s_own_says_what_the_default_run_says(
     assert run.document["test_prompts"] == fact_run.document["test_prompts"]
     first = run.document["passes"][0]
     assert first["raw_lens_check"]["summary"]["lens_artifact_risk"] == "high"
-    assert first["final_prediction"]["topk"][0][0] == fact_run.document["final_prediction"]["topk"][0][0]
+    assert (
+        first["final_prediction"]["topk"][0][0]
+        == fact_run.document["final_prediction"]["topk"][0][0]
+    )
     assert first["L_semantic"] == fact_run.document["diagnostics"]["L_semantic"]
 
 
@@ -142,13 +158,27 @@ def numbers(row: Any) -> dict[str, float]:
 
 def words(row: Any) -> dict[str, Any]:
     """What must be equal: everything but the floats, and the listed tokens, of which near ties may swap."""
-    return {key: value for key, value in vars(row).items() if not isinstance(value, float) and key != "top"}
+    return {
+        key: value
+        for key, value in vars(row).items()
+        if not isinstance(value, float) and key != "top"
+    }
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 64])
-def test_a_batch_equals_each_prompt_alone(size: int, fact_options: RunOptions, own: str, own_run: Run) -> None:
-    other = pipeline.run(replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=size))
-    for table, lens in [("pure", "norm"), ("pure", "raw"), ("records", "final"), ("agreement", ""), ("answers", "")]:
+def test_a_batch_equals_each_prompt_alone(
+    size: int, fact_options: RunOptions, own: str, own_run: Run
+) -> None:
+    other = pipeline.run(
+        replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=size)
+    )
+    for table, lens in [
+        ("pure", "norm"),
+        ("pure", "raw"),
+        ("records", "final"),
+        ("agreement", ""),
+        ("answers", ""),
+    ]:
         left, right = own_run.rows(table, lens), other.rows(table, lens)
         assert len(left) == len(right) > 20
         for a, b in zip(left, right):
@@ -156,7 +186,9 @@ def test_a_batch_equals_each_prompt_alone(size: int, fact_options: RunOptions, o
             assert words(a) == words(b)
 
 
-def test_forwards_are_shared_by_prompts_of_like_length(fact_options: RunOptions, own: str, monkeypatch) -> None:
+def test_forwards_are_shared_by_prompts_of_like_length(
+    fact_options: RunOptions, own: str, monkeypatch
+) -> None:
     batches = []
     real = pipeline.capture_batch
 
@@ -174,17 +206,37 @@ def test_forwards_are_shared_by_prompts_of_like_length(fact_options: RunOptions,
 
 def test_the_rows_of_a_run_of_one_s_own(own_run: Run, tmp_path: Path) -> None:
     names = {path.name for path in own_run.save(tmp_path)}
-    assert {"output-Fact-agreement.csv", "output-Fact-answers.csv", "output-Fact-records-raw.csv"} < names
+    assert {
+        "output-Fact-agreement.csv",
+        "output-Fact-answers.csv",
+        "output-Fact-records-raw.csv",
+    } < names
     assert validate(read_run(tmp_path, "Fact")) == []
     assert {row.prompt_id for row in own_run.records()} == {"be", "two"}
-    wide = {(row.prompt_id, row.token) for row in own_run.records() if len(row.top) == 20 and row.layer == 0}
+    wide = {
+        (row.prompt_id, row.token)
+        for row in own_run.records()
+        if len(row.top) == 20 and row.layer == 0
+    }
     assert wide == {("be", " capital"), ("be", " simply"), ("two", " capital"), ("two", " simply")}
     margins = {row.prompt_id for row in own_run.pure() if row.control_margin is not None}
     assert margins == {"pa"}
-    assert [block["control"] for block in own_run.document["passes"]] == [None, "be/orig", None, None, None]
+    assert [block["control"] for block in own_run.document["passes"]] == [
+        None,
+        "be/orig",
+        None,
+        None,
+        None,
+    ]
     assert own_run.document["passes"][3]["gold_alignment"] == "ok"
     told = own_run.manifest
-    assert list(told["lenses"]["raw"]) == ["be/orig", "pa/orig", "long/tail", "none/orig", "two/orig"]
+    assert list(told["lenses"]["raw"]) == [
+        "be/orig",
+        "pa/orig",
+        "long/tail",
+        "none/orig",
+        "two/orig",
+    ]
     assert {entry["lens"] for entry in told["last_layer_agreement"]} == {"norm", "final", "raw"}
     for table in ("agreement", "answers"):
         assert len(own_run.frame(table)) == len(own_run.rows(table)) > 50
@@ -193,14 +245,20 @@ def test_the_rows_of_a_run_of_one_s_own(own_run: Run, tmp_path: Path) -> None:
 def test_an_answer_without_an_id_has_no_joint_probability(models: Path, tmp_path: Path) -> None:
     path = tmp_path / "prompts" / "p.yaml"
     path.parent.mkdir()
-    path.write_text("passes: [{id: a, context: x, answer: Paris}, {id: b, context: x, answer: the}]")
+    path.write_text(
+        "passes: [{id: a, context: x, answer: Paris}, {id: b, context: x, answer: the}]"
+    )
     run = pipeline.run(
-        RunOptions(str(models / "dropped-answer"), device="cpu", prompts=str(path), out_dir=str(tmp_path))
+        RunOptions(
+            str(models / "dropped-answer"), device="cpu", prompts=str(path), out_dir=str(tmp_path)
+        )
     )
     assert [block["gold_alignment"] for block in run.document["passes"]] == ["unresolved", "ok"]
     assert {row.prompt_id for row in run.rows("answers")} == {"b"}
     rows = [row for row in run.pure() if row.prompt_id == "a"]
-    assert [row.is_answer for row in rows] == [row.top[0][0].strip() == "Paris" for row in rows], "never Berlin (R6)"
+    assert [row.is_answer for row in rows] == [row.top[0][0].strip() == "Paris" for row in rows], (
+        "never Berlin (R6)"
+    )
     run.save()
     assert validate(read_run(tmp_path, "dropped-answer")) == []
 
@@ -211,7 +269,11 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
     tokenizer = AutoTokenizer.from_pretrained(models / "fact")
     head = plain.lm_head.weight.detach().double().numpy().T
     ids = next(p["token_ids"] for p in own_run.manifest["prompts"] if p["prompt_id"] == "long")
-    answer = next(p["gold_answer"]["answer_ids"] for p in own_run.document["passes"] if p["prompt_id"] == "long")
+    answer = next(
+        p["gold_answer"]["answer_ids"]
+        for p in own_run.document["passes"]
+        if p["prompt_id"] == "long"
+    )
     assert tokenizer.decode(answer).strip() == "called simply Paris"
     assert len(answer) == 3
     z, raw = [], []
@@ -219,8 +281,14 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
         with torch.no_grad():
             out = plain(torch.tensor([ids + answer[:i]]), output_hidden_states=True)
         z.append(out.logits[0, -1].double().numpy())
-        raw.append(oracle.raw_lens(out.hidden_states[2][0, -1].double().numpy(), head, np.zeros(head.shape[1])))
-    found = {(row.lens, row.layer): row for row in own_run.rows("answers") if row.prompt_id == "long"}
+        raw.append(
+            oracle.raw_lens(
+                out.hidden_states[2][0, -1].double().numpy(), head, np.zeros(head.shape[1])
+            )
+        )
+    found = {
+        (row.lens, row.layer): row for row in own_run.rows("answers") if row.prompt_id == "long"
+    }
     for key, rows in ((("model", 6), z), (("norm", 6), z), (("raw", 2), raw)):
         bits = oracle.surprisal_bits(rows, answer)
         assert found[key].surprisal_bits == pytest.approx(bits, rel=1e-4, abs=1e-4), key
@@ -229,9 +297,14 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
     assert len(found) == 3 * 7 + 1
 
 
-def test_prompts_that_are_too_long_are_named_together(fact_options: RunOptions, tmp_path: Path) -> None:
+def test_prompts_that_are_too_long_are_named_together(
+    fact_options: RunOptions, tmp_path: Path
+) -> None:
     path = tmp_path / "long.json"
-    passes = [{"id": f"p{n}", "context": "The" + " the" * n, "answer": "is called simply"} for n in (9, 200, 300)]
+    passes = [
+        {"id": f"p{n}", "context": "The" + " the" * n, "answer": "is called simply"}
+        for n in (9, 200, 300)
+    ]
     path.write_text(json.dumps({"passes": passes}))
     each = r"prompt p{}/orig has \d+ tokens and 2 of its answer, "
     told = f"^{each.format(200)}{each.format(300)}the model reads 1 to "
@@ -239,17 +312,31 @@ def test_prompts_that_are_too_long_are_named_together(fact_options: RunOptions, 
         pipeline.run(replace(fact_options, prompts=str(path)))
 
 
-def test_residuals_are_those_of_the_first_pass_with_records(fact_options, own: str, sweep, tmp_path: Path) -> None:
+def test_residuals_are_those_of_the_first_pass_with_records(
+    fact_options, own: str, sweep, tmp_path: Path
+) -> None:
     options = replace(fact_options, prompts=own, keep_residuals=True)
     assert [bool(p.residuals) for p in sweep(options)] == [True, False, False, False, False]
     run = pipeline.run(options)
-    assert {tuple(x.shape) for x in run.residuals.values()} == {(1, len(run.manifest["prompts"][0]["token_ids"]), 128)}
+    assert {tuple(x.shape) for x in run.residuals.values()} == {
+        (1, len(run.manifest["prompts"][0]["token_ids"]), 128)
+    }
     run.save(tmp_path)
     assert validate(read_run(tmp_path, "Fact")) == []
 
 
-def test_on_the_command_line(models: Path, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["run", str(models / "fact"), "--device", "cpu", "--out-dir", str(tmp_path), "--prompts"]
+def test_on_the_command_line(
+    models: Path, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "run",
+        str(models / "fact"),
+        "--device",
+        "cpu",
+        "--out-dir",
+        str(tmp_path),
+        "--prompts",
+    ]
     assert cli.main([*command, own, "--batch-size", "2"]) == 0
     assert "… and 4 more passes" in capsys.readouterr().out
     assert cli.main([*command, own, "--batch-size", "0"]) == 2

@@ -45,9 +45,15 @@ class Fake:
         return future
 
     def perform(self, job: Job) -> Outcome:
-        told = {"options": asdict(job.options), "inputs": inputs(job.options), "model_id": job.options.model_id}
+        told = {
+            "options": asdict(job.options),
+            "inputs": inputs(job.options),
+            "model_id": job.options.model_id,
+        }
         manifest = {**self.run.manifest, **told}
-        replace(self.run, name=job.options.clean, manifest=manifest, folder=job.options.out_dir).save()
+        replace(
+            self.run, name=job.options.clean, manifest=manifest, folder=job.options.out_dir
+        ).save()
         return Outcome(0, "")
 
 
@@ -83,12 +89,18 @@ def test_every_option_of_run_reaches_every_run(tmp_path: Path) -> None:
     prompts.write_text('{"id": "a", "context": "b", "answer": "c"}\n')
     flags = FLAGS.format(prompts).split()
     args = vars(cli.parser().parse_args(["run", "m", "--out-dir", "x", *flags]))
-    asked = RunOptions(**{name: value for name, value in args.items() if name in asdict(RunOptions("m"))})
+    asked = RunOptions(
+        **{name: value for name, value in args.items() if name in asdict(RunOptions("m"))}
+    )
     defaults = RunOptions("m", out_dir="x")
     same = {name for name, value in asdict(asked).items() if value == getattr(defaults, name)}
     assert same == {"model", "model_id", "out_dir"}
-    jobs = jobs_of(cli.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x"))
-    assert jobs == [Job(replace(asked, model=name, model_id=name), self_test=True) for name in ("m", "org/n")]
+    jobs = jobs_of(
+        cli.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x")
+    )
+    assert jobs == [
+        Job(replace(asked, model=name, model_id=name), self_test=True) for name in ("m", "org/n")
+    ]
 
 
 def test_without_models_there_is_a_list_of_ten(out: Path, engine: Fake) -> None:
@@ -98,19 +110,33 @@ def test_without_models_there_is_a_list_of_ten(out: Path, engine: Fake) -> None:
     assert len(BUILT_IN.read_text().splitlines()) > 10
 
 
-def test_a_list_names_models_and_options_of_their_own(tmp_path: Path, out: Path, engine: Fake) -> None:
+def test_a_list_names_models_and_options_of_their_own(
+    tmp_path: Path, out: Path, engine: Fake
+) -> None:
     path = tmp_path / "models"
-    path.write_text('# ten\n\n  org/a # mine\n{"model": "org/a", "model_id": "a-loose", "copy_threshold": 0.5}\n')
+    path.write_text(
+        '# ten\n\n  org/a # mine\n{"model": "org/a", "model_id": "a-loose", "copy_threshold": 0.5}\n'
+    )
     assert start(out, "b", more=f"--models {path} --copy-margin 0.3") == 0
     assert engine.done == ["b", "a", "a-loose"]
     told = json.loads((out / "run-latest" / folders.MANIFEST).read_text())["jobs"]
-    assert {(one["copy_threshold"], one["copy_margin"]) for one in told.values()} == {(0.95, 0.3), (0.5, 0.3)}
+    assert {(one["copy_threshold"], one["copy_margin"]) for one in told.values()} == {
+        (0.95, 0.3),
+        (0.5, 0.3),
+    }
 
 
-def test_everything_wrong_is_told_before_anything_runs(tmp_path: Path, out: Path, engine: Fake, capsys) -> None:
+def test_everything_wrong_is_told_before_anything_runs(
+    tmp_path: Path, out: Path, engine: Fake, capsys
+) -> None:
     path = tmp_path / "models"
-    path.write_text('{"model": "a", "modle": 1}\n{"model": "a", "out_dir": "x"}\n{a\na\n{"model": "a-records"}\n')
-    assert start(out, "b/a", more=f"--models {path} --copy-margin 3 --lens x --jobs 0 --prompts /none") == 2
+    path.write_text(
+        '{"model": "a", "modle": 1}\n{"model": "a", "out_dir": "x"}\n{a\na\n{"model": "a-records"}\n'
+    )
+    assert (
+        start(out, "b/a", more=f"--models {path} --copy-margin 3 --lens x --jobs 0 --prompts /none")
+        == 2
+    )
     told = capsys.readouterr().err.splitlines()
     for line, begin in zip(
         told,
@@ -159,11 +185,18 @@ def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> N
     assert found["c"]["error"] == "the run ended with status -9: Killed"
     assert found["d"]["error"].endswith("RuntimeError: the worker is gone")
     row = found["org/b"]
-    assert (row["L_copy"], row["L_semantic"], row["delta_layers"], row["answer_rank_lens"]) == ("1", "4", "3", "1")
+    assert (row["L_copy"], row["L_semantic"], row["delta_layers"], row["answer_rank_lens"]) == (
+        "1",
+        "4",
+        "3",
+        "1",
+    )
     assert (row["first_control_margin_pos"], row["max_control_margin"][:6]) == ("3", "0.9828")
     assert row["p_answer_lens"][:6] == "0.9364"
     assert int(row["peak_host_bytes"]) > 2**27
-    assert {path.name for path in out.glob("run-latest/*error*")} == {f"output-{name}.error.json" for name in "acd"}
+    assert {path.name for path in out.glob("run-latest/*error*")} == {
+        f"output-{name}.error.json" for name in "acd"
+    }
     engine.faults.clear()
     assert start(out, "org/a", "org/b", "c", "d", "e") == 0
     assert engine.done == ["a", "c", "d"]
@@ -181,7 +214,9 @@ def test_outputs_come_back_as_bytes_or_not_at_all(out: Path, engine: Fake) -> No
     assert "ended with status 0: it said nothing" in summary(out)["a"]["error"]
 
 
-def test_an_earlier_sweep_is_never_lost(out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_sweep_is_never_lost(
+    out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(folders, "now", lambda: "2026-11-24T12:34:56+00:00")
     for _ in range(3):
         assert start(out, "a") == 0
@@ -189,11 +224,18 @@ def test_an_earlier_sweep_is_never_lost(out: Path, engine: Fake, monkeypatch: py
     os.utime(out / "run-latest", (0, 0))
     assert start(out, "a") == 0
     names = {path.name for path in out.glob("run-*")}
-    assert names == {"run-latest", "run-2026-11-24-12-34", "run-2026-11-24-12-34-2", "run-1970-01-01-00-00"}
+    assert names == {
+        "run-latest",
+        "run-2026-11-24-12-34",
+        "run-2026-11-24-12-34-2",
+        "run-1970-01-01-00-00",
+    }
     assert all((out / name / "run-a.manifest.json").exists() for name in names)
 
 
-def test_an_unfinished_sweep_goes_on(tmp_path: Path, out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_sweep_goes_on(
+    tmp_path: Path, out: Path, engine: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(job: Job) -> Outcome:
         latest = out / "run-latest"
         (latest / ".c-x").mkdir()
@@ -227,10 +269,14 @@ def test_an_unfinished_sweep_goes_on(tmp_path: Path, out: Path, engine: Fake, mo
     assert len(list(out.glob("run-*"))) == 5
 
 
-def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(fact_run: Run, tmp_path: Path) -> None:
+def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(
+    fact_run: Run, tmp_path: Path
+) -> None:
     options = RunOptions("org/no-such-model", out_dir=str(tmp_path))
     told = {"options": asdict(options), "inputs": {"model": "0" * 40}}
-    versions = fact_run.manifest["versions"] | {"torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"}
+    versions = fact_run.manifest["versions"] | {
+        "torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"
+    }
     manifest = {**fact_run.manifest, **told, "versions": versions}
     run = replace(fact_run, name=options.clean, folder=options.out_dir, manifest=manifest)
     run.save()
@@ -250,7 +296,10 @@ def test_two_sweeps_in_one_folder_and_an_unwritable_one(out: Path, engine: Fake,
 
 
 def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
-    engine.faults |= {"a": lambda job: Outcome(0, f"a: {job.self_test}"), "b": lambda job: Outcome(1, "b: no")}
+    engine.faults |= {
+        "a": lambda job: Outcome(0, f"a: {job.self_test}"),
+        "b": lambda job: Outcome(1, "b: no"),
+    }
     assert start(out, "a", more="--self-test") == 0
     assert start(out, "a", "b", more="--self-test") == 1
     assert sorted(capsys.readouterr().out.splitlines()) == ["a: True", "a: True", "b: no"]
@@ -263,11 +312,17 @@ def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fak
     told, err = capsys.readouterr()
     assert "a: done" in err
     assert re.search(r"b: the run ended with status 1: no luck.*\nno luck\n", err)
-    assert [line.split()[:4] for line in told.splitlines()[1:3]] == [["a", "done", "6", "1"], ["b", "failed", "-", "-"]]
+    assert [line.split()[:4] for line in told.splitlines()[1:3]] == [
+        ["a", "done", "6", "1"],
+        ["b", "failed", "-", "-"],
+    ]
     assert told.rstrip().endswith("run-latest/summary.csv")
 
 
-BIG, MACHINES = 80 * 10**9, ({"CPU": 8, "memory": 2 * 10**10}, {"CPU": 2, "memory": 10**10, "GPU": 4})
+BIG, MACHINES = (
+    80 * 10**9,
+    ({"CPU": 8, "memory": 2 * 10**10}, {"CPU": 2, "memory": 10**10, "GPU": 4}),
+)
 
 
 @pytest.mark.parametrize(
@@ -285,10 +340,14 @@ BIG, MACHINES = 80 * 10**9, ({"CPU": 8, "memory": 2 * 10**10}, {"CPU": 2, "memor
         ("org/M-400B", "sharded", BIG, "GPU: needs 14, the largest has 4; memory: needs 964"),
     ],
 )
-def test_what_a_task_asks_of_a_cluster(model: str, device: str, gpu: int, asked: dict[str, float] | str) -> None:
+def test_what_a_task_asks_of_a_cluster(
+    model: str, device: str, gpu: int, asked: dict[str, float] | str
+) -> None:
     on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
     sharded = device == "sharded"
-    options = RunOptions(model, device="auto" if sharded else device, device_map="auto" if sharded else "none")
+    options = RunOptions(
+        model, device="auto" if sharded else device, device_map="auto" if sharded else "none"
+    )
     if isinstance(asked, str):
         refused = on_ray.Ray(MACHINES, gpu).submit(Job(options)).exception()
         assert isinstance(refused, LensError)
@@ -304,9 +363,14 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(out: Path, capsys) ->
     assert not out.exists()
 
 
-def test_without_ray_there_is_one_clear_error(out: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_without_ray_there_is_one_clear_error(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "lenses_min.sweeping.on_ray", raising=False)
     assert start(out, "a", more="--engine ray") == 2
-    assert "--engine ray needs Ray; install it: pip install 'lenses-min[ray]'" in capsys.readouterr().err
+    assert (
+        "--engine ray needs Ray; install it: pip install 'lenses-min[ray]'"
+        in capsys.readouterr().err
+    )
     assert not out.exists()

@@ -12,12 +12,24 @@ from rich.console import Console
 from lenses_min.looking import terminal
 from lenses_min.result import Run
 
-NUMBERS = ["layer", "pos", "entropy", "p_top1", "p_top5", "p_answer", "kl_to_final_bits", "answer_rank", "cos_to_final"]
+NUMBERS = [
+    "layer",
+    "pos",
+    "entropy",
+    "p_top1",
+    "p_top5",
+    "p_answer",
+    "kl_to_final_bits",
+    "answer_rank",
+    "cos_to_final",
+]
 
 
 def test_layer_table(fact_run: Run, snapshot) -> None:
     out = io.StringIO()
-    Console(file=out, width=terminal.WIDTH, highlight=False).print(terminal.layer_table(fact_run.passes()["pos/orig"]))
+    Console(file=out, width=terminal.WIDTH, highlight=False).print(
+        terminal.layer_table(fact_run.passes()["pos/orig"])
+    )
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == snapshot
 
@@ -28,7 +40,9 @@ def test_milestones(fact_run: Run, data_regression: DataRegressionFixture) -> No
     data_regression.check(found)
 
 
-def test_numbers_of_every_pass(fact_run: Run, dataframe_regression: DataFrameRegressionFixture) -> None:
+def test_numbers_of_every_pass(
+    fact_run: Run, dataframe_regression: DataFrameRegressionFixture
+) -> None:
     frame = fact_run.frame("pure")[NUMBERS].astype("float64")
     stored = Path(__file__).parent / "test_tables" / "test_numbers_of_every_pass.csv"
     if stored.exists():  # the fixture itself lets a column go that has disappeared
@@ -37,10 +51,16 @@ def test_numbers_of_every_pass(fact_run: Run, dataframe_regression: DataFrameReg
 
 
 @pytest.mark.parametrize("tty", [False, True])
-def test_a_shown_run(fact_run: Run, tty: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
+def test_a_shown_run(
+    fact_run: Run, tty: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot
+) -> None:
     """Long paths stay whole, brackets in them are no markup, and only the table's head is set off."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    for name, value in {"COLUMNS": str(terminal.WIDTH), "TERM": "xterm-256color", "COLORTERM": ""}.items():
+    for name, value in {
+        "COLUMNS": str(terminal.WIDTH),
+        "TERM": "xterm-256color",
+        "COLORTERM": "",
+    }.items():
         monkeypatch.setenv(name, value)
     if tty:
         monkeypatch.setenv("FORCE_COLOR", "1")
@@ -56,7 +76,12 @@ def test_a_narrow_table_is_cut_and_never_wrapped(fact_run: Run) -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert [terminal.number(value) for value in (None, 3, 0.25, -0.00004)] == ["-", "3", "0.2500", "0.0000"]
+    assert [terminal.number(value) for value in (None, 3, 0.25, -0.00004)] == [
+        "-",
+        "3",
+        "0.2500",
+        "0.0000",
+    ]
 
 
 def test_frames_hold_the_rows_of_their_table(fact_run: Run) -> None:

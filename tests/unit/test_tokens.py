@@ -22,7 +22,11 @@ class Words:
 
     def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
         assert not add_special_tokens
-        return {"input_ids": [ord(c) for c in text if not (self.squeeze and c == " ") and c not in self.deaf]}
+        return {
+            "input_ids": [
+                ord(c) for c in text if not (self.squeeze and c == " ") and c not in self.deaf
+            ]
+        }
 
     def decode(self, ids: list[int]) -> str:
         self.decoded += 1
@@ -33,7 +37,8 @@ class Words:
 
 
 @pytest.mark.parametrize(
-    ("family", "bos"), [("llama", 7), ("gpt_neox", 7), ("qwen2", None), ("qwen3", None), ("bloom", None)]
+    ("family", "bos"),
+    [("llama", 7), ("gpt_neox", 7), ("qwen2", None), ("qwen3", None), ("bloom", None)],
 )
 def test_bos_rule(family: str, bos: int | None) -> None:
     tokens = Tokens.of(Words(), family)
@@ -59,7 +64,11 @@ def test_alignment_with_space_without_space_and_unresolved() -> None:
     assert with_space.answer_ids == tuple(map(ord, " Berlin"))
     assert with_space.pieces == ("< >", "<B>", "<e>", "<r>")
     squeezed = Tokens.of(Words(deaf="Berlin "), "llama").align(prompt)
-    assert (squeezed.variant, squeezed.alignment, squeezed.first_id) == ("unknown", "unresolved", None)
+    assert (squeezed.variant, squeezed.alignment, squeezed.first_id) == (
+        "unknown",
+        "unresolved",
+        None,
+    )
 
 
 def test_no_space_is_tried_second() -> None:
@@ -90,7 +99,14 @@ def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
 
 @pytest.mark.parametrize(
     ("text", "keyword"),
-    [(" simply", True), ("Berlin.", True), ("Berlins", True), ("Berl", False), (" the", False), ("", False)],
+    [
+        (" simply", True),
+        ("Berlin.", True),
+        ("Berlins", True),
+        ("Berl", False),
+        (" the", False),
+        ("", False),
+    ],
 )
 def test_keywords(text: str, keyword: bool) -> None:
     assert is_keyword(text, built_in().keywords) is keyword

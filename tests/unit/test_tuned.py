@@ -29,26 +29,36 @@ WORDS = "The capital of Germany is called simply Berlin . The capital of France 
 def parts(seed: int = 0) -> tuple[FormulaNorms, Unembedding, torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
     scale = 1 + 0.2 * torch.randn(N + 1, D, generator=draw)
-    norms = FormulaNorms(scale, torch.full((N + 1, 1), 1e-3), torch.zeros(N + 1, 1, dtype=torch.bool))
+    norms = FormulaNorms(
+        scale, torch.full((N + 1, 1), 1e-3), torch.zeros(N + 1, 1, dtype=torch.bool)
+    )
     head = Unembedding(torch.randn(V, D, generator=draw), torch.randn(V, generator=draw))
     return norms, head, torch.randn(N, D, D, generator=draw), torch.randn(N, D, generator=draw)
 
 
 def test_the_formula_is_the_oracle_s_and_the_last_layer_is_read_as_it_is() -> None:
     norms, head, weight, bias = parts()
-    x, layers = torch.randn(5, D, generator=torch.Generator().manual_seed(9)), torch.tensor([0, 0, 1, 2, 2])
+    x, layers = (
+        torch.randn(5, D, generator=torch.Generator().manual_seed(9)),
+        torch.tensor([0, 0, 1, 2, 2]),
+    )
     found = TunedLens(norms, head, weight, bias).decode(x, layers)
     wide = [t.double().numpy() for t in (norms.scale[-1], head.weight.T, head.bias)]
     for i, layer in enumerate(layers.tolist()):
         a, c = (torch.zeros(D, D), torch.zeros(D)) if layer == N else (weight[layer], bias[layer])
         arguments = x[i].double().numpy(), a.double().numpy(), c.double().numpy()
-        expected = oracle.tuned_lens(*arguments, lambda row: oracle.rms_norm(row, wide[0], 1e-3), *wide[1:])
+        expected = oracle.tuned_lens(
+            *arguments, lambda row: oracle.rms_norm(row, wide[0], 1e-3), *wide[1:]
+        )
         assert found[i].double().numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_the_identity_is_the_final_lens_and_half_precision_stays() -> None:
     norms, head, weight, bias = parts()
-    x, layers = torch.randn(3, D, generator=torch.Generator().manual_seed(3)), torch.tensor([0, 1, 2])
+    x, layers = (
+        torch.randn(3, D, generator=torch.Generator().manual_seed(3)),
+        torch.tensor([0, 1, 2]),
+    )
     unmoved = TunedLens(norms, head, 0 * weight, 0 * bias)
     assert torch.equal(unmoved.decode(x, layers), FinalLens(norms, head).decode(x, layers))
     assert unmoved.translate(x.bfloat16(), 0).dtype == torch.bfloat16
@@ -64,7 +74,9 @@ def state(prefix: str = "", n: int = N, width: int = D) -> dict[str, torch.Tenso
 def test_both_layouts_are_read(prefix: str, tmp_path: Path) -> None:
     _, _, weight, bias = parts()
     torch.save(state(prefix), tmp_path / "params.pt")
-    (tmp_path / "config.json").write_text(json.dumps({"d_model": D, "num_hidden_layers": N, "bias": True}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"d_model": D, "num_hidden_layers": N, "bias": True})
+    )
     assert all(map(torch.equal, read_translators(tmp_path, N, D), (weight, bias)))
     save_file({key: 2 * t for key, t in state().items()}, tmp_path / "translators.safetensors")
     assert torch.equal(read_translators(tmp_path, N, D)[0], 2 * weight), "our own file comes first"
@@ -77,20 +89,37 @@ def write_config(folder: Path, **told: int) -> None:
 
 BROKEN = {
     "missing": (lambda f: None, "no tuned lens in .*; fit one with lenses-min fit tuned"),
-    "layers": (lambda f: save_file(state(n=1), f / "translators.safetensors"), "is not for 2 layers of width 4"),
-    "more layers": (lambda f: save_file(state(n=3), f / "translators.safetensors"), "is not for 2 layers of width 4"),
-    "width": (lambda f: save_file(state(width=3), f / "translators.safetensors"), "is not for 2 layers of width 4"),
+    "layers": (
+        lambda f: save_file(state(n=1), f / "translators.safetensors"),
+        "is not for 2 layers of width 4",
+    ),
+    "more layers": (
+        lambda f: save_file(state(n=3), f / "translators.safetensors"),
+        "is not for 2 layers of width 4",
+    ),
+    "width": (
+        lambda f: save_file(state(width=3), f / "translators.safetensors"),
+        "is not for 2 layers of width 4",
+    ),
     "not finite": (
-        lambda f: save_file(state() | {"0.bias": torch.full((D,), torch.nan)}, f / "translators.safetensors"),
+        lambda f: save_file(
+            state() | {"0.bias": torch.full((D,), torch.nan)}, f / "translators.safetensors"
+        ),
         "not finite",
     ),
     "cut off": (lambda f: (f / "translators.safetensors").write_bytes(b"\x08"), "is corrupt"),
-    "another width": (lambda f: write_config(f, d_model=8), "is of another model: d_model 8, not 4"),
+    "another width": (
+        lambda f: write_config(f, d_model=8),
+        "is of another model: d_model 8, not 4",
+    ),
     "another depth": (
         lambda f: write_config(f, num_hidden_layers=9),
         "is of another model: num_hidden_layers 9, not 2",
     ),
-    "code": (lambda f: torch.save({"0.weight": Path("x")}, f / "params.pt"), "is corrupt .*UnpicklingError"),
+    "code": (
+        lambda f: torch.save({"0.weight": Path("x")}, f / "params.pt"),
+        "is corrupt .*UnpicklingError",
+    ),
 }
 
 
@@ -111,7 +140,14 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(text: Path, tmp_path: Path) -> TunedOptions:
-    sizes = {"tokens": 400, "length": 12, "steps": 6, "positions": 8, "evaluate_every": 2, "patience": 9}
+    sizes = {
+        "tokens": 400,
+        "length": 12,
+        "steps": 6,
+        "positions": 8,
+        "evaluate_every": 2,
+        "patience": 9,
+    }
     return TunedOptions((str(text),), str(tmp_path / "out"), lr=1e-3, **sizes)
 
 
@@ -119,16 +155,36 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
     text: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, out = str(models / "deep-tied"), tmp_path / "tuned"
-    small = ["--tokens", "600", "--length", "16", "--steps", "4", "--evaluate-every", "2", "--device", "cpu"]
+    small = [
+        "--tokens",
+        "600",
+        "--length",
+        "16",
+        "--steps",
+        "4",
+        "--evaluate-every",
+        "2",
+        "--device",
+        "cpu",
+    ]
     assert cli.main(["fit", "tuned", model, "--text", str(text), "--out", str(out), *small]) == 0
     assert "mean KL to the final output over layers" in capsys.readouterr().out
     told = json.loads((out / "deep-tied" / "provenance.json").read_text())
-    final, start, tuned = (fitting.mean(told["held_out_kl_bits"][name]) for name in ("final", "start", "tuned"))
+    final, start, tuned = (
+        fitting.mean(told["held_out_kl_bits"][name]) for name in ("final", "start", "tuned")
+    )
     assert tuned <= start < final / 4
-    assert sorted(p.name for p in (out / "deep-tied").iterdir()) == ["provenance.json", "translators.safetensors"]
+    assert sorted(p.name for p in (out / "deep-tied").iterdir()) == [
+        "provenance.json",
+        "translators.safetensors",
+    ]
 
     options = RunOptions(
-        model, device="cpu", lenses=("final", "tuned"), tuned_dir=str(out), out_dir=str(tmp_path / "o")
+        model,
+        device="cpu",
+        lenses=("final", "tuned"),
+        tuned_dir=str(out),
+        out_dir=str(tmp_path / "o"),
     )
     run = pipeline.run(options)
     run.save()
@@ -139,7 +195,9 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
     assert run.pure("tuned")[5] != run.pure("final")[5]
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_end(fact_model: LoadedModel, quick: TunedOptions) -> None:
+def test_a_training_that_was_stopped_goes_on_to_the_same_end(
+    fact_model: LoadedModel, quick: TunedOptions
+) -> None:
     fitting.fit(fact_model, quick)
     straight = load_file(Path(quick.out) / "translators.safetensors")
     other, real, calls = replace(quick, out=quick.out + "2"), fitting.Trainer.loss, []
@@ -161,19 +219,28 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(fact_model: LoadedM
     assert not (Path(other.out) / "training.pt").exists()
 
 
-def test_a_broken_checkpoint_and_a_short_text_are_told(fact_model: LoadedModel, quick: TunedOptions) -> None:
+def test_a_broken_checkpoint_and_a_short_text_are_told(
+    fact_model: LoadedModel, quick: TunedOptions
+) -> None:
     Path(quick.out).mkdir()
     (Path(quick.out) / "training.pt").write_bytes(b"no")
     with pytest.raises(LensError, match=r"cannot go on from .*; remove it to start anew"):
         fitting.fit(fact_model, quick)
-    with pytest.raises(LensError, match="the texts hold 4 sequences of 100 tokens, 10 are needed; give more"):
+    with pytest.raises(
+        LensError, match="the texts hold 4 sequences of 100 tokens, 10 are needed; give more"
+    ):
         fitting.fit(fact_model, replace(quick, length=100))
 
 
-def test_wrong_options_of_a_fit(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_of_a_fit(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["fit", "tuned", "m", "--out", str(tmp_path / "out")]
     assert cli.main([*command, "--text", "none.txt"]) == 2
-    assert "there is no text file none.txt; --text takes files of plain text" in capsys.readouterr().err
+    assert (
+        "there is no text file none.txt; --text takes files of plain text"
+        in capsys.readouterr().err
+    )
     assert cli.main([*command, "--text", str(text), "--lr", "0"]) == 2
     assert re.search("lr must be above 0, got 0", capsys.readouterr().err)
     assert cli.main([*command, "--text", str(text), "--model-id", "x", "--device", "cpu"]) == 1
@@ -181,6 +248,8 @@ def test_wrong_options_of_a_fit(text: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_tuned_without_artifacts_is_one_clear_error(models: Path, tmp_path: Path) -> None:
-    options = RunOptions(str(models / "fact"), device="cpu", lenses=("tuned",), tuned_dir=str(tmp_path))
+    options = RunOptions(
+        str(models / "fact"), device="cpu", lenses=("tuned",), tuned_dir=str(tmp_path)
+    )
     with pytest.raises(LensError, match=r"no tuned lens in .*; fit one with lenses-min fit tuned"):
         pipeline.run(options)

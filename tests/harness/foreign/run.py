@@ -57,12 +57,16 @@ def load(options: RunOptions) -> LoadedModel:
     )
     cfg = model.cfg
     architecture = cfg.original_architecture
-    family = next((name for key, name in FAMILIES.items() if key in architecture), architecture.lower())
+    family = next(
+        (name for key, name in FAMILIES.items() if key in architecture), architecture.lower()
+    )
     family = family.removesuffix("forcausallm")
     norm = "RMSNorm" if cfg.normalization_type == "RMS" else "LayerNorm"
     facts = Facts(
         family=family,
-        **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx", "d_vocab")},
+        **{
+            key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx", "d_vocab")
+        },
         device=placement.device,
         dtype=str(placement.dtype).removeprefix("torch."),
         first_norm=norm,
@@ -75,7 +79,9 @@ def load(options: RunOptions) -> LoadedModel:
     )
     bias = model.unembed.b_U.detach().float()
     head = Unembedding(model.unembed.W_U.detach().float().T.contiguous(), bias)
-    return LoadedModel(model, Tokens.of(model.tokenizer, family), read_norms(model), head, facts, placement)
+    return LoadedModel(
+        model, Tokens.of(model.tokenizer, family), read_norms(model), head, facts, placement
+    )
 
 
 def run_single_model(model_id: str) -> bool:
@@ -84,7 +90,12 @@ def run_single_model(model_id: str) -> bool:
     job = {name: value for name, value in vars(CLI_ARGS).items() if name != "self_test"}
     folder = Path(CLI_ARGS.out_dir)  # type: ignore[arg-type]
     options = RunOptions.from_job(
-        {**job, "model": model_id, "model_id": model_id, "raw_lens": os.environ.get("LOGOS_RAW_LENS", "sample")}
+        {
+            **job,
+            "model": model_id,
+            "model_id": model_id,
+            "raw_lens": os.environ.get("LOGOS_RAW_LENS", "sample"),
+        }
     )
     pipeline.run(options).save()
     next(folder.glob("run-*.manifest.json")).unlink()
