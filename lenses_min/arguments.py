@@ -92,7 +92,7 @@ def add_run_options(run: Any) -> None:
     )
 
 
-def add_talk(command: Any) -> None:
-    talk = command.add_mutually_exclusive_group()
-    talk.add_argument("--verbose", action="store_true", help="tell every step")
-    talk.add_argument("--quiet", action="store_true", help="print errors only")
+def add_verbosity(command: Any) -> None:
+    flags = command.add_mutually_exclusive_group()
+    flags.add_argument("--verbose", action="store_true", help="tell every step")
+    flags.add_argument("--quiet", action="store_true", help="print errors only")

@@ -3,17 +3,18 @@
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from . import __version__, doctor
-from .arguments import add_run_options, add_talk
+from .arguments import add_run_options, add_verbosity
 from .errors import LensError
 from .fitting import command as fitting
 from .looking import command as looking
 from .options import RunOptions
+from .process import configure_logging, restore_environment, silence_transformers
 from .sweeping import command as sweeping
 
 log = logging.getLogger("lenses_min")
@@ -48,32 +49,51 @@ def parser() -> argparse.ArgumentParser:
     batch.add_argument(
         "jobs", metavar="JOBS.jsonl", help="one object a line: the options of run, with underscores"
     )
+    run.set_defaults(perform=run_one)
+    batch.set_defaults(perform=run_batch)
     for part in PARTS:
         part.add(commands)
     for command in (run, batch):
-        add_talk(command)
+        add_verbosity(command)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong."""
-    asked = parser().parse_args(argv)
-    if hasattr(asked, "perform"):
-        talk(logging.INFO)
-        return int(asked.perform(asked))
-    args = vars(asked)
-    command, quiet, verbose = args.pop("command"), args.pop("quiet"), args.pop("verbose")
-    only_test = args.pop("self_test", False)
-    talk(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong.
+
+    Logging, environment, torch and libraries are afterwards as they were before, also after an exception.
+    """
+    args = parser().parse_args(argv)
+    with restore_environment(), configure_logging(level_of(args)):
+        return int(args.perform(args))
+
+
+def level_of(args: argparse.Namespace) -> int:
+    """The level from which on messages are printed; a command without --verbose prints its steps."""
+    if not hasattr(args, "quiet"):
+        return logging.INFO
+    return logging.ERROR if args.quiet else logging.INFO if args.verbose else logging.WARNING
+
+
+def run_one(args: argparse.Namespace) -> int:
     try:
-        jobs = [RunOptions(**args)] if command == "run" else read_jobs(Path(args["jobs"]))
+        job = RunOptions(**{field.name: getattr(args, field.name) for field in fields(RunOptions)})
     except LensError as error:
-        print(f"lenses-min: error: {error}", file=sys.stderr)
-        return 2
-    if only_test:
-        return self_test(jobs[0])
-    shows = command == "run" and not quiet
-    return max([perform(job, shows) for job in jobs], default=0)
+        return wrong(error)
+    return self_test(job) if args.self_test else perform(job, not args.quiet)
+
+
+def run_batch(args: argparse.Namespace) -> int:
+    try:
+        jobs = read_jobs(Path(args.jobs))
+    except LensError as error:
+        return wrong(error)
+    return max([perform(job, False) for job in jobs], default=0)
+
+
+def wrong(error: LensError) -> int:
+    print(f"lenses-min: error: {error}", file=sys.stderr)
+    return 2
 
 
 def read_jobs(path: Path) -> list[RunOptions]:
@@ -95,22 +115,15 @@ def read_jobs(path: Path) -> list[RunOptions]:
 
 def self_test(options: RunOptions) -> int:
     """The proof alone: status 0 where the last layer is the model's own output; nothing is written."""
-    from . import pipeline, proof
+    with silence_transformers():
+        from . import pipeline, proof
 
-    hush()
-    try:
-        held = pipeline.self_test(options)
-    except Exception as error:
-        return failed(options, error)
+        try:
+            held = pipeline.self_test(options)
+        except Exception as error:
+            return failed(options, error)
     print(f"{options.model_id}, {options.contract} contract: {proof.sentence(held)}")
     return 0 if held["holds"] else 1
-
-
-def hush() -> None:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 def failed(options: RunOptions, error: Exception) -> int:
@@ -121,30 +134,21 @@ def failed(options: RunOptions, error: Exception) -> int:
 
 def perform(options: RunOptions, shows: bool, folder: Path | None = None) -> int:
     """One run from model to files, in `folder` or the options' own; a failure leaves its error.json and status 1."""
-    from . import files, manifest, pipeline
-    from .looking import terminal
-
-    hush()
     target = folder or Path(options.out_dir)
     log.info("%s: starting", options.model_id)
-    try:
-        files.check_target(target, options.clean)
-        finished = pipeline.run(options)
-        written = finished.save(target)
-    except Exception as error:
-        files.write_error(target, options.clean, manifest.error_report(options, error))
-        return failed(options, error)
+    with silence_transformers():
+        from . import files, manifest, pipeline
+
+        try:
+            files.check_target(target, options.clean)
+            finished = pipeline.run(options)
+            written = finished.save(target)
+        except Exception as error:
+            files.write_error(target, options.clean, manifest.error_report(options, error))
+            return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:
+        from .looking import terminal
+
         terminal.show([finished], written)
     return 0
-
-
-def talk(level: int) -> None:
-    """Our own messages from this level on; progress bars and advice of the libraries are not ours to print."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(level)
-    logging.getLogger().setLevel(logging.ERROR)
-    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported

@@ -15,7 +15,8 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS reads it when it starts
 def deterministic(threads: int = 0) -> Iterator[None]:
     """Seed 316, deterministic algorithms, float32 in full (no TF32) and so many CPU threads for the time of a run.
 
-    0 threads leaves as many as there are. The caller's settings and random state return afterwards.
+    0 threads leaves as many as there are. The caller's settings and random states return afterwards, those of CUDA
+    devices where CUDA was in use before.
     """
     workspace, full, count = (
         os.environ.get(WORKSPACE),
@@ -26,7 +27,8 @@ def deterministic(threads: int = 0) -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    with torch.random.fork_rng(devices=[]):
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices):
         try:
             os.environ.setdefault(WORKSPACE, ":4096:8")
             torch.manual_seed(SEED)
@@ -39,7 +41,7 @@ def deterministic(threads: int = 0) -> Iterator[None]:
             torch.set_float32_matmul_precision(full)
             torch.use_deterministic_algorithms(strict, warn_only=warn)
             if workspace is None:
-                del os.environ[WORKSPACE]
+                os.environ.pop(WORKSPACE, None)
 
 
 def settings() -> dict[str, Any]:

@@ -28,14 +28,17 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from .process import silence_transformers
+
     out = Console(highlight=False, markup=False)
     out.width = out.width if out.is_terminal else WIDTH
     told, models = (Table(box=None, pad_edge=False, show_header=shown) for shown in (False, True))
-    for fact in facts():
-        told.add_row(*fact)
     for column in ("model", "parameters", "needs on cuda", "on mps", "on cpu", "would run now on"):
         models.add_column(column, overflow="fold")
-    rows = [verdict(model) for model in args.models or listed()]
+    with silence_transformers():
+        for fact in facts():
+            told.add_row(*fact)
+        rows = [verdict(model) for model in args.models or listed()]
     for row in rows:
         models.add_row(*row)
     out.print(told, "", models, sep="\n")

@@ -25,7 +25,8 @@ from typing import Any
 import yaml
 
 import lenses_min
-from lenses_min import LensError, RunOptions, cli, pipeline
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.process import configure_logging, silence_transformers
 from spec.reading import read_run
 from spec.recipe import FAMILIES, TinyModel, build, tokenizer_files
 from spec.recipe.model import BYTES, WORDS
@@ -290,6 +291,20 @@ def plain(document: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(document))
 
 
+def outcome_of(i: int, example: Example) -> str:
+    """What became of the i-th example; a failure is printed with its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return perform(example, Path(folder))
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            print(
+                f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.told}",
+                flush=True,
+            )
+    return "failed"
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -301,23 +316,11 @@ def main() -> int:
     )
     args = asked.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
-    warnings.simplefilter("ignore")
-    cli.hush()
-    logging.getLogger("lenses_min").setLevel(logging.CRITICAL)
     started, outcomes = time.perf_counter(), Counter[str]()
-    for i in range(args.first, args.first + args.examples):
-        example = Draw(f"{args.seed}/{i}").example()
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                outcome = perform(example, Path(folder))
-            except Exception as error:
-                outcome = "failed"
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                print(
-                    f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.told}",
-                    flush=True,
-                )
-        outcomes[outcome] += 1
+    with configure_logging(logging.CRITICAL), silence_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(args.first, args.first + args.examples):
+            outcomes[outcome_of(i, Draw(f"{args.seed}/{i}").example())] += 1
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     print(
         f"{args.examples} examples of seed {args.seed}: {told}; {time.perf_counter() - started:.0f} s"

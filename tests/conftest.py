@@ -1,6 +1,6 @@
 """Shared fixtures: the tiny models of golden/ and one finished run to look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -17,7 +17,17 @@ with install_import_hook(
 ):  # shapes in annotations are checked in every test
     import lenses_min.pipeline
 
+from tests.process_state import differences, process_state
+
 GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(autouse=True)
+def process_as_found() -> Iterator[None]:
+    """Every test leaves the process as it found it, so that none depends on those before it."""
+    before = process_state()
+    yield
+    assert differences(before, process_state()) == []
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import LensError
 from ..options import CHOICES, RunOptions
+from ..process import silence_transformers
 from .options import FitOptions, PrismOptions, TunedOptions
 
 LENSES: dict[str, tuple[type[FitOptions], str]] = {
@@ -78,13 +79,14 @@ def run(args: argparse.Namespace) -> int:
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
-    from ..loading import load
+    with silence_transformers():
+        from ..loading import load
 
-    fitting = importlib.import_module(f".{args.lens}", __package__)
-    try:
-        told = fitting.fit(load(options), settings)
-    except (LensError, OSError) as error:
-        print(f"lenses-min: error: {options.model_id}: {error}", file=sys.stderr)
-        return 1
+        fitting = importlib.import_module(f".{args.lens}", __package__)
+        try:
+            told = fitting.fit(load(options), settings)
+        except (LensError, OSError) as error:
+            print(f"lenses-min: error: {options.model_id}: {error}", file=sys.stderr)
+            return 1
     print(f"{options.model_id}: {fitting.sentence(told)}", settings.out, sep="\n")
     return 0

@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import cli
 from ..options import RunOptions
+from ..process import configure_logging
 
 
 def end_with_parent() -> None:
@@ -17,16 +20,15 @@ def end_with_parent() -> None:
     os._exit(130)
 
 
-def main() -> int:
-    job = json.loads(sys.argv[1])
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    cli.talk(logging.INFO if job["verbose"] else logging.WARNING)
+def perform(job: Mapping[str, Any]) -> int:
+    """One run, or its self-test, under the job's options and into its folder; the exit status of that run."""
     options = RunOptions.from_job(job["options"])
-    return (
-        cli.self_test(options)
-        if job["self_test"]
-        else cli.perform(options, False, Path(job["folder"]))
-    )
+    with configure_logging(logging.INFO if job["verbose"] else logging.WARNING):
+        if job["self_test"]:
+            return cli.self_test(options)
+        return cli.perform(options, False, Path(job["folder"]))
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    sys.exit(perform(json.loads(sys.argv[1])))

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ..arguments import add_run_options, add_talk
+from ..arguments import add_run_options, add_verbosity
 
 ABOUT = """Each model runs in a process of its own. Outputs go to DIR/run-latest/, with summary.csv; an earlier
 run-latest/ moves to run-<its time>/. One that is not finished (stopped, or with failed runs) is gone on with when it is
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         help="start anew even where an earlier sweep is not finished",
     )
     add_run_options(command)
-    add_talk(command)
+    add_verbosity(command)
 
 
 def run(args: argparse.Namespace) -> int:

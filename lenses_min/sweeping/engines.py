@@ -40,10 +40,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Local:
-    """This machine, some runs at a time; `tied` is the standard input of every run, and its end theirs."""
+    """This machine, some runs at a time; `tied` is the standard input of every run, and its end theirs.
+
+    Runs work in `where` under the variables of `environment`; None is this process's own.
+    """
 
     pool: ThreadPoolExecutor
     tied: int
+    where: str | None = None
+    environment: Mapping[str, str] | None = None
 
     def submit(self, job: Job, folder: Path | None = None) -> "Future[Outcome]":
         return self.pool.submit(self.perform, job, folder or Path(job.options.out_dir))
@@ -53,17 +58,25 @@ class Local:
         told = {**vars(job), "options": asdict(job.options), "folder": str(folder)}
         command = [sys.executable, "-m", "lenses_min.sweeping", json.dumps(told)]
         done = subprocess.run(
-            command, stdin=self.tied, capture_output=True, text=True, errors="replace"
+            command,
+            stdin=self.tied,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=self.where,
+            env=self.environment,
         )
         return Outcome(done.returncode, (done.stdout + done.stderr).strip())
 
 
 @contextmanager
-def local(jobs: int) -> Iterator[Local]:
+def local(
+    jobs: int, where: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Local]:
     """Runs of this machine. On leaving, those that wait are dropped and those that run are ended, killed or not."""
     pool, (tied, held) = ThreadPoolExecutor(jobs), os.pipe()
     try:
-        yield Local(pool, tied)
+        yield Local(pool, tied, where, environment)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         os.close(held)

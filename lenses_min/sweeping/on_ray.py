@@ -6,8 +6,10 @@ The package, and the files that options name, must be on every machine, under th
 import logging
 import math
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,7 +18,6 @@ from pathlib import Path
 
 from ..errors import LensError
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read by Ray when a cluster starts
 try:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -25,6 +26,7 @@ except ImportError as error:
 
 from ..estimate import needs
 from ..options import RunOptions
+from ..process import restore_environment
 from .engines import Job, Outcome, local
 
 RETRIES = 3  # of a run whose worker or machine was lost
@@ -33,13 +35,12 @@ THREADS = "OMP_NUM_THREADS"  # Ray sets it to 1; a run takes the user's, as on t
 
 def perform(job: Job, where: str, threads: str | None) -> Outcome:
     """On a worker: a run in a process of its own, tied to this one."""
-    if Path(where).is_dir():
-        os.chdir(where)
-    os.environ.pop(THREADS, None)
+    environment = {name: value for name, value in os.environ.items() if name != THREADS}
     if threads:
-        os.environ[THREADS] = threads
-    with tempfile.TemporaryDirectory() as folder, local(1) as here:
-        outcome = here.submit(job, Path(folder)).result()
+        environment[THREADS] = threads
+    here = where if Path(where).is_dir() else None
+    with tempfile.TemporaryDirectory() as folder, local(1, here, environment) as engine:
+        outcome = engine.submit(job, Path(folder)).result()
         return replace(
             outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()}
         )
@@ -100,6 +101,30 @@ def resources(
 def on_ray(address: str) -> Iterator[Ray]:
     """The cluster at an address or at $RAY_ADDRESS, else one of its own on this machine for as long as it lasts."""
     address = address or os.environ.get("RAY_ADDRESS", "")
+    with restore_environment(), restore_handlers():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a cluster starts
+        connect(address)
+        try:
+            yield cluster()
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def restore_handlers() -> Iterator[None]:
+    """The level of Ray's own log and the handler of SIGTERM as they were: Ray sets both and keeps them."""
+    log = logging.getLogger("ray")
+    level, on_termination = log.level, signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if threading.current_thread() is threading.main_thread():  # Ray sets it there only
+            signal.signal(signal.SIGTERM, on_termination)
+
+
+def connect(address: str) -> None:
+    """Start Ray, or join the cluster at an address; raises LensError where there is none."""
     try:
         if ":" in address:  # Ray itself would wait for minutes
             host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
@@ -107,17 +132,18 @@ def on_ray(address: str) -> Iterator[Ray]:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise LensError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
-    try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        there = [
-            NodeAffinitySchedulingStrategy(n["NodeID"], soft=False)
-            for n in nodes
-            if "GPU" in n["Resources"]
-        ]
-        ask = ray.remote(gpu_bytes)
-        sizes = ray.get(
-            [ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in there]
-        )
-        yield Ray([node["Resources"] for node in nodes], min(sizes, default=0))
-    finally:
-        ray.shutdown()
+
+
+def cluster() -> Ray:
+    """The resources of the machines that this process is connected to."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with_gpus = [
+        NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        for node in nodes
+        if "GPU" in node["Resources"]
+    ]
+    ask = ray.remote(gpu_bytes)
+    sizes = ray.get(
+        [ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in with_gpus]
+    )
+    return Ray([node["Resources"] for node in nodes], min(sizes, default=0))

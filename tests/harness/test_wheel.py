@@ -42,10 +42,36 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+START = """
+import logging, os, sys
+environment = dict(os.environ)
+
+def as_found():
+    import tqdm
+    assert dict(os.environ) == environment, "the environment"
+    assert logging.root.level == logging.WARNING, "the level of the root logger"
+    assert logging.getLogger("lenses_min").level == logging.NOTSET, "the level of the package"
+    assert logging.getLogger("transformers").level in (logging.NOTSET, logging.WARNING), "transformers"
+    assert not tqdm.tqdm([], file=open(os.devnull, "w"), disable=False).disable, "progress bars"
+
+sys.path.insert(0, sys.argv.pop(1))
+from lenses_min.cli import main
+try:
+    status = main()
+finally:
+    as_found()
+sys.exit(status)
+"""
+
+
 def start(site: Path, cwd: Path, *args: str) -> str:
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); from lenses_min.cli import main; sys.exit(main())"
+    """Run a command of the unpacked wheel, which imports its libraries within it and leaves them as they come."""
     found = subprocess.run(
-        [sys.executable, "-c", code, *args], cwd=cwd, capture_output=True, text=True, env=os.environ
+        [sys.executable, "-c", START, str(site), *args],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=os.environ,
     )
     assert found.returncode == 0, found.stderr
     return found.stdout

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,27 @@ def test_a_workspace_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     with deterministic():
         assert settings()["cublas_workspace_config"] == ":16:8"
     assert os.environ[WORKSPACE] == ":16:8"
+
+
+@pytest.mark.parametrize(("in_use", "devices"), [(True, [0, 1]), (False, [])])
+def test_the_random_states_of_gpus_in_use_return_too(
+    in_use: bool, devices: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking for the state of a GPU that is not in use would start CUDA."""
+    forked: list[int] = []
+
+    @contextmanager
+    def fork_rng(devices: Iterable[int]) -> Iterator[None]:
+        forked.extend(devices)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: None)
+    monkeypatch.setattr(torch.random, "fork_rng", fork_rng)
+    with deterministic():
+        pass
+    assert forked == devices
 
 
 def content(path: Path) -> Any:

@@ -1,0 +1,64 @@
+"""What a command sets in its process, each taken back on leaving. What a run sets in torch: determinism.py."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PACKAGE = logging.getLogger("lenses_min")
+
+
+@contextmanager
+def configure_logging(level: int) -> Iterator[None]:
+    """Messages of this package from `level` on go to the standard error of now, those of libraries from errors on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    before = PACKAGE.handlers[:], PACKAGE.propagate, PACKAGE.level, logging.root.level
+    PACKAGE.handlers[:], PACKAGE.propagate = [handler], False
+    PACKAGE.setLevel(level)
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        PACKAGE.handlers[:], PACKAGE.propagate, own_level, root_level = before
+        PACKAGE.setLevel(own_level)
+        logging.root.setLevel(root_level)
+
+
+@contextmanager
+def silence_transformers() -> Iterator[None]:
+    """No advice of transformers below an error, and no progress bar of any library.
+
+    Enter it before transformer_lens is imported, which sets the level of transformers. The variable TQDM_DISABLE
+    would not do: tqdm reads it once, when it is imported, and hides every later bar.
+    """
+    from tqdm import tqdm
+    from transformers.utils import logging as transformers_logging
+
+    draw, bound = tqdm.__init__, vars(tqdm)["__init__"]
+    interval, verbosity = tqdm.monitor_interval, transformers_logging.get_verbosity()
+
+    def hide(bar: Any, *args: Any, **options: Any) -> None:
+        draw(bar, *args, **(options | {"disable": True}))
+
+    tqdm.__init__, tqdm.monitor_interval = hide, 0  # no interval: no thread that watches over bars
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        tqdm.__init__, tqdm.monitor_interval = bound, interval
+
+
+@contextmanager
+def restore_environment() -> Iterator[None]:
+    """The environment as it was, whatever is set within; libraries set variables of their own."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in {*os.environ} - {*before}:
+            del os.environ[name]
+        os.environ.update(before)

@@ -1,0 +1,278 @@
+"""Every command leaves the process as it found it, however it ends."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tqdm
+from transformers.utils import logging as transformers_logging
+
+from lenses_min import LensError, RunOptions, cli
+from lenses_min.process import configure_logging, restore_environment, silence_transformers
+from lenses_min.sweeping import __main__ as worker
+from lenses_min.sweeping.engines import Job, Local, Outcome
+from spec import __main__ as spec_command_line
+from spec.commands import COMMANDS as SPEC_COMMANDS
+from tests.process_state import differences, process_state, random_states
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+FACT = str(GOLDEN / "models" / "fact")
+FACT_OUTPUTS = str(GOLDEN / "outputs" / "fact")
+SENTENCE = "The capital of Germany is called simply Berlin . "
+ENDINGS = ("done", "refused", "wrong option", "help", "interrupted")
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a command is called; `refused` are further arguments, or others, under which it fails.
+
+    `inner` is a function that it calls in the midst of its work, as a dotted path.
+    """
+
+    words: tuple[str, ...]
+    refused: tuple[str, ...]
+    inner: str
+
+
+RUN = ("--device", "cpu", "--out-dir", "out")
+FIT = (FACT, "--text", "text.txt", "--out", "fitted", "--device", "cpu", "--length", "16")
+COMMANDS = {
+    "run": Command(("run", FACT, *RUN), ("run", "./none", *RUN), "lenses_min.pipeline.run"),
+    "batch": Command(("batch", "jobs.jsonl"), ("batch", "none"), "lenses_min.pipeline.run"),
+    "show": Command(("show", FACT_OUTPUTS), ("show", "none"), "lenses_min.looking.terminal.show"),
+    "report": Command(
+        ("report", FACT_OUTPUTS, "-o", "r.html"), ("report", "none"), "lenses_min.looking.page.page"
+    ),
+    "doctor": Command(("doctor", FACT), ("doctor", "./none"), "lenses_min.doctor.verdict"),
+    "fit tuned": Command(
+        ("fit", "tuned", *FIT, "--tokens", "400", "--steps", "1"),
+        ("fit", "tuned", *FIT, "--tokens", "16"),
+        "lenses_min.loading.load",
+    ),
+    "fit prism": Command(
+        ("fit", "prism", *FIT, "--k", "4"),
+        ("fit", "prism", *FIT, "--samples", "8"),
+        "lenses_min.loading.load",
+    ),
+    "sweep": Command(
+        ("sweep", FACT, *RUN, "--self-test"),
+        ("sweep", "./none", *RUN, "--self-test"),
+        "lenses_min.sweeping.sweep.outcome_of",
+    ),
+}
+SPEC = {
+    "check": ("check", "fact", "--runner", "false"),
+    "capture": ("capture", "--run-py", "none.py", "--python", sys.executable, "--out", "c"),
+    "promote": ("promote", "none", "--reason", "none"),
+    "new-case": ("new-case", "none", "--recipe", "llama", "--seed", "5", "--out", "cases"),
+    "audit": ("audit",),
+    "diff": ("diff", FACT_OUTPUTS, str(GOLDEN / "corrected" / "fact")),
+    "validate": ("validate", FACT_OUTPUTS),
+}
+
+
+def sub_commands(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The commands of a parser, and those of a command that has some, separated by spaces."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from [f"{name} {more}" for more in sub_commands(below)] or [name]
+
+
+def test_every_command_is_tried_here() -> None:
+    assert {*sub_commands(cli.parser())} == {*COMMANDS}
+    assert {*sub_commands(spec_command_line.parser())} == {*SPEC}
+    assert len(SPEC_COMMANDS) == len(SPEC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of the commands, with the files that they read."""
+    (tmp_path / "text.txt").write_text(SENTENCE * 60)
+    (tmp_path / "jobs.jsonl").write_text(
+        f'{{"model": "{FACT}", "device": "cpu", "out_dir": "batch"}}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def odd_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a caller may have set, and no command would set: none is the default of its library."""
+    package, handler = logging.getLogger("lenses_min"), logging.NullHandler()
+    levels = {logging.root: logging.root.level, package: package.level}
+    verbosity, threads = transformers_logging.get_verbosity(), torch.get_num_threads()
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 7)
+    monkeypatch.setattr(package, "propagate", True)
+    for logger in levels:
+        logger.setLevel(logging.DEBUG + 1)
+    package.addHandler(handler)
+    transformers_logging.set_verbosity_debug()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_num_threads(threads + 1)
+    for number in signals:
+        signal.signal(number, lambda *_: pytest.fail("a signal came"))
+    with np.errstate(all="raise"):
+        yield
+    for number, before in signals.items():
+        signal.signal(number, before)
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+    transformers_logging.set_verbosity(verbosity)
+    package.removeHandler(handler)
+    for logger, level in levels.items():
+        logger.setLevel(level)
+
+
+def changes(act: Callable[[], Any]) -> list[str]:
+    """What an act has changed in this process when it is over, an exception included."""
+    before = {**process_state(), **random_states()}
+    try:
+        act()
+    finally:
+        after = {**process_state(), **random_states()}
+    return differences(before, after)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_leaves_the_process_as_it_found_it(
+    name: str, ending: str, folder: Path, odd_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = COMMANDS[name]
+    words = {"refused": command.refused}.get(ending, command.words)
+    more = {"wrong option": ["--no-such-option"], "help": ["--help"]}.get(ending, [])
+    ends: list[Any] = []
+
+    def act() -> None:
+        try:
+            ends.append(cli.main([*words, *more]))
+        except (SystemExit, KeyboardInterrupt) as error:
+            ends.append(error)
+
+    def outcome(engine: Local, job: Job, target: Path) -> Outcome:
+        return Outcome(int(job.options.model == "./none"), "said")
+
+    def interrupt(*args: object, **kwargs: object) -> None:
+        logging.getLogger("lenses_min").error("interrupted")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Local, "perform", outcome)
+    if ending == "interrupted":
+        monkeypatch.setattr(command.inner, interrupt)
+    assert changes(act) == []
+    (end,) = ends
+    if ending == "interrupted":
+        assert isinstance(end, KeyboardInterrupt) or (name, end) == ("sweep", 130)
+    elif ending in ("wrong option", "help"):
+        assert isinstance(end, SystemExit)
+        assert end.code == {"wrong option": 2, "help": 0}[ending]
+    else:
+        assert end in {"done": (0,), "refused": (1, 2)}[ending]
+
+
+@pytest.mark.parametrize("name", SPEC)
+def test_a_command_of_the_contract_leaves_the_process_as_it_found_it(
+    name: str, folder: Path, odd_settings: None
+) -> None:
+    assert changes(lambda: spec_command_line.main(SPEC[name])) == []
+
+    def wrong() -> None:
+        with pytest.raises(SystemExit):
+            spec_command_line.main([*SPEC[name], "--no-such-option"])
+
+    assert changes(wrong) == []
+
+
+@pytest.mark.parametrize("model", [FACT, "./none"])
+@pytest.mark.parametrize("self_test", [False, True])
+def test_the_worker_of_a_sweep_leaves_the_process_as_it_found_it(
+    model: str, self_test: bool, folder: Path, odd_settings: None
+) -> None:
+    options = asdict(RunOptions(model, device="cpu"))
+    job = {"options": options, "self_test": self_test, "verbose": True, "folder": "out"}
+    ends: list[int] = []
+    assert changes(lambda: ends.append(worker.perform(job))) == []
+    assert ends == [int(model != FACT)]
+
+
+def test_a_task_on_ray_works_where_it_was_asked_for_and_changes_nothing_in_its_worker(
+    folder: Path, odd_settings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray keeps a worker for further tasks. The run itself is in a process of its own: here a shell."""
+    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    there = folder / "there"
+    there.mkdir()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "executable", str(folder / "shell"))
+    (folder / "shell").write_text('#!/bin/sh\necho "$(pwd) ${OMP_NUM_THREADS-none}"\n')
+    (folder / "shell").chmod(0o755)
+    said: list[str] = []
+    for threads in (None, "3"):
+        job = Job(RunOptions("any", device="cpu"))
+        assert (
+            changes(lambda: said.append(on_ray.perform(job, str(there), threads).said)) == []  # noqa: B023
+        )
+    assert said == [f"{there} none", f"{there} 3"]
+
+
+def test_variables_that_are_set_changed_and_deleted_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHANGED", "before")
+    monkeypatch.setenv("DELETED", "before")
+    before = dict(os.environ)
+    with restore_environment():
+        os.environ.update(CHANGED="after", NEW="after")
+        del os.environ["DELETED"]
+    assert dict(os.environ) == before
+
+
+def test_messages_go_to_the_standard_error_of_now(capsys: pytest.CaptureFixture[str]) -> None:
+    """A handler that keeps the stream of its first call writes to a closed one later."""
+    log = logging.getLogger("lenses_min")
+    for said in ("first", "second"):
+        with configure_logging(logging.INFO):
+            log.info(said)
+            log.debug("a detail")
+        assert capsys.readouterr().err == f"INFO {said}\n"
+    log.info("nobody asked")
+    assert capsys.readouterr().err == ""
+
+
+def test_bars_are_hidden_only_within(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a bar that asks to be drawn, and without the thread that watches over bars."""
+    with silence_transformers():
+        assert [*tqdm.tqdm(range(3), disable=False)] == [0, 1, 2]
+        assert transformers_logging.get_verbosity() == logging.ERROR
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
+    with tqdm.tqdm(range(3), disable=False) as bar:
+        assert not bar.disable
+    assert "0/3" in capsys.readouterr().err
+
+
+def test_an_error_within_is_passed_on(odd_settings: None) -> None:
+    def act() -> None:
+        with pytest.raises(LensError), configure_logging(logging.INFO), silence_transformers():
+            raise LensError("mend it")
+
+    assert changes(act) == []
+    assert os.environ["TQDM_DISABLE"] == "0"
