@@ -14,7 +14,12 @@ from .errors import LensError
 from .fitting import command as fitting
 from .looking import command as looking
 from .options import RunOptions
-from .process import configure_logging, restore_environment, silence_transformers
+from .process import (
+    configure_logging,
+    replace_unprintable,
+    restore_environment,
+    silence_transformers,
+)
 from .sweeping import command as sweeping
 
 log = logging.getLogger("lenses_min")
@@ -63,9 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Logging, environment, torch and libraries are afterwards as they were before, also after an exception.
     """
-    args = parser().parse_args(argv)
-    with restore_environment(), configure_logging(level_of(args)):
-        return int(args.perform(args))
+    with replace_unprintable():
+        args = parser().parse_args(argv)
+        with restore_environment(), configure_logging(level_of(args)):
+            return int(args.perform(args))
 
 
 def level_of(args: argparse.Namespace) -> int:

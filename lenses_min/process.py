@@ -1,10 +1,11 @@
 """What a command sets in its process, each taken back on leaving. What a run sets in torch: determinism.py."""
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 PACKAGE = logging.getLogger("lenses_min")
@@ -62,3 +63,17 @@ def restore_environment() -> Iterator[None]:
         for name in {*os.environ} - {*before}:
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextmanager
+def replace_unprintable() -> Iterator[None]:
+    """Characters that the encoding of standard output or error lacks are printed as `?`.
+
+    Without it, one `␣` on a terminal or pipe of Latin-1 ends the command with a UnicodeEncodeError.
+    """
+    with ExitStack() as restored:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="replace")
+                restored.callback(stream.reconfigure, errors="strict")
+        yield
