@@ -21,6 +21,7 @@ from .process import (
     silence_transformers,
 )
 from .sweeping import command as sweeping
+from .textfiles import parse_json, read_text
 
 log = logging.getLogger("lenses_min")
 PARTS = (
@@ -105,13 +106,13 @@ def wrong(error: LensError) -> int:
 def read_jobs(path: Path) -> list[RunOptions]:
     """One RunOptions a line; every bad line is reported, with its number."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LensError(f"cannot read the jobs file {path}: {error}") from error
     jobs, problems = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            jobs += [RunOptions.from_job(json.loads(line))] if line.strip() else []
+            jobs += [RunOptions.from_job(parse_json(line, number))] if line.strip() else []
         except (LensError, json.JSONDecodeError) as error:
             problems.append(f"{path}:{number}: {error}")
     if problems or not jobs:

@@ -78,7 +78,7 @@ def facts() -> Iterator[tuple[str, str]]:
 def listed() -> list[str]:
     from .sweeping.jobs import BUILT_IN, entries, read
 
-    return [read(entry)["model"] for _, entry in entries(BUILT_IN)]
+    return [read(entry, number)["model"] for _, number, entry in entries(BUILT_IN)]
 
 
 def verdict(model: str) -> tuple[str, ...]:

@@ -2,31 +2,35 @@
 
 YAML or JSON: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
 {"test_prompt": …}. A pass has `id`, `context` and `answer`, and where wanted `variant` (orig), `control` (the
-"id/variant" of the pass whose answer is subtracted in control_margin) and `records` (false).
+"id/variant" of the pass whose answer is subtracted in control_margin), `records` (false) and `join` (" " or "", what
+stands between context and answer).
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .errors import LensError
+from .textfiles import parse_json, parse_yaml, read_text
 from .types import Prompt
 
 BUILT_IN = Path(__file__).with_name("prompts.yaml")
+SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
 TEMPERATURES = (0.1, 2.0)
 FAULTS = {
     "missing": "is missing",
-    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records",
+    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records, join",
     "string_type": "must be a text; put it in quotes",
     "string_unicode": "holds half of a surrogate pair, which is no character",
     "model_type": "must be an object with fields",
+    "literal_error": 'must be " " or "", what stands between context and answer',
     "string_pattern_mismatch": "must not be blank; an id or a variant has neither space nor slash",
 }
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
@@ -47,6 +51,7 @@ class Entry(BaseModel):
     answer: Answer
     control: str | None = None
     records: bool = False
+    join: Literal[" ", ""] | None = None
 
     @property
     def name(self) -> str:
@@ -78,49 +83,63 @@ def built_in() -> Suite:
 
 def read_suite(path: Path) -> Suite:
     """The prompts of a file. Raises LensError with every fault at once: file, entry and field."""
-    try:
-        found, places = content(path, path.read_text(encoding="utf-8"))
-        document = Document.model_validate(found)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise LensError(
-            f"cannot read the prompts of {path}: {' '.join(str(error).split())}"
-        ) from error
-    except ValidationError as error:
-        raise LensError(
-            "\n".join(f"{path}: {fault(e, places, found)}" for e in error.errors())
-        ) from error
-    if problems := [f"{path}: {problem}" for problem in contradictions(document, places)]:
-        raise LensError("\n".join(problems))
+    document = read_document(path)
     prompts: dict[str, Prompt] = {}
     for e in document.passes:
-        prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records)
+        prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
     rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
-    passes = tuple(
-        Prompt(p.id, p.variant, p.text, p.answer, p.detailed, rivals[name])
-        for name, p in prompts.items()
-    )
+    passes = tuple(replace(p, rival=rivals[name]) for name, p in prompts.items())
     return Suite(
         passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords)
     )
 
 
-def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
-    """The file as one object, and where each of its entries stands, for messages."""
-    if path.suffix in (".yaml", ".yml"):
-        return yaml.safe_load(text), {}
-    if path.suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
-        return json.loads(text), {}
-    if path.suffix != ".jsonl":
+def read_document(path: Path) -> Document:
+    """The entries of a file as it has them, checked one by one and against one another."""
+    try:
+        text = read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from error
+    if path.suffix.lower() not in SUFFIXES:
         raise LensError(
             f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"
         )
+    try:
+        found, places = content(path, text)
+        document = Document.model_validate(found)
+        problems = list(contradictions(document, places))
+    except ValidationError as error:
+        problems = [fault(e, places, found) for e in error.errors()]
+    except LensError as error:
+        problems = str(error).split("\n")
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from error
+    if problems:
+        raise LensError("\n".join(f"{path}: {problem}" for problem in problems))
+    return document
+
+
+def unreadable(path: Path, error: Exception) -> LensError:
+    return LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}")
+
+
+def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
+    """The file as one object, and where each of its entries stands, for messages."""
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return parse_yaml(text), {}
+    if suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
+        return parse_json(text), {}
     found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
     places, problems = {}, []
     for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line ends
         try:
-            entry = json.loads(line) if line.strip() else None
+            entry = parse_json(line, number) if line.strip() else None
         except json.JSONDecodeError as error:
-            problems.append(f"{path}: line {number}: {error}")
+            problems.append(f"line {number}: {error}")
+            continue
+        except LensError as error:
+            problems.append(str(error))
             continue
         if entry is not None:
             lone = isinstance(entry, Mapping) and set(entry) == {"test_prompt"}

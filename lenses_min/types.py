@@ -21,7 +21,7 @@ class Prompt:
     """One pass: the text the model reads and the answer that counts as right.
 
     A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
-    in control_margin.
+    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
     """
 
     id: str
@@ -30,16 +30,30 @@ class Prompt:
     answer: str
     detailed: bool = False
     rival: "Prompt | None" = None
+    join: str | None = None
+
+
+@dataclass(frozen=True)
+class Bos:
+    """What the model reads before every prompt: no id, one, or a template's several, and the rule behind it."""
+
+    ids: tuple[int, ...]
+    rule: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class Gold:
-    """The tokens of an answer in its prompt; `variant` is with_space, no_space or unknown."""
+    """The tokens of an answer in its prompt; `variant` is with_space, no_space or unknown.
+
+    `note` says what is wrong with the way the answer joins the prompt; empty where nothing is.
+    """
 
     string: str
     pieces: tuple[str, ...]
     answer_ids: tuple[int, ...]
     variant: str
+    note: str = ""
 
     @property
     def first_id(self) -> int | None:
@@ -55,6 +69,7 @@ class Encoded:
     """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's.
 
     `follow` are the answer's tokens that the model reads after the prompt, where the joint probability is asked for.
+    `defects` are those of R14 and R15 by which the reference reads this prompt or its answer otherwise.
     """
 
     prompt: Prompt
@@ -63,6 +78,7 @@ class Encoded:
     context_ids: tuple[int, ...]
     answers: tuple[int, ...]
     follow: tuple[int, ...] = ()
+    defects: tuple[str, ...] = ()
 
     @property
     def last(self) -> int:

@@ -13,6 +13,7 @@ from ..files import is_output
 from ..lenses import check_lenses
 from ..options import RunOptions
 from ..suite import read_suite
+from ..textfiles import parse_json, read_text
 from .engines import Job
 
 BUILT_IN = Path(__file__).with_name("models.txt")
@@ -35,9 +36,11 @@ def jobs_of(args: Namespace, folder: Path) -> list[Job]:
     except LensError as error:
         problems.append(str(error))
         listed = []
-    for where, entry in [*(("", {"model": model}) for model in args.models), *listed]:
+    named = [("", 1, {"model": model}) for model in args.models]
+    for where, number, entry in [*named, *listed]:
         try:
-            asked.append(RunOptions.from_job({**options, **read(entry), "out_dir": str(folder)}))
+            own = read(entry, number)
+            asked.append(RunOptions.from_job({**options, **own, "out_dir": str(folder)}))
         except (LensError, json.JSONDecodeError) as error:
             problems.append(f"{where}{error}")
     problems += [*clashes(asked), *wrong_files(asked)]
@@ -50,23 +53,23 @@ def jobs_of(args: Namespace, folder: Path) -> list[Job]:
     return [Job(one, args.self_test, args.verbose) for one in asked]
 
 
-def entries(path: Path) -> Iterator[tuple[str, Any]]:
-    """Lines of a list with their places; `#` begins a comment."""
+def entries(path: Path) -> Iterator[tuple[str, int, Any]]:
+    """Lines of a list with their places and numbers; `#` begins a comment."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LensError(f"cannot read the list of models {path}: {error}") from error
     for number, line in enumerate(map(str.strip, lines), start=1):
         if line and not line.startswith("#"):
-            yield f"{path}:{number}: ", line
+            yield f"{path}:{number}: ", number, line
 
 
-def read(entry: Any) -> dict[str, Any]:
-    """A model by name, or an object of the options that are its own, as `batch` takes it."""
-    if isinstance(entry, str):
-        entry = (
-            json.loads(entry) if entry.startswith("{") else {"model": entry.split(" #")[0].strip()}
-        )
+def read(entry: Any, number: int) -> dict[str, Any]:
+    """A model by name, or an object of the options that are its own, as `batch` takes it; `number` is its line's."""
+    if isinstance(entry, str) and entry.startswith("{"):
+        entry = parse_json(entry, number)
+    elif isinstance(entry, str):
+        entry = {"model": entry.split(" #")[0].strip()}
     if "out_dir" in entry:
         raise LensError("out_dir cannot be one model's own; name the sweep's --out-dir")
     return dict(entry)

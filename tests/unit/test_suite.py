@@ -53,7 +53,8 @@ FAULTS = {
             "passes[0] (a/orig): answer: must be a text; put it in quotes, got true",
             'passes[1] (a/b/orig): id: must not be blank; an id or a variant has neither space nor slash, got "a/b"',
             "passes[1] (a/b/orig): context: is missing",
-            "passes[1] (a/b/orig): foo: is no field here; a pass has id, variant, context, answer, control, records",
+            "passes[1] (a/b/orig): foo: is no field here; "
+            "a pass has id, variant, context, answer, control, records, join",
             "passes[2]: must be an object with fields, got 7",
             'test_prompts[0]: String should have at least 1 character, got ""',
             "test_prompts[1]: must be a text; put it in quotes, got 3",

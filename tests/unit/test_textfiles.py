@@ -1,0 +1,144 @@
+"""Files that people write: a key that comes twice, byte-order marks, endings in capitals."""
+
+import codecs
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lenses_min import LensError, cli
+from lenses_min.suite import read_suite
+from lenses_min.textfiles import parse_json, parse_yaml
+
+PASS = '{"id": "a", "context": "b", "answer": "c"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "whole.json",
+            '{"passes": [],\n "passes": []}',
+            ['the key "passes" comes twice in one object: line 1 column 2 and line 2 column 2'],
+        ),
+        (
+            "inside.json",
+            '{"passes": [{"id": "a",\n"answer": "{\\"id\\": 1}", "id": "b", "\\u0069d": "c"}]}',
+            [
+                'the key "id" comes 3 times in one object: line 1 column 14, line 2 column 26 '
+                "and line 2 column 37"
+            ],
+        ),
+        (
+            "lines.jsonl",
+            f'{PASS}\n\n{{"id": "a", "id": "b", "context": "x", "context": "y", "answer": "c"}}\nx',
+            [
+                'the key "id" comes twice in one object: line 3 column 2 and line 3 column 13',
+                'the key "context" comes twice in one object: line 3 column 24 and line 3 column 40',
+                "line 4: Expecting value: line 1 column 1 (char 0)",
+            ],
+        ),
+        (
+            "whole.yaml",
+            "passes: []\ntest_prompts: [x]\n'passes': []\n",
+            ['the key "passes" comes twice in one object: line 1 column 1 and line 3 column 1'],
+        ),
+        (
+            "inside.yml",
+            "passes:\n- {id: a, context: b, answer: c}\n- id: b\n  answer: c\n  id: d\n",
+            ['the key "id" comes twice in one object: line 3 column 3 and line 5 column 3'],
+        ),
+    ],
+)
+def test_a_key_that_comes_twice_is_told_with_every_place(
+    name: str, text: str, told: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(LensError) as caught:
+        read_suite(tmp_path / name)
+    found = [line.removesuffix("; keep one of them") for line in str(caught.value).splitlines()]
+    assert found == [f"{tmp_path / name}: {line}" for line in told]
+
+
+def test_merged_and_repeated_mappings_of_yaml_are_no_repetition() -> None:
+    text = """
+    deep: {inner: &x {<<: &y {k: 0, z: 1}, k: 1}}
+    again: {<<: *x, k: 2}
+    list: [*x, *x, *y]
+    """
+    assert parse_yaml(text) == yaml.safe_load(text)
+    assert parse_yaml("") is None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(VALUES, st.sampled_from([None, 1]))
+@example({'"': {"}": ["{", ":"]}}, None)
+def test_what_has_no_key_twice_is_read_as_the_library_reads_it(
+    value: object, indent: int | None
+) -> None:
+    text = json.dumps(value, indent=indent)
+    assert parse_json(text) == value
+    written = yaml.safe_dump(value)
+    assert parse_yaml(written) == yaml.safe_load(written)
+
+
+@pytest.mark.parametrize("name", ["own.JSON", "own.Json", "own.JSONL", "own.YAML", "own.Yml"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_a_byte_order_mark_and_any_case_of_the_ending(
+    name: str, mark: bytes, tmp_path: Path
+) -> None:
+    text = PASS if name.endswith("L") and "JSON" in name else f'{{"passes": [{PASS}]}}'
+    (tmp_path / name).write_bytes(mark + text.encode())
+    (prompt,) = read_suite(tmp_path / name).passes
+    assert (prompt.id, prompt.text, prompt.answer, prompt.join) == ("a", "b", "c", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("passes: [{id: a, context: b, answer: 2001-99-99}]", "month must be in 1..12"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_what_the_libraries_raise_becomes_one_error(text: str, told: str, tmp_path: Path) -> None:
+    for name in ("own.yaml", "own.json"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(LensError, match="cannot read the prompts of"):
+            read_suite(tmp_path / name)
+
+
+def test_join_is_a_space_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    entry = {"id": "a", "context": "b", "answer": "c"}
+    path.write_text(json.dumps({"passes": [{**entry, "join": ""}, {**entry, "id": "b"}]}))
+    assert [prompt.join for prompt in read_suite(path).passes] == ["", None]
+    path.write_text(json.dumps({"passes": [{**entry, "join": "\n"}]}))
+    told = r'passes\[0\] \(a/orig\): join: must be " " or "", what stands between context and answer, got "\\n"'
+    with pytest.raises(LensError, match=told):
+        read_suite(path)
+
+
+def test_jobs_with_a_mark_and_with_a_key_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_bytes(codecs.BOM_UTF8 + b'\n{"model": "a", "model": "b"}')
+    assert cli.main(["batch", str(path)]) == 2
+    told = (
+        'the key "model" comes twice in one object: line 2 column 2 and line 2 column 16; keep one'
+    )
+    assert f"{path}:2: {told}" in capsys.readouterr().err
+    path.write_bytes(codecs.BOM_UTF8 + b'# models\n{"model": "a", "model": "b"}')
+    assert cli.main(["sweep", "--models", str(path), "--out-dir", str(tmp_path / "out")]) == 2
+    assert f"{path}:2: {told}" in capsys.readouterr().err
