@@ -72,6 +72,12 @@ def add_run_options(run: Any) -> None:
         "--contract", choices=CHOICES["contract"], default="reference", help="default: %(default)s"
     )
     run.add_argument(
+        "--bos",
+        choices=CHOICES["bos"],
+        default="auto",
+        help="before each prompt: by the contract's rule, nothing, or the declared BOS",
+    )
+    run.add_argument(
         "--prompts",
         default="",
         metavar="FILE",

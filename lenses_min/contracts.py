@@ -3,6 +3,8 @@
 `rank` is not in that ledger: it came out of comparing with float64.
 """
 
+from collections.abc import Collection
+
 DIFFERENCES = {
     "R1": "the model's own norm module is called, LayerNorm with its centring and bias",
     "R2": "layernorm_bias_fix, norm_alignment_fix and layer0_norm_fix say what is done here",
@@ -13,6 +15,11 @@ DIFFERENCES = {
     "R7": "Prism records have the rows of the norm lens",
     "rank": "answer_rank counts logits: probabilities too small for float32 tie at 0",
 }
+# Told where they bite: on this checkpoint or on these prompts the reference reads other tokens.
+CONDITIONAL = {
+    "R14": "before a prompt stands what tokenizer and configuration declare; no EOS is lent, no BOS doubled",
+    "R15": "an answer joins its prompt as text does; the prompt's tokens stay, no lone space or unknown token counts",
+}
 # The strings of `diagnostics` that R2 is about.
 DIAGNOSTICS = {
     "layernorm_bias_fix": "model_norm_module_called",
@@ -21,9 +28,10 @@ DIAGNOSTICS = {
 }
 
 
-def heading() -> dict[str, object]:
-    """The first keys of a corrected document."""
+def heading(defects: Collection[str]) -> dict[str, object]:
+    """The first keys of a corrected document; `defects` are those of CONDITIONAL that bite on its prompts."""
+    told = DIFFERENCES | {key: text for key, text in CONDITIONAL.items() if key in defects}
     return {
         "contract": "corrected",
-        "differs": [{"id": key, "corrected": text} for key, text in DIFFERENCES.items()],
+        "differs": [{"id": key, "corrected": text} for key, text in told.items()],
     }

@@ -4,6 +4,7 @@ The weights are kept in float32, as they come out of the file, so that a run is 
 """
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -69,6 +70,7 @@ def write(part: Path, model: Any, tokenizer: Any) -> None:
     model.config.__dict__.pop("quantization_config", None)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
+    keep_flag(part / "tokenizer_config.json", tokenizer.init_kwargs.get("add_bos_token"))
     again = PreTrainedTokenizerFast.from_pretrained(part, local_files_only=True)
     told = [(one.backend_tokenizer.to_str(), one.special_tokens_map) for one in (again, tokenizer)]
     if told[0] != told[1]:
@@ -76,3 +78,10 @@ def write(part: Path, model: Any, tokenizer: Any) -> None:
     for path in part.iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
+
+
+def keep_flag(path: Path, add_bos_token: bool | None) -> None:
+    """Whether a BOS goes before a text, which transformers leaves out when it saves a tokenizer."""
+    if add_bos_token is not None:
+        config = json.loads(path.read_text(encoding="utf-8")) | {"add_bos_token": add_bos_token}
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -40,6 +40,12 @@ def last_layer(facts: Facts, options: RunOptions, said: Mapping[str, Any]) -> di
     return {**said, **(transform if options.corrected else {})}
 
 
+def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
+    """What a corrected document says of itself; a reference one says nothing."""
+    defects = {defect for result in passes for defect in result.encoded.defects}
+    return contracts.heading(defects) if options.corrected else {}
+
+
 def copy_rule(options: RunOptions) -> dict[str, Any]:
     told = {"copy_thresh": options.copy_threshold, "copy_window_k": COPY_WINDOW}
     return told | {"copy_match_level": "id_subsequence"}
@@ -94,7 +100,7 @@ def document(
         "gold_alignment": control.encoded.gold.alignment,
     }
     return {
-        **(contracts.heading() if options.corrected else {}),
+        **heading(options, passes),
         "prompt": prompt,
         "test_prompts": list(test_prompts),
         "temperature_exploration": main.said["temperature_exploration"],
@@ -119,7 +125,7 @@ def suite_document(
 ) -> dict[str, Any]:
     """`output-<clean>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
     return {
-        **(contracts.heading() if options.corrected else {}),
+        **heading(options, passes),
         "test_prompts": list(test_prompts),
         "keywords": sorted(keywords),
         "diagnostics": of_model(facts, options)

@@ -4,6 +4,7 @@ A local model is read without a network call, and no code of a checkpoint is eve
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from . import conversion
 from .anatomy import own_norms, transform_of
+from .bos import choose_bos, read_declared
 from .errors import LensError
 from .norms import FormulaNorms
 from .options import RunOptions
@@ -84,10 +86,14 @@ def load(options: RunOptions) -> LoadedModel:
         plain = attempt("weights", options.model, lambda: read_gguf(name, where, torch.float32))
         if conversion.keep(kept, plain, tokenizer):
             name, where = source_of(str(kept))
-    bridge = attempt("weights", options.model, lambda: boot(name, where, tokenizer, placement))
+    declared = attempt("tokenizer", options.model, lambda: read_declared(name, where, tokenizer))
+    bos, other = choose_bos(tokenizer, family, declared, options.bos, options.corrected)
+    copy = deepcopy(tokenizer)  # TransformerLens adds tokens to the one it gets
+    bridge = attempt("weights", options.model, lambda: boot(name, where, copy, placement))
     if kept and placement.device == "cpu":
         take_in(bridge)
-    tokens = Tokens.of(tokenizer, family, bridge.unembed.original_component.weight.shape[0])
+    vocab = bridge.unembed.original_component.weight.shape[0]
+    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, corrected=options.corrected)
     norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
     head = read_head(bridge, options.corrected)
     return LoadedModel(

@@ -9,6 +9,7 @@ from typing import Any
 from .errors import LensError
 
 CHOICES = {
+    "bos": ("auto", "none", "model"),
     "contract": ("reference", "corrected"),
     "device": ("auto", "cuda", "mps", "cpu"),
     "device_map": ("none", "auto"),
@@ -25,7 +26,8 @@ class RunOptions:
     `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
     `copy_threshold` and `copy_margin` are probabilities; `prompts` a file, `batch_size` how many of its prompts
     share a forward; `cache` keeps what a .gguf file is converted to. `dtype` overrides the device's, `device_map` auto
-    shards over all GPUs, `threads` 0 leaves torch's. Raises LensError naming every bad value at once.
+    shards over all GPUs, `threads` 0 leaves torch's. `bos` is what the model reads before a prompt: what the contract's
+    rule says, nothing, or the BOS that tokenizer or config.json declares. Raises LensError naming every bad value.
     """
 
     model: str
@@ -48,6 +50,7 @@ class RunOptions:
     dtype: str = "auto"
     device_map: str = "none"
     threads: int = 0
+    bos: str = "auto"
 
     def __post_init__(self) -> None:
         if not self.raw_lens:

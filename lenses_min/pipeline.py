@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from . import answers, consistency, probes, proof, raw_check, records
-from .defects import defect_warnings
+from .defects import defect_warnings, prompt_warnings
 from .determinism import deterministic, settings
 from .document import document, suite_document
 from .forward import Ask, Captured, batches, capture, capture_batch, last_logits
@@ -58,13 +58,18 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
         for line in lines:
             log.log(level, line)
     passes = Sweep(model, lenses, suite, options).run()
+    encoded, own = [result.encoded for result in passes], bool(options.prompts)
+    for line in prompt_warnings(model.tokens, encoded, suite.test_prompts, own):
+        log.warning(line)
+        warnings.append(line)
     said = probes.test_prompts(suite.test_prompts, model.tokens, partial(last_logits, model.bridge))
     held = proof.proof([result.error for result in passes], model.facts.dtype)
     if not held["holds"]:
         log.error("%s: %s", options.model_id, proof.sentence(held))
     compose = partial(suite_document, suite.keywords) if options.prompts else document
     written = compose(model.facts, options, passes, said, summaries["prism"])
-    how = {"placement": list(model.placement.notes), "determinism": settings()}
+    bos = {"ids": list(model.tokens.bos.ids), "rule": model.tokens.bos.rule}
+    how = {"bos": bos, "placement": list(model.placement.notes), "determinism": settings()}
     told = manifest(model.facts, options, passes, how, warnings, held, started)
     residuals = next((result.residuals for result in passes if result.residuals), {})
     return Run(

@@ -1,45 +1,65 @@
-"""prompt → tokens: BOS rule, position labels, gold alignment, and the one place that decodes an id."""
+"""prompt → tokens: what the model reads, position labels, gold alignment, and the one place that decodes an id."""
 
+import json
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from .errors import LensError
-from .types import Encoded, Gold, Prompt
+from tokenizers.models import Unigram
 
-# TransformerLens 2.16 prepends BOS for every other family; 4.x has other defaults.
-NO_BOS_FAMILIES = frozenset({"bloom", "qwen", "qwen2", "qwen3"})
+from .bos import Declared, reference_bos
+from .errors import LensError
+from .joins import joins
+from .types import Bos, Encoded, Gold, Prompt
+
+VARIANTS = {" ": "with_space", "": "no_space"}
+HOW = {" ": "after a space", "": "right after the prompt"}
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A tokenizer with the contract's rules; `bos_id` is None for families that take none, `vocab` is V."""
+    """A tokenizer with a contract's rules; `vocab` is V, `other` the BOS rule of the other contract.
+
+    `corrected` leaves out a BOS that the text has already, and lets every answer join its prompt as the text has it.
+    """
 
     tokenizer: Any
-    bos_id: int | None
+    bos: Bos
     _texts: dict[int, str] = field(default_factory=dict, repr=False)
     vocab: int = sys.maxsize
+    other: Bos | None = None
+    corrected: bool = False
 
     @classmethod
     def of(cls, tokenizer: Any, family: str, vocab: int = sys.maxsize) -> "Tokens":
-        """BOS for every family but NO_BOS_FAMILIES; a tokenizer without BOS lends its EOS."""
-        lent = (
-            tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        )
-        return cls(tokenizer, None if family in NO_BOS_FAMILIES else lent, vocab=vocab)
+        """The rules of the reference contract, without a config.json."""
+        return cls(tokenizer, reference_bos(tokenizer, family, Declared()), vocab=vocab)
 
     def context(self, text: str) -> list[int]:
         """Ids of the text without special tokens; raises LensError where the model has no such id."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if (most := max(*ids, self.bos_id or 0, 0)) >= self.vocab:
+        if (most := max(*ids, *self.bos.ids, 0, 0)) >= self.vocab:
             told = f"the tokenizer gives id {most} and the model has {self.vocab}"
             raise LensError(f"{told}; they belong to different checkpoints")
         return ids
 
     def model_input(self, text: str) -> list[int]:
-        """What the model reads: BOS, where the family takes one, then the text."""
-        return ([] if self.bos_id is None else [self.bos_id]) + self.context(text)
+        """What the model reads: BOS, where there is one, then the text."""
+        return self.preceded(text, self.bos, self.corrected)
+
+    def preceded(self, text: str, bos: Bos, once: bool) -> list[int]:
+        """A text behind BOS; `once`: without another one where the text begins with it."""
+        ids = self.context(text)
+        return ids if once and self.begins_with(bos, text) else [*bos.ids, *ids]
+
+    def begins_with(self, bos: Bos, text: str) -> bool:
+        """Whether a text spells out the BOS that goes before it."""
+        if not bos.ids or tuple(self.context(text)[: len(bos.ids)]) != bos.ids:
+            return False
+        spelled = str(self.tokenizer.convert_ids_to_tokens([bos.ids[0]])[0])
+        return text.lstrip().startswith(spelled)
 
     def text(self, token_id: int) -> str:
         """One id decoded alone: every label and every top-k token comes from here."""
@@ -70,28 +90,82 @@ class Tokens:
                 f"{name} has {n} tokens" + (f" and {more} of its answer" if more else "")
                 for name, n, more in wrong
             ]
+            empty = f"; no BOS stands before a prompt ({self.bos.rule})"
+            why = empty if any(size[1] == 0 for size in wrong) else ""
             raise LensError(
-                f"{', '.join(told)}, the model reads 1 to {n_ctx}; use another prompt or a model with a longer context"
+                f"{', '.join(told)}, the model reads 1 to {n_ctx}{why}; "
+                "use another prompt or a model with a longer context"
             )
         return found
 
     def unbounded(self, prompt: Prompt, joint: bool) -> Encoded:
-        gold = self.align(prompt)
-        asked = [gold, self.align(prompt.rival)] if prompt.rival and gold.answer_ids else [gold]
-        answers = tuple(g.first_id for g in asked if g.first_id is not None)
+        """A prompt of any length in tokens; prompts of one's own (`joint`) have the mended alignment."""
+        mended = self.corrected or joint
+        gold = self.align(prompt, mended)
+        rival = [self.align(prompt.rival, mended)] if prompt.rival and gold.answer_ids else []
+        answers = tuple(g.first_id for g in (gold, *rival) if g.first_id is not None)
         ids, context = tuple(self.model_input(prompt.text)), tuple(self.context(prompt.text))
-        return Encoded(prompt, gold, ids, context, answers, gold.answer_ids[:-1] if joint else ())
+        follow = gold.answer_ids[:-1] if joint else ()
+        return Encoded(prompt, gold, ids, context, answers, follow, self.defects(prompt))
 
-    def align(self, prompt: Prompt) -> Gold:
-        """The answer's ids after the prompt: with a space before it, else without, else unresolved."""
-        context = self.context(prompt.text)
-        for variant, joined in (("with_space", " "), ("no_space", "")):
-            ids = self.context(prompt.text + joined + prompt.answer)
-            if len(ids) > len(context):
-                answer = ids[len(context) :]
+    def defects(self, prompt: Prompt) -> tuple[str, ...]:
+        """Which of R14 and R15 bite on a prompt: the ids before it, the ids of its answer."""
+        read = self.model_input(prompt.text)
+        bos = self.bos if self.other is None else self.other
+        defects = {
+            "R14": read != self.preceded(prompt.text, bos, not self.corrected),
+            "R15": self.align(prompt).answer_ids != self.align(prompt, mended=True).answer_ids,
+        }
+        return tuple(name for name, bites in defects.items() if bites)
+
+    def align(self, prompt: Prompt, mended: bool = False) -> Gold:
+        """The answer's ids after the prompt, or none with the reason.
+
+        The reference's rule: with a space before it, else without, whatever adds ids. Mended: as the entry or the
+        text joins them, where the prompt's ids stay as they are and the first new one is neither blank nor unknown.
+        """
+        tries: tuple[str, ...] = (" ", "")
+        if mended:
+            by_text = joins(prompt.text, prompt.answer)
+            tries = by_text if prompt.join is None else (prompt.join,)
+        context, notes = self.context(prompt.text), list[str]()
+        for join in tries:
+            ids = self.context(prompt.text + join + prompt.answer)
+            answer = ids[len(context) :]
+            problem = self.problem(context, ids) if mended else "" if answer else "no new token"
+            if not problem:
                 pieces = self.tokenizer.convert_ids_to_tokens(answer[:4])
-                return Gold(prompt.answer, tuple(pieces), tuple(answer), variant)
-        return Gold(prompt.answer, (), (), "unknown")
+                note = f"{notes[0]}; read {HOW[join]} instead, `join` decides" if notes else ""
+                return Gold(prompt.answer, tuple(pieces), tuple(answer), VARIANTS[join], note)
+            notes.append(problem)
+        return Gold(prompt.answer, (), (), "unknown", f"unresolved: {notes[0]}")
+
+    def problem(self, context: Sequence[int], ids: Sequence[int]) -> str:
+        """Why the ids behind the prompt's own are no answer; empty where they are."""
+        if list(ids[: len(context)]) != list(context):
+            return "the answer merges with the prompt's last token"
+        answer = ids[len(context) :]
+        if not answer:
+            return "the answer has no token of its own"
+        if self.unknown_id in answer:
+            return "the tokenizer has no token for all of the answer, only an unknown one"
+        if not self.text(answer[0]).strip(" \u2581"):
+            return "the answer would begin with a lone space, which belongs to the prompt's end"
+        return ""
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The id of what the vocabulary lacks; some tokenizers have it in their model alone."""
+        declared: int | None = getattr(self.tokenizer, "unk_token_id", None)
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if declared is not None or backend is None:
+            return declared
+        unknown: int | None
+        if isinstance(backend.model, Unigram):  # has it in its file alone
+            unknown = json.loads(backend.to_str())["model"]["unk_id"]
+        else:
+            unknown = backend.token_to_id(getattr(backend.model, "unk_token", None) or "")
+        return unknown
 
 
 def is_keyword(text: str, keywords: Collection[str]) -> bool:

@@ -208,7 +208,10 @@ DOCUMENT: Mapping[str, Any] = {
 CORRECTED_DOCUMENT: Mapping[str, Any] = {
     "contract": const("corrected"),
     "differs": Items(
-        {"id": one_of("R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank"), "corrected": STRING}
+        {
+            "id": one_of("R1", "R2", "R3", "R4", "R5", "R6", "R7", "rank", "R14", "R15"),
+            "corrected": STRING,
+        }
     ),
     **DOCUMENT,
     "diagnostics": {**DIAGNOSTICS, **CORRECTED_DIAGNOSTICS},

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import LensError
 from ..forward import hook_name
+from ..textfiles import read_text
 from ..tokens import Tokens
 
 HELD_OUT, MOST_HELD_OUT = 10, 16  # every tenth sequence is for validation, sixteen at most
@@ -21,10 +22,10 @@ def cut(tokens: Tokens, files: Sequence[str], length: int, most: int) -> list[li
     ids: list[int] = []
     for file in files:
         try:
-            ids += tokens.context(Path(file).read_text(encoding="utf-8"))
+            ids += tokens.context(read_text(Path(file)))
         except (OSError, UnicodeDecodeError) as error:
             raise LensError(f"cannot read the text {file}: {error}") from error
-    start = [] if tokens.bos_id is None else [tokens.bos_id]
+    start = list(tokens.bos.ids)
     return [start + ids[i : i + room] for i in range(0, min(len(ids), most) - room + 1, room)]
 
 

@@ -154,8 +154,8 @@ ACCIDENTS = {
     ),
     "Berlin's id used for Paris": Accident(
         "Tokens.unbounded",
-        "self.align(prompt)",
-        "self.align(prompt.rival or prompt)",
+        "self.align(prompt, mended)",
+        "self.align(prompt.rival or prompt, mended)",
         "fact",
         (
             Sight(PURE, "p_answer", "ctl/orig layer 0 pos 16"),

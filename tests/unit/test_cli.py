@@ -228,7 +228,7 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, ca
     assert cli.main(["batch", str(path)]) == 2
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith(
-        f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, cache"
+        f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, bos, cache"
     )
     assert others == [
         f"{path}:4: a job is a JSON object, got [2]",

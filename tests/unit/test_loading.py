@@ -260,6 +260,7 @@ def test_what_was_read_first_reaches_what_is_read_later(
 
     monkeypatch.setattr(loading.AutoConfig, "from_pretrained", configure)
     monkeypatch.setattr(loading, "read_tokenizer", lambda name, where: "tokenizer")
+    monkeypatch.setattr(loading, "choose_bos", lambda *given: (None, None))
     monkeypatch.setattr(loading, "place", place)
     monkeypatch.setattr(loading, "boot", boot)
     with pytest.raises(LensError, match="enough"):

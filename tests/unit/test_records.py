@@ -12,7 +12,7 @@ from lenses_min.records import RowContext
 from lenses_min.rows import PureRow
 from lenses_min.suite import built_in
 from lenses_min.tokens import Tokens
-from lenses_min.types import Encoded, Gold, Lens, Prompt, Rows, Unembedding
+from lenses_min.types import Bos, Encoded, Gold, Lens, Prompt, Rows, Unembedding
 
 MAIN, ABLATION, CONTROL = built_in().passes
 TEXTS = {0: " Berlin", 1: " Paris", 2: " x"}
@@ -45,7 +45,7 @@ def copies(context: RowContext, kind: type[Lens], top: list[int]) -> list[bool]:
 
 def context(prompt: Prompt = MAIN, ids: tuple[int, ...] = (2, 2)) -> RowContext:
     encoded = Encoded(prompt, Gold(prompt.answer, (), (), "unknown"), (9,), ids, ())
-    return RowContext(encoded, Tokens(None, None, TEXTS), 0.95, 0.10)
+    return RowContext(encoded, Tokens(None, Bos((), "none"), TEXTS), 0.95, 0.10)
 
 
 def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,6 @@ def test_at_its_bound_entropy_collapses_and_a_copy_does_not() -> None:
     assert [
         pure(context(), NormLens, [2], bits)[0].entropy_collapse for bits in (1.0, 1.0000001)
     ] == [True, False]
-    row_of = RowContext(context().encoded, Tokens(None, None, TEXTS), 0.5, 0.25)
+    row_of = RowContext(context().encoded, Tokens(None, Bos((), "none"), TEXTS), 0.5, 0.25)
     likely = [(0.5, 0.0), (0.5000001, 0.0), (0.75, 0.5), (0.75, 0.4999999), (0.75,)]
     assert [row_of.copies([2], top_p) for top_p in likely] == [False, True, False, True, True]

@@ -16,6 +16,7 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "inputs",
         "versions",
         "seed",
+        "bos",
         "placement",
         "determinism",
         "prompts",
