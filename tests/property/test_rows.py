@@ -15,7 +15,7 @@ from lenses_min import files, milestones
 from lenses_min.records import RowContext, is_run, rest_mass
 from lenses_min.rows import PureRow
 from lenses_min.tokens import Tokens
-from lenses_min.types import Encoded, Gold, Prompt
+from lenses_min.types import Bos, Encoded, Gold, Prompt
 from spec import oracle
 
 from .strategies import TEXTS
@@ -36,7 +36,7 @@ def test_copy_rule_equals_the_oracle(
     encoded = Encoded(
         Prompt("pos", "orig", "", ""), Gold("", (), (), "unknown"), (0,), tuple(ids), ()
     )
-    context = RowContext(encoded, Tokens(None, None, {top: text}), 0.95, 0.10)
+    context = RowContext(encoded, Tokens(None, Bos((), "none"), {top: text}), 0.95, 0.10)
     assert context.copies([top], [p1, p2]) == oracle.copy_collapse(
         [top], ids, p1, p2, 0.95, 0.10, text
     )
