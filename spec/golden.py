@@ -11,6 +11,10 @@ from .errors import SpecError
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MANIFEST = "MANIFEST.json"
+CORRECTED = (
+    "corrected"  # folder of the goldens of the corrected contract, with a manifest of its own
+)
+LINE_ENDS = "golden/ has other line ends: clone again with core.autocrlf=false"
 CORRECTED_LENSES = ("norm", "final", "raw", "prism")
 CORRECTED_CASES = (
     *(
@@ -52,7 +56,7 @@ class Case:
     def expected_dir(self, golden: Path = GOLDEN) -> Path:
         return (
             golden
-            / ("corrected" if self.args.get("contract") == "corrected" else "outputs")
+            / (CORRECTED if self.args.get("contract") == "corrected" else "outputs")
             / self.name
         )
 
@@ -115,14 +119,19 @@ def select(cases: Mapping[str, Case], names: Iterable[str]) -> list[Case]:
     return [cases[name] for name in wanted]
 
 
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def file_hashes(golden: Path) -> dict[str, str]:
-    """SHA-256 of every file of the captures, by relative path; golden/corrected has a manifest of its own."""
-    own = {golden / MANIFEST, *(golden / "corrected").rglob("*")}
+    """SHA-256 of every file of the captures, by relative path, but for hidden files and the manifest.
+
+    golden/corrected has a manifest of its own.
+    """
+    own = {golden / MANIFEST, *(golden / CORRECTED).rglob("*")}
     files = sorted(path for path in golden.rglob("*") if path.is_file() and path not in own)
-    return {
-        path.relative_to(golden).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+    files = [path for path in files if not path.name.startswith(".")]
+    return {path.relative_to(golden).as_posix(): digest(path.read_bytes()) for path in files}
 
 
 def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
@@ -153,16 +162,47 @@ def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -
 
 
 def verify(golden: Path = GOLDEN) -> list[str]:
-    """Every way in which golden/ is not what its manifest says, one sentence each; empty when all is well."""
-    manifest, found = read_manifest(golden), file_hashes(golden)
-    listed = manifest["files"]
-    problems = [f"{name} is listed but missing" for name in listed if name not in found]
-    problems += [f"{name} is not listed" for name in found if name not in listed]
-    problems += [
-        f"{name} was changed: its hash differs"
-        for name in listed
-        if found.get(name, listed[name]) != listed[name]
-    ]
-    if "cases.json" in found and case_entries(golden) != manifest["cases"]:
+    """Every way in which golden/ is not what its manifests say, one sentence each; empty when all is well.
+
+    Where a checkout wrote other line ends, one sentence says so in place of one for each file.
+    """
+    manifest = read_manifest(golden)
+    problems = file_problems(golden, manifest["files"], file_hashes(golden))
+    if (golden / "cases.json").is_file() and case_entries(golden) != manifest["cases"]:
         problems.append("the cases of the manifest are not those of cases.json")
-    return problems
+    if (corrected_folder := golden / CORRECTED).is_dir():
+        listed = read_manifest(corrected_folder)["files"]
+        found = file_problems(corrected_folder, listed, file_hashes(corrected_folder))
+        problems += [
+            problem if problem == LINE_ENDS else f"{CORRECTED}/{problem}" for problem in found
+        ]
+    return list(dict.fromkeys(problems))
+
+
+def file_problems(folder: Path, listed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """How the files of a folder, hashes by name, differ from those that its manifest lists."""
+    changed = [name for name in listed if found.get(name, listed[name]) != listed[name]]
+    converted = [
+        name
+        for name in changed
+        if digest((folder / name).read_bytes().replace(b"\r\n", b"\n")) == listed[name]
+    ]
+    return [
+        *([LINE_ENDS] if converted else []),
+        *(f"{name} is listed but missing" for name in listed if name not in found),
+        *(f"{name} is not listed" for name in found if name not in listed),
+        *(f"{name} was changed: its hash differs" for name in changed if name not in converted),
+    ]
+
+
+def require_intact(golden: Path = GOLDEN) -> None:
+    """Raises SpecError where golden/ is not what was captured: nothing can be judged by it then."""
+    problems = verify(golden)
+    if LINE_ENDS in problems:
+        raise SpecError(LINE_ENDS)
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise SpecError(
+            f"{golden} is not what was captured: {'; '.join(problems[:3])}{more}; "
+            "restore it from version control"
+        )

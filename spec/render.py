@@ -11,7 +11,7 @@ from .compare import Mismatch, Statistic
 from .explain import part_of
 from .render_classes import first_screen, machine_classes, verdict_counts
 from .schema import Violation
-from .text import Line, aligned, indent, mismatch_line
+from .text import Line, aligned, indent, mismatch_line, printable
 
 SHOWN = 20  # mismatches printed per case
 
@@ -155,7 +155,7 @@ def case_block(result: CaseResult, shown: int) -> str:
     lines = [*map(mismatch_line, result.comparison.mismatches), *map(str, result.violations)]
     more = [f"and {len(lines) - shown} more; --json lists all"] if len(lines) > shown else []
     return f"{result.case}:\n" + indent(
-        "\n".join(line.replace("\n", "\\n") for line in [*lines[:shown], *more])
+        "\n".join(printable(line) for line in [*lines[:shown], *more])
     )
 
 

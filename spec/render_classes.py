@@ -6,7 +6,7 @@ from typing import Any
 
 from .compare import Mismatch
 from .explain import MismatchClass, classes, error, hint, stages_reached
-from .text import Line, aligned, indent, mismatch_line
+from .text import Line, aligned, indent, mismatch_line, printable
 from .verdicts import VERDICTS
 
 SHOWN = 12  # classes with an example on the first screen
@@ -65,7 +65,7 @@ def look(grouped: Sequence[MismatchClass]) -> str:
     for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
         case, mismatch = one.worst
         about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]
-        lines.append(f"{one.name}\n" + indent("\n".join(filter(None, about))))
+        lines.append(f"{printable(one.name)}\n" + indent("\n".join(filter(None, about))))
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from .compare import Mismatch
 from .diff import Diff, Side
 from .diff_columns import ColumnDiff, Parting, column_of
 from .diff_facts import JUDGED, Change
-from .text import aligned, indent, shown
+from .text import aligned, indent, printable, shown
 from .verdicts import CHANGED, EQUAL, IDENTICAL
 
 COLUMNS_SHOWN, MISMATCHES_SHOWN = 12, 10
@@ -53,7 +53,7 @@ def side_line(side: Side, names: Iterable[str]) -> str:
 
 
 def change_line(change: Change) -> str:
-    return f"{change.name}: {shown(change.a)} → {shown(change.b)}"
+    return printable(f"{change.name}: {shown(change.a)} → {shown(change.b)}")
 
 
 def files_table(diff: Diff) -> str:
@@ -172,15 +172,17 @@ def group_line(file: str, kind: str, found: Sequence[Mismatch]) -> str:
     what = kind.split(" ", 1)[1] + "s" * (len(found) > 1)
     side = "A" if kind.startswith("missing ") else "B"
     first = ", ".join(filter(None, (found[0].row, found[0].column)))
-    return f"{file}: {len(found):,} {what} only in {side}" + (f", first {first}" if first else "")
+    told = f"{file}: {len(found):,} {what} only in {side}" + (f", first {first}" if first else "")
+    return printable(told)
 
 
 def mismatch_line(mismatch: Mismatch) -> str:
     where = ", ".join(filter(None, (mismatch.file, mismatch.row, mismatch.column)))
     if mismatch.kind in ("expected run", "obtained run"):
-        return f"{where or 'the run'} in {'AB'[mismatch.kind == 'obtained run']}: {shown(mismatch.obtained)}"
+        side = "AB"[mismatch.kind == "obtained run"]
+        return printable(f"{where or 'the run'} in {side}: {shown(mismatch.obtained)}")
     told = f"{where}: A {shown(mismatch.expected)}, B {shown(mismatch.obtained)} ({mismatch.kind})"
-    return told.replace("\n", "\\n")
+    return printable(told)
 
 
 def hint(diff: Diff) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .render import violation_object
 from .schema import RULES, Violation
-from .text import aligned, indent
+from .text import aligned, indent, printable
 from .validating import Judged
 
 SHOWN = 5  # places printed for each rule and run
@@ -55,8 +55,7 @@ def rule_block(rule: str, found: Sequence[Violation]) -> str:
 def place(violation: Violation) -> str:
     """File, row, column: value, on one line."""
     where = ", ".join(part for part in (violation.file, violation.row, violation.column) if part)
-    told = violation.value.replace("\r", "\\r").replace("\n", "\\n")
-    return f"{where}: {told}" if where else told
+    return printable(f"{where}: {violation.value}" if where else violation.value)
 
 
 def machine(results: Sequence[Judged]) -> str:

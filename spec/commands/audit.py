@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import render_audit
     from ..audit import audit
+    from ..golden import GOLDEN, require_intact
 
+    require_intact(GOLDEN)
     found = audit()
     print(render_audit.machine(found) if args.json else render_audit.text(found))
     return 0 if found.passes else 1

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..golden import GOLDEN, Case, load_cases, select
+from ..golden import GOLDEN, Case, load_cases, require_intact, select
 from .workspace import workspace
 
 
@@ -53,11 +53,10 @@ def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
     """A library and its cases of these names."""
     from ..library import load_library
 
-    return (
-        (GOLDEN, select(load_cases(GOLDEN), names))
-        if library is None
-        else (library, load_library(library, names))
-    )
+    if library is not None:
+        return library, load_library(library, names)
+    require_intact(GOLDEN)
+    return GOLDEN, select(load_cases(GOLDEN), names)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
-from ..golden import GOLDEN, Case, corrected, load_cases, select
+from ..golden import GOLDEN, Case, corrected, load_cases, require_intact, select
 from .capture import add_foreign
 from .workspace import workspace
 
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError("--run-py and --python go together, got one of them; give both")
     if args.run_py and args.runner is not None:
         raise SpecError("--runner and --run-py name two runners; give one of them")
+    require_intact(GOLDEN)
     cases = select(load_cases(GOLDEN), args.cases)
     if args.contract == "corrected":
         if args.run_py or args.against:
