@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import SpecError
 from .foreign import Ended, Foreign, run_foreign
-from .golden import GOLDEN, Case, file_hashes
+from .golden import GOLDEN, PROVENANCE, Case, complete, file_hashes
 
 RECORD = "capture.json"
 LOGS = "log"  # folder of the worker's output
@@ -86,7 +86,8 @@ def read_entries(library: Path) -> dict[str, Any]:
     """The cases of a library's cases.json, as they stand."""
     try:
         entries = json.loads((library / "cases.json").read_text(encoding="utf-8"))["cases"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        complete(entries)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(
             f"cannot read {library / 'cases.json'}: {error}; give a folder with cases.json"
         ) from error
@@ -110,6 +111,38 @@ def read_capture(folder: Path) -> Capture:
             f"{folder} is not what was captured: {', '.join(wrong[:5])} changed; capture again"
         )
     return Capture(folder, provenance or {}, cases, read_entries(folder))
+
+
+def read_captured_library(folder: Path, provenance: Path) -> Capture:
+    """A library laid out as golden/ is, whose outputs run.py wrote elsewhere; `provenance` says what ran.
+
+    Raises SpecError where a case has no outputs, outputs belong to no case, or the provenance is not whole.
+    """
+    if (folder / RECORD).exists():
+        raise SpecError(f"{folder} has a {RECORD} of its own; leave out --provenance")
+    entries = read_entries(folder)
+    found = {path.name for path in (folder / "outputs").glob("*") if any(path.glob("*"))}
+    if wrong := sorted(entries.keys() ^ found):
+        raise SpecError(
+            f"the cases of {folder / 'cases.json'} and the folders of outputs/ are not the same: "
+            f"{', '.join(wrong)}; give every case its outputs"
+        )
+    cases = {name: {"problem": "", "seconds": None} for name in entries}
+    return Capture(folder, read_provenance(provenance), cases, entries)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A JSON file that says what ran; raises SpecError where a part of it is missing."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        lacking = [key for key in PROVENANCE if not str(told.get(key) or "").strip()]
+    except (OSError, ValueError, AttributeError) as error:
+        raise SpecError(
+            f"cannot read {path}: {error}; it is a JSON object with {', '.join(PROVENANCE)}"
+        ) from error
+    if lacking:
+        raise SpecError(f"{path} does not say {', '.join(lacking)}; say what ran")
+    return dict(told)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -136,7 +136,11 @@ def file_hashes(golden: Path) -> dict[str, str]:
 
 def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
     """cases.json, as it was captured, in the manifest's form."""
-    captured = json.loads((golden / "cases.json").read_text(encoding="utf-8"))["cases"]
+    return complete(json.loads((golden / "cases.json").read_text(encoding="utf-8"))["cases"])
+
+
+def complete(captured: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Cases as cases.json has them in the manifest's form, which leaves nothing out."""
     return {
         name: {
             "model": case["model"],
@@ -148,6 +152,20 @@ def case_entries(golden: Path) -> dict[str, dict[str, Any]]:
         }
         for name, case in captured.items()
     }
+
+
+def same_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Cases whose recorded names are one, whatever the case of the letters: files and artifacts go by that name."""
+    first: dict[str, str] = {}
+    problems = []
+    for name, case in entries.items():
+        recorded = case["model_id"].split("/")[-1]
+        other = first.setdefault(recorded.lower(), name)
+        if other != name:
+            problems.append(
+                f"cases {other} and {name} both record the name {recorded}; give one another model id"
+            )
+    return problems
 
 
 def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
-from ..golden import GOLDEN, case_entries, cases_from
+from ..golden import GOLDEN, Case, case_entries, cases_from
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -22,7 +22,18 @@ def add(commands: Any) -> None:
         help="show how a capture differs from golden/, then make it the golden state; never in CI",
         epilog="Exit status: 0 promoted or nothing to promote, 2 refused; golden/ is then as it was.",
     )
-    command.add_argument("capture", type=Path, metavar="DIR", help="a folder made by capture")
+    command.add_argument(
+        "capture",
+        type=Path,
+        metavar="DIR",
+        help="a folder made by capture; with --provenance, any folder laid out as golden/ is",
+    )
+    command.add_argument(
+        "--provenance",
+        type=Path,
+        metavar="FILE",
+        help="where run.py was captured elsewhere: what ran, a JSON object with the keys of the manifest's provenance",
+    )
     command.add_argument(
         "--reason", required=True, metavar="TEXT", help="why run.py writes otherwise now"
     )
@@ -43,24 +54,29 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import promote
-    from ..capture import read_capture
+    from ..capture import read_capture, read_captured_library
+    from ..promote import promote
+    from ..promote_checks import changed_cases, refusals
 
-    capture = read_capture(args.capture)
-    names = promote.changed_cases(capture, args.golden)
+    capture = (
+        read_captured_library(args.capture, args.provenance)
+        if args.provenance
+        else read_capture(args.capture)
+    )
+    names = changed_cases(capture, args.golden)
     if not names:
         print(
             f"golden/ holds these {len(capture.cases)} captures already, byte for byte; nothing was changed"
         )
         return 0
     print(difference(capture, args.golden, names))
-    if problems := promote.refusals(capture, args.golden, args.changelog, args.reason, os.environ):
+    if problems := refusals(capture, args.golden, args.changelog, args.reason, os.environ):
         raise SpecError("not promoted: " + "\nspec: error: ".join(problems))
     if args.dry_run:
         print("\ndry run: nothing was changed")
         return 0
     sys.stdout.flush()
-    promote.promote(capture, args.golden, args.changelog, args.reason, names)
+    promote(capture, args.golden, args.changelog, args.reason, names)
     print(
         f"\n{len(names)} cases promoted: {', '.join(names)}; now run the tests, read the diff and commit both"
     )
@@ -68,15 +84,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
-    """All that a promotion would change: whole new cases by name, the others mismatch by mismatch."""
+    """All that a promotion would change: new cases with what the schema says of them, others mismatch by mismatch."""
     from ..check import report
     from ..render import text
     from ..runner import Outcome
 
     known = case_entries(golden)
     cases = cases_from(case_entries(capture.folder))
-    blocks = [f"{name}: a new case" for name in names if name not in known]
+    blocks = [
+        new_case(cases[name], capture.folder / "outputs" / name)
+        for name in names
+        if name not in known
+    ]
     if old := [cases[name] for name in names if name in known]:
         folders = {case.name: capture.folder / "outputs" / case.name for case in old}
         blocks.append(text(report(old, golden, folders, Outcome(0, "", 0.0)), shown=sys.maxsize))
     return "\n".join(blocks)
+
+
+def new_case(case: Case, folder: Path) -> str:
+    """A new case: its files, and every rule of the schema that it breaks."""
+    from ..reading import read_run
+    from ..schema import validate
+    from ..text import indent, printable
+
+    run = read_run(folder, case.model_id.split("/")[-1])
+    broken = validate(run)
+    lines = [printable(str(violation)) for violation in broken]
+    found = f"{case.name}: a new case, {len(run.files)} files, {len(broken)} schema violations"
+    return "\n".join([found, *([indent("\n".join(lines))] if lines else [])])

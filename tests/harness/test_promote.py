@@ -31,6 +31,8 @@ def project(tmp_path: Path) -> Path:
     golden = tmp_path / "project" / "golden"
     for case in ("fact", "rms-rope"):
         shutil.copytree(GOLDEN / "outputs" / case, golden / "outputs" / case)
+        (golden / "models" / case).mkdir(parents=True)
+        (golden / "models" / case / "config.json").write_text("{}")
     cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
     (golden / "cases.json").write_text(
         json.dumps({"cases": {n: cases[n] for n in ("fact", "rms-rope")}}, indent=1)
@@ -266,3 +268,202 @@ def test_every_promotion_stands_in_the_changelog() -> None:
             f"- {promotion['date']}: {', '.join(promotion['cases'])}: {promotion['reason']}"
             in changelog
         )
+
+
+def again(folder: Path, provenance: dict[str, Any], text: str = "1.5") -> Path:
+    """The capture of `fact` once more: another entropy, and this provenance."""
+    table = folder / "outputs" / "fact" / "output-Fact-pure-next-token.csv"
+    table.write_text(table.read_text().replace("1.75", text, 1))
+    record = json.loads((folder / RECORD).read_text())
+    files = {"provenance": provenance, "files": captured_files(folder)}
+    write_json(folder / RECORD, record | files)
+    return folder
+
+
+RAN = {
+    "run_py": "run.py",
+    "modules": {"run.py": "ab" * 32},
+    "python": "3.11.2",
+    "libraries": {"torch": "2.13.0"},
+}
+CHANGED_SOURCES: dict[str, dict[str, Any]] = {
+    "run.py": {"modules": {"run.py": "cd" * 32}},
+    "a module of its own": {"modules": {"run.py": "ab" * 32, "helper.py": "ab" * 32}},
+    "a library": {"libraries": {"torch": "2.14.0"}},
+    "Python": {"python": "3.12.0"},
+}
+
+
+@pytest.mark.parametrize("cause", [*CHANGED_SOURCES, "the machine"])
+def test_files_differ_only_where_something_that_makes_them_does(
+    cause: str, capture: Build, project: Path, capsys: Output
+) -> None:
+    folder = again(capture(), RAN, "1.75")
+    assert promote(folder, project) == 0
+    before = state(project)
+    explained = cause in CHANGED_SOURCES
+    again(folder, RAN | CHANGED_SOURCES.get(cause, {"cpu": "AVX2", "threads": {"torch": 2}}))
+    assert promote(folder, project) == (0 if explained else 2)
+    assert (state(project) == before) is not explained
+    told = "fact: the files differ though neither run.py, its modules, the libraries nor the case"
+    assert (told in capsys.readouterr().err) is not explained
+
+
+def with_entry(folder: Path, name: str, **changes: Any) -> None:
+    """Change a case's entry in a capture."""
+    cases = json.loads((folder / "cases.json").read_text())["cases"]
+    cases[name] = cases[name] | changes
+    write_json(folder / "cases.json", {"cases": cases})
+
+
+def test_another_option_of_the_case_explains_other_files(capture: Build, project: Path) -> None:
+    folder = again(capture(), RAN, "1.75")
+    assert promote(folder, project) == 0
+    with_entry(folder, "fact", args={"copy_threshold": 0.5})
+    assert promote(again(folder, RAN), project) == 0
+
+
+HAND = {
+    "runner": "run.py of a project",
+    "licence": "MIT",
+    "as_of": "2025-09-06",
+    "python": "3.11",
+    "torch": "2.13.0+cpu",
+    "transformer-lens": "2.16.1",
+    "transformers": "4.57.6",
+}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Two cases that golden/ of the project does not hold, laid out as golden/ is, read-only, and what ran."""
+    folder = tmp_path / "library"
+    cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
+    chosen = {"fact-prism": cases["fact-prism"], "qk-norm": cases["qk-norm"]}
+    for name in chosen:
+        shutil.copytree(GOLDEN / "outputs" / name, folder / "outputs" / name)
+    shutil.copytree(GOLDEN / "models" / "qk-norm", folder / "models" / "qk-norm")
+    shutil.copytree(GOLDEN / "prisms" / "Fact-prism", folder / "prisms" / "Fact-prism")
+    write_json(folder / "cases.json", {"cases": chosen})
+    write_json(tmp_path / "ran.json", HAND)
+    return folder
+
+
+def promote_library(folder: Path, project: Path, *more: str) -> int:
+    ran = str(folder.parent / "ran.json")
+    return promote(folder, project, "--provenance", ran, *more, reason="two more situations")
+
+
+def test_captures_made_elsewhere_join_with_what_they_need(
+    library: Path, project: Path, capsys: Output
+) -> None:
+    for path in library.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert promote_library(library, project) == 0
+    shown = capsys.readouterr().out
+    assert "fact-prism: a new case, 5 files, 0 schema violations" in shown
+    golden = project / "golden"
+    assert verify(golden) == []
+    for path in (path for path in library.rglob("*") if path.is_file()):
+        if path.name != "cases.json":
+            assert (golden / path.relative_to(library)).read_bytes() == path.read_bytes()
+    assert all(path.stat().st_mode & 0o200 for path in golden.rglob("*"))
+    assert list(read_manifest(golden)["cases"]) == ["fact", "rms-rope", "fact-prism", "qk-norm"]
+    (told,) = read_manifest(golden)["promotions"]
+    assert (told["cases"], told["provenance"]) == (["fact-prism", "qk-norm"], HAND)
+    changes = (project / "CHANGELOG.md").read_text()
+    assert ": fact-prism, qk-norm: two more situations (run.py of 2025-09-06)." in changes
+    assert promote_library(library, project) == 0
+    assert "golden/ holds these 2 captures already" in capsys.readouterr().out
+
+
+def test_a_new_case_that_breaks_the_schema_is_shown(
+    library: Path, project: Path, capsys: Output
+) -> None:
+    table = library / "outputs" / "qk-norm" / "output-qk-norm-pure-next-token.csv"
+    table.write_text(table.read_text().replace("False,False,False", "False,True,False", 1))
+    assert promote_library(library, project, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "qk-norm: a new case, 3 files, 2 schema violations\n" in shown
+    assert "entropy_collapse" in shown
+
+
+def rename_model(library: Path, project: Path) -> None:
+    """Give the new case a model of the project, in other bytes."""
+    (library / "models" / "qk-norm").rename(library / "models" / "fact")
+    with_entry(library, "qk-norm", model="fact")
+
+
+LIBRARY_REFUSALS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
+    "no outputs": (
+        lambda library, project: shutil.rmtree(library / "outputs" / "qk-norm"),
+        "are not the same: qk-norm; give every case its outputs",
+    ),
+    "outputs of no case": (
+        lambda library, project: (library / "outputs" / "qk-norm").rename(
+            library / "outputs" / "x"
+        ),
+        "are not the same: qk-norm, x; give every case its outputs",
+    ),
+    "an entry that is none": (
+        lambda library, project: write_json(
+            library / "cases.json", {"cases": {"qk-norm": {"model": "qk-norm"}}}
+        ),
+        "cases.json: 'model_id'; give a folder with cases.json",
+    ),
+    "no model": (
+        lambda library, project: shutil.rmtree(library / "models" / "qk-norm"),
+        "case qk-norm has no checkpoint models/qk-norm",
+    ),
+    "another model of that name": (
+        rename_model,
+        "models/fact is another one in golden/, where fact reads it",
+    ),
+    "one recorded name": (
+        lambda library, project: with_entry(library, "qk-norm", model_id="other/FACT"),
+        "cases fact and qk-norm both record the name FACT",
+    ),
+    "silent provenance": (
+        lambda library, project: write_json(
+            library.parent / "ran.json", HAND | {"torch": " ", "as_of": None}
+        ),
+        "ran.json does not say as_of, torch; say what ran",
+    ),
+    "no provenance": (
+        lambda library, project: (library.parent / "ran.json").write_text("[]"),
+        "it is a JSON object with runner, licence",
+    ),
+    "a record of its own": (
+        lambda library, project: write_json(library / RECORD, {}),
+        "has a capture.json of its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", LIBRARY_REFUSALS)
+def test_a_library_that_cannot_join_is_refused(
+    why: str, library: Path, project: Path, capsys: Output
+) -> None:
+    harm, told = LIBRARY_REFUSALS[why]
+    harm(library, project)
+    before = state(project)
+    assert promote_library(library, project) == 2
+    assert told in capsys.readouterr().err
+    assert state(project) == before
+
+
+def test_a_changelog_that_cannot_be_written_leaves_everything(
+    capture: Build, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before = capture(), state(project)
+    write = Path.write_text
+
+    def fail(self: Path, *args: Any, **more: Any) -> int:
+        if self.name.startswith(".CHANGELOG"):
+            raise OSError(28, "No space left on device")
+        return write(self, *args, **more)
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OSError, match="No space left"):
+        promote(folder, project)
+    assert state(project) == before
