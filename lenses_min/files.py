@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from .errors import LensError
-from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
+from .rows import AgreementRow, AnswerRow, PureRow, Row
 
 TOP_COLUMNS = 20
 MISSING = frozenset(  # what pandas reads as missing, quoted or not
@@ -45,25 +45,29 @@ MISSING = frozenset(  # what pandas reads as missing, quoted or not
 BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
 TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
 RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
+NO_COLUMNS = {"top", "further", "fact_key", "fact_index"}  # fields without a contract column
 PURE_COLUMNS = [
     *RECORD_COLUMNS,
-    *(f.name for f in fields(PureRow) if f.name not in {*BASE, "top", "rest_mass"}),
+    *(f.name for f in fields(PureRow) if f.name not in {*RECORD_COLUMNS, *NO_COLUMNS}),
 ]
 COLUMNS = {
     "records": RECORD_COLUMNS,
     "pure": PURE_COLUMNS,
-    "agreement": [f.name for f in fields(AgreementRow)],
-    "answers": [f.name for f in fields(AnswerRow)],
+    "agreement": [f.name for f in fields(AgreementRow) if f.name != "further"],
+    "answers": [f.name for f in fields(AnswerRow) if f.name != "further"],
 }
-Row = RecordRow | AgreementRow | AnswerRow
+OTHER_KINDS = ("agreement", "answers", "milestones", "artifact-audit", "positions-tuned-audit")
 
 
-def cells(row: Row, columns: Sequence[str]) -> list[Any]:
-    """The values of a row in column order; absent ones are None."""
-    flat: list[Any] = [value for pair in getattr(row, "top", ()) for value in pair]
-    flat += [None] * (2 * TOP_COLUMNS - len(flat))
-    values = vars(row) | dict(zip(TOPS, flat))
-    return [values[column] for column in columns]
+def cells(row: Row | Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
+    """The values of a row in column order; absent ones are None. A row of a further table is a mapping."""
+    if isinstance(row, Mapping):
+        return [row.get(column) for column in columns]
+    pairs = enumerate(getattr(row, "top", ()), start=1)
+    values = {**vars(row), **row.further}
+    for i, (token, probability) in pairs:
+        values[f"top{i}"], values[f"prob{i}"] = token, probability
+    return [values.get(column) for column in columns]
 
 
 def csv_cell(value: Any) -> str:
@@ -78,7 +82,9 @@ def csv_cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def csv_text(rows: Sequence[Row], columns: Sequence[str], corrected: bool = False) -> str:
+def csv_text(
+    rows: Sequence[Row | Mapping[str, Any]], columns: Sequence[str], corrected: bool = False
+) -> str:
     """A table in the reference's dialect, or in that of Python's csv module (R5)."""
     lines = [columns, *(cells(row, columns) for row in rows)]
     return (
@@ -127,21 +133,23 @@ def table_name(clean: str, table: str, lens: str = "norm") -> str:
     return f"output-{clean}-{kind}.csv" if lens == "norm" else f"output-{clean}-{kind}-{lens}.csv"
 
 
-def table_of(name: str, clean: str) -> tuple[str, str] | None:
-    """Table and lens of a file of this model, the inverse of `table_name`; None for any other file."""
-    kinds = r"((?:records|pure-next-token)(?:-[a-z]+)?|agreement|answers)"
-    if match := re.fullmatch(rf"output-{re.escape(clean)}-{kinds}\.csv", name):
-        table, _, lens = match[1].replace("pure-next-token", "pure").partition("-")
-        return table, lens or "norm"
-    return None
+def is_table_end(end: str) -> bool:
+    """Whether `output-NAME-<end>.csv` is a table that this runner or a published run.py writes."""
+    lenses = r"(?:records|pure-next-token)(?:-[a-z]+){0,2}"
+    return bool(re.fullmatch(rf"{lenses}|{'|'.join(OTHER_KINDS)}", end))
 
 
 def is_output(name: str, clean: str) -> bool:
-    """Whether a file name is one that a run of this model may write."""
-    others = r"output-{0}(\.error)?\.json|run-{0}\.manifest\.json|{0}_\d\d+_resid\.pt"
-    return bool(
-        table_of(name, clean) or re.fullmatch(others.replace("{0}", re.escape(clean)), name)
+    """Whether a file name is one that a run of this model may write, by this runner or a published run.py."""
+    stem = re.escape(clean)
+    if match := re.fullmatch(rf"output-{stem}-(.+)\.csv", name):
+        return is_table_end(match[1])
+    patterns = (
+        rf"output-{stem}(?:\.error)?\.json",
+        rf"run-{stem}\.manifest\.json",
+        rf"{stem}_\d\d+_resid\.pt",
     )
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
 @contextmanager

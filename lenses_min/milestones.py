@@ -24,7 +24,12 @@ def milestones(rows: Sequence[PureRow]) -> dict[str, int | None]:
     found["delta_layers"] = difference(found["L_semantic"], found["L_copy"])
     for bits in KL_LEVELS:
         found[f"first_kl_below_{bits}"] = next(
-            (r.layer for r in rows if r.kl_to_final_bits <= bits), None
+            (
+                r.layer
+                for r in rows
+                if r.kl_to_final_bits is not None and r.kl_to_final_bits <= bits
+            ),
+            None,
         )
     for rank in RANK_LEVELS:
         found[f"first_rank_le_{rank}"] = next(

@@ -1,26 +1,49 @@
 """What a run holds: the typed rows of its tables. CONTRACT columns bear the same names."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+
+def pass_name(prompt_id: object, prompt_variant: object, fact_key: object = None) -> str:
+    """`prompt_id/prompt_variant`, behind `fact_key/` where the run names a fact.
+
+    What has no ids, as the one pass of runs up to August 2025, is named as that prompt is in later runs: `pos/orig`.
+    """
+    prompt = "pos" if prompt_id is None else prompt_id
+    variant = "orig" if prompt_variant is None else prompt_variant
+    return f"{prompt}/{variant}" if fact_key is None else f"{fact_key}/{prompt}/{variant}"
 
 
 @dataclass(frozen=True)
-class RecordRow:
-    """One row of a records file: the top of the lens distribution at a layer and position."""
+class Row:
+    """What every row has: `further`, the values of the columns of its file that are no field, by name."""
 
-    prompt_id: str
-    prompt_variant: str
+    further: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class RecordRow(Row):
+    """One row of a records file: the top of the lens distribution at a layer and position.
+
+    What may be None is so where the file lacks the column, or the cell is empty.
+    """
+
+    prompt_id: str | None
+    prompt_variant: str | None
     layer: int
     pos: int
     token: str
     entropy: float
     top: tuple[tuple[str, float], ...]
     rest_mass: float
+    fact_key: str | None = field(default=None, kw_only=True)
+    fact_index: int | None = field(default=None, kw_only=True)
 
     @property
     def pass_name(self) -> str:
-        return f"{self.prompt_id}/{self.prompt_variant}"
+        """The name of the pass that the row belongs to, as the function of that name tells."""
+        return pass_name(self.prompt_id, self.prompt_variant, self.fact_key)
 
 
 @dataclass(frozen=True)
@@ -30,17 +53,17 @@ class PureRow(RecordRow):
     copy_collapse: bool
     entropy_collapse: bool
     is_answer: bool
-    p_top1: float
-    p_top5: float
+    p_top1: float | None
+    p_top5: float | None
     p_answer: float | None
-    kl_to_final_bits: float
+    kl_to_final_bits: float | None
     answer_rank: int | None
-    cos_to_final: float
+    cos_to_final: float | None
     control_margin: float | None
 
 
 @dataclass(frozen=True)
-class AgreementRow:
+class AgreementRow(Row):
     """How far a lens is from the model, or from another lens, at the last position of a layer; `tv` in 0 … 1."""
 
     prompt_id: str
@@ -56,7 +79,7 @@ class AgreementRow:
 
 
 @dataclass(frozen=True)
-class AnswerRow:
+class AnswerRow(Row):
     """The whole answer under a lens at a layer, each token read after those before it."""
 
     prompt_id: str

@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
-from math import log2
+from math import isfinite, log2
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..result import Run
 from ..rows import PureRow
-from .facts import HEADS, found, heading, labels, milestone_cells, warnings
+from .facts import HEADS, found, heading, labels, milestone_cells, top_one, warnings
 from .legible import plain, short
 
 WIDTH = 100  # columns where the output is no terminal and none are asked for
@@ -69,7 +69,8 @@ def one(run: Run, out: Console) -> None:
     out.print(f"prompt: {plain(prompt)} … {plain(answer)}\n")
     first, *others = run.passes().values()
     out.print(layer_table(first), soft_wrap=False)
-    if more := len(others) if "passes" in run.document else 0:
+    counted = "passes" in run.document or first[0].fact_key is not None
+    if more := len(others) if counted else 0:
         out.print(f"… and {more} more passes")
     out.print(
         "\nmilestones:",
@@ -93,7 +94,7 @@ def layer_table(rows: Sequence[PureRow]) -> Table:
             number(row.answer_rank),
             rank,
         )
-        table.add_row(str(row.layer), token(row, 14), number(row.p_top1), *cells, flags)
+        table.add_row(str(row.layer), token(row, 14), number(top_one(row)[1]), *cells, flags)
     return table
 
 
@@ -136,8 +137,10 @@ def grid(*names: str, **options: Any) -> Table:
 
 
 def sizes(row: PureRow) -> tuple[float, float, float]:
-    """What the bars of a row show: entropy and KL in bits, log2 of the rank."""
-    return row.entropy, row.kl_to_final_bits, log2(row.answer_rank or 1)
+    """What the bars of a row show: entropy and KL in bits, log2 of the rank; 0 where there is no such number."""
+    values = row.entropy, row.kl_to_final_bits or 0, log2(max(row.answer_rank or 1, 1))
+    entropy, kl, rank = (value if isfinite(value) else 0 for value in values)
+    return entropy, kl, rank
 
 
 def scales(rows: Sequence[PureRow]) -> list[float]:
@@ -158,5 +161,5 @@ def number(value: Any) -> str:
         if value is None
         else f"{round(value, 4) + 0.0:.4f}"
         if isinstance(value, float)
-        else str(value)
+        else plain(value)
     )

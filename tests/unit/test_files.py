@@ -35,7 +35,13 @@ def test_a_failure_while_writing_leaves_nothing(
 def test_a_new_run_replaces_the_old_one_and_touches_nothing_else(
     fact_run: Run, tmp_path: Path
 ) -> None:
+    """Nor does a table of a published run.py stay, which would be read as the new run's."""
     stale = ["output-Fact-records-prism.csv", "output-Fact.error.json", "Fact_03_resid.pt"]
+    stale += [
+        "output-Fact-milestones.csv",
+        "output-Fact-positions-tuned-audit.csv",
+        "output-Fact-pure-next-token-rawlens-window.csv",
+    ]
     others = [
         "output-Factual.json",
         "output-Fact-notes.txt",
