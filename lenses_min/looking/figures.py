@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from ..milestones import milestones
 from ..result import Run
 from ..rows import PureRow
-from .facts import HEADS, labels, raw_checks
+from .facts import HEADS, is_number, labels, raw_checks, top_one
 from .legible import legible, plain
 
 ALL = "all lenses"  # the choice that draws the first pass under every lens
@@ -66,8 +66,9 @@ def literal(text: str) -> str:
     return text.translate(PSEUDO_HTML)
 
 
-def rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
+def rounded(value: Any) -> float | None:
+    """A value to six digits; None, which is not drawn, where it is no finite number."""
+    return float(f"{value:.6g}") if is_number(value) else None
 
 
 def show(**choices: Sequence[str]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def curves(runs: Sequence[Run]) -> go.Figure:
             value
             for curve in drawn
             for row in curve.rows
-            if (value := getattr(row, column)) is not None
+            if (value := rounded(getattr(row, column))) is not None
         ]
         if not values:
             figure.layout.annotations[i].text += ": no values"
@@ -155,7 +156,7 @@ def line(curve: Curve, column: str, alone: bool) -> go.Scatter:
     return go.Scatter(
         x=depths([row.layer for row in curve.rows], curve.rows[-1].layer, alone),
         y=[rounded(getattr(row, column)) for row in curve.rows],
-        text=[f"layer {row.layer}: {literal(legible(row.top[0][0]))}" for row in curve.rows],
+        text=[f"layer {row.layer}: {literal(legible(top_one(row)[0]))}" for row in curve.rows],
         name=name,
         legendgroup=name,
         showlegend=column == "entropy",
@@ -208,14 +209,14 @@ def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
     ]
     figure = panels(list(RAW.values()), 1, "layer" if alone else "depth, % of the layers")
     for i, (run, label, name, check) in enumerate(checks):
-        samples, last = check["samples"], run.pure()[-1].layer
-        x = depths([sample["layer"] for sample in samples], last, alone)
+        samples, last = list(interrupted(check["samples"])), run.pure()[-1].layer
+        x = [None if s is None else depths([s["layer"]], last, alone)[0] for s in samples]
         for col, keys in enumerate(RAW, start=1):
             for key, kind, dash in zip(keys, ("norm", "raw"), ("solid", "dot")):
                 named = literal(plain(f"{name if alone else f'{label}, {name}'}: {kind}"))
                 line, y = (
                     {"color": COLOURS[i % len(COLOURS)], "dash": dash},
-                    [rounded(s[key]) for s in samples],
+                    [rounded((s or {}).get(key)) for s in samples],
                 )
                 style = {
                     "name": named,
@@ -225,3 +226,13 @@ def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
                 }
                 figure.add_scatter(x=x, y=y, line=line, **style, row=1, col=col)
     return figure if any(check["samples"] for *_, check in checks) else None
+
+
+def interrupted(samples: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
+    """The samples, and None where the layers begin anew: a run of several facts has those of all facts in one list."""
+    last = -1
+    for sample in samples:
+        if sample["layer"] <= last:
+            yield None
+        yield sample
+        last = sample["layer"]

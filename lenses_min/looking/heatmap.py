@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from ..result import Run
 from ..rows import RecordRow, by_pass
-from .facts import last_only
+from .facts import last_only, top_one
 from .figures import ALL, INK, MONO, SANS, literal, rounded, show
 from .legible import legible, plain, short
 
@@ -25,15 +25,18 @@ COLOURS = {
 }  # what colours the cells: dark where the lens is sure
 
 
-def heatmap(run: Run, lenses: Sequence[str]) -> go.Figure:
-    """The figure of a run; of a lens without records it says so."""
+def heatmap(run: Run, lenses: Sequence[str], prompts: Sequence[str] = ()) -> go.Figure:
+    """The figure of a run; of a lens, and of a prompt among `prompts`, without records it says so."""
     n, size = run.pure()[-1].layer, 1 + max((row.pos for row in run.records()), default=0)
     wide = max(CELL, ROOM / size)
     figure = frame(
         n,
         size,
         wide,
-        max((row.entropy for lens in run.lenses for row in run.records(lens)), default=1),
+        max(
+            (rounded(row.entropy) or 0 for lens in run.lenses for row in run.records(lens)),
+            default=1,
+        ),
     )
     tokens = {(row.pass_name, row.pos): row.token for row in run.records()}
     for lens in lenses:
@@ -41,6 +44,10 @@ def heatmap(run: Run, lenses: Sequence[str]) -> go.Figure:
         choices = [lens, ALL] if lens == "norm" else [lens]
         if not own:
             figure.add_trace(note(f"no records under the {lens} lens", n, size, show(lens=choices)))
+        for name in prompts if own else ():
+            if name not in map(plain, own):
+                seen = show(lens=choices, prompt=[name])
+                figure.add_trace(note(f"no records of {name}", n, size, seen))
         for name, rows in own.items():
             seen = show(lens=choices, prompt=[plain(name)])
             figure.add_trace(cells(rows, n, size, int(wide / LETTER), seen))
@@ -114,10 +121,10 @@ def cells(
             for y in range(n + 1)
         ]
 
-    values = (grid(lambda row: rounded(row.entropy)), grid(lambda row: rounded(row.top[0][1])))
+    values = (grid(lambda row: rounded(row.entropy)), grid(lambda row: rounded(top_one(row)[1])))
     return go.Heatmap(
         z=values[0],
-        text=grid(lambda row: literal(short(row.top[0][0], letters)), ""),
+        text=grid(lambda row: literal(short(top_one(row)[0], letters)), ""),
         hovertext=grid(hover),
         hoverinfo="text",
         hoverongaps=False,

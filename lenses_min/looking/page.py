@@ -9,8 +9,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
-from ..result import Run
-from .facts import labels, milestone_cells, raw_checks, warnings
+from ..result import Run, block
+from .facts import (
+    bits,
+    computed_on,
+    is_number,
+    labels,
+    milestone_cells,
+    raw_checks,
+    warnings,
+)
 from .figures import ALL, curves, raw_against_norm
 from .heatmap import COLOURS, heatmap
 from .legible import plain
@@ -24,8 +32,11 @@ def page(runs: Sequence[Run]) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, finalize=shown
     )
     names, lenses = labels(runs), list(dict.fromkeys(lens for run in runs for lens in run.lenses))
+    offered = choices(runs, lenses)
     figures = {"curves": curves(runs), "raw": raw_against_norm(runs)}
-    figures |= {f"heatmap{i}": heatmap(run, lenses) for i, run in enumerate(runs)}
+    figures |= {
+        f"heatmap{i}": heatmap(run, lenses, offered["prompt"]) for i, run in enumerate(runs)
+    }
     plotly, code = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
     return pages.get_template("page.html").render(
         title=f"Lens report: {names[0] if len(runs) == 1 else f'{len(runs)} models'}",
@@ -37,12 +48,12 @@ def page(runs: Sequence[Run]) -> str:
             {
                 "label": name,
                 "lens": lens,
-                "layers": milestone_cells(next(iter(run.passes(lens).values()))),
+                "layers": milestone_cells(next(iter(run.passes(lens).values()), [])),
             }
             for run, name in zip(runs, names)
             for lens in run.lenses
         ],
-        choices=choices(runs, lenses),
+        choices=offered,
         raw=[line for run, name in zip(runs, names) for line in raw_lines(run, name)],
         figures={name: figure.to_plotly_json() for name, figure in figures.items() if figure},
         hashes=" ".join(map(digest, (plotly, code))),
@@ -63,42 +74,37 @@ def digest(script: str) -> str:
 
 def about(run: Run, label: str) -> dict[str, Any]:
     """What the page says of a run in words."""
-    stats, told, said = (
-        run.document.get("model_stats", {}),
-        run.manifest,
-        run.document.get("diagnostics", {}),
+    stats, told = block(run.document, "model_stats"), run.manifest
+    last = block(told, "last_layer_proof") or block(
+        run.document, "diagnostics", "last_layer_consistency"
     )
-    last = told.get("last_layer_proof") or said.get("last_layer_consistency", {})
-    error, device = (
-        last.get("kl_bits", last.get("kl_to_final_bits")),
-        told.get("device") or said.get("device", ""),
-    )
+    error = last.get("kl_bits", last.get("kl_to_final_bits"))
     line = {
         "model": run.model_id,
         "blocks": stats.get("num_layers", ""),
         "width": stats.get("d_model", ""),
         "vocabulary": stats.get("d_vocab", ""),
-        "computed on": f"{device} {told.get('dtype', '')}",
+        "computed on": computed_on(run),
         "contract": "corrected" if run.corrected else "reference",
         "lenses": ", ".join(run.lenses),
-        "last layer to the model's output": "" if error is None else f"{error:.3g} bits",
+        "last layer to the model's output": bits(error, ".3g") if is_number(error) else "",
     }
     known = {
         key: told[key] for key in ("fingerprint", "seed", "finished_at", "elapsed_s") if key in told
     }
-    blocks = (
-        {"run": known, "options": told.get("options", {}), "versions": told.get("versions", {})}
+    details = (
+        {"run": known, "options": block(told, "options"), "versions": block(told, "versions")}
         if told
         else {}
     )
-    block = {
+    return {
         "label": label,
         "folder": run.folder,
         "about": line,
         "warnings": list(warnings(run)),
-        "told": blocks,
+        "told": details,
+        "prompts": run.prompts,
     }
-    return block | {"prompts": run.prompts}
 
 
 def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
@@ -115,11 +121,14 @@ def raw_lines(run: Run, label: str) -> list[str]:
     """What the raw-lens check of every pass found, in a sentence."""
     found = []
     for name, check in raw_checks(run).items():
-        told, count = check["summary"], len(check["samples"])
-        worst, risk = told["max_kl_norm_vs_raw_bits"], told["lens_artifact_risk"]
+        told, layers = check["summary"], {sample["layer"] for sample in check["samples"]}
+        worst, risk = (
+            bits(told.get("max_kl_norm_vs_raw_bits"), ".3g"),
+            told.get("lens_artifact_risk"),
+        )
         line = (
-            f"KL at most {worst:.3g} bits over {count} layers; risk of an artifact: {risk}."
-            if count
+            f"KL at most {worst} over {len(layers)} layers; risk of an artifact: {risk}."
+            if layers
             else ""
         )
         found.append(f"{label}, {name}: {line or 'not checked (raw lens off).'}")
