@@ -90,11 +90,11 @@ class Tokens:
                 f"{name} has {n} tokens" + (f" and {more} of its answer" if more else "")
                 for name, n, more in wrong
             ]
-            empty = f"; no BOS stands before a prompt ({self.bos.rule})"
-            why = empty if any(size[1] == 0 for size in wrong) else ""
+            why = f"; no BOS stands before a prompt ({self.bos.rule})"
             raise LensError(
-                f"{', '.join(told)}, the model reads 1 to {n_ctx}{why}; "
+                f"{', '.join(told)}, the model reads 1 to {n_ctx}; "
                 "use another prompt or a model with a longer context"
+                + (why if any(size[1] == 0 for size in wrong) else "")
             )
         return found
 

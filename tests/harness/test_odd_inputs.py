@@ -162,9 +162,9 @@ def test_half_a_character_is_no_prompt(tmp_path: Path, capsys) -> None:
 
 SAME = """
 passes:
-  - {id: a, context: The capital of, answer: Alpha}
-  - {id: b, context: The capital of, answer: Beta, control: a/orig}
-  - {id: two, context: The capital of England, answer: Alpha Beta, records: true}
+  - {id: a, context: The capital of, answer: Berlin}
+  - {id: b, context: The capital of, answer: Berlin is, control: a/orig}
+  - {id: two, context: The capital of England, answer: Rome is, records: true}
 keywords: [and]
 """
 

@@ -206,8 +206,10 @@ def test_an_empty_prompt_without_bos_is_told_with_the_rule(
     path.write_text("passes: [{id: a, context: '', answer: Berlin}]")
     with pytest.raises(LensError) as caught:
         pipeline.run(replace(fact_options, prompts=str(path), bos="none"))
-    assert str(caught.value).startswith(
-        "prompt a/orig has 0 tokens, the model reads 1 to 128; no BOS stands before a prompt (--bos none)"
+    assert str(caught.value) == (
+        "prompt a/orig has 0 tokens, the model reads 1 to 128; "
+        "use another prompt or a model with a longer context; "
+        "no BOS stands before a prompt (--bos none)"
     )
 
 
