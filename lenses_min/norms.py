@@ -66,7 +66,7 @@ class ModuleNorms(Norms):
 def normalise_all(
     residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms
 ) -> dict[int, Float[Tensor, "1 S D"]]:
-    """What --keep-residuals saves: layer 0 in float32, the others in the model's dtype, on the host by one transfer."""
+    """What --keep-residuals saves: every layer in the residual's own dtype, on the host by one transfer."""
     normed = [norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]
     host = torch.stack(normed).cpu()[:, None]
-    return {y: x.to(x.dtype if y else torch.float32, copy=True) for y, x in zip(residuals, host)}
+    return {layer: x.clone() for layer, x in zip(residuals, host, strict=True)}

@@ -23,9 +23,9 @@ def document_decisions(
     """Every decision of a document; `last` is the row of layer n of pos/orig."""
     for name in ("test_prompts", "temperature_exploration"):
         for i, item in enumerate(document[name]):
-            yield from orders(
-                Place(case, "json", f"{name}[{i}]", tolerance), [p for _, p in item["topk"]]
-            )
+            warmed = tolerance.at_temperature(item.get("temperature", 1.0))
+            place = Place(case, "json", f"{name}[{i}]", warmed)
+            yield from orders(place, [p for _, p in item["topk"]])
     own = [p for _, p in document["final_prediction"]["topk"]]
     yield from orders(Place(case, "json", "final_prediction", tolerance), own)
     yield from last_layer(Place(case, "json", LAST, tolerance), document["diagnostics"], last, own)

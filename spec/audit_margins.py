@@ -8,6 +8,7 @@ every number passes could still decide otherwise, and fail.
 from dataclasses import dataclass
 
 from . import columns
+from .compare_thresholds import DECISIONS
 from .tolerance import Tolerance
 
 
@@ -15,7 +16,8 @@ from .tolerance import Tolerance
 class Decision:
     """One decision: case, kind of file, row in words, name; the value, what it is held against, the margin.
 
-    `forgiven` is an order of tied tokens, which the comparison lets through either way.
+    `forgiven` is an order of tied tokens, or a number near a threshold that its class leaves open: the comparison lets
+    them through either way.
     """
 
     case: str
@@ -54,7 +56,8 @@ class Place:
     def threshold(self, name: str, quantity: str, value: float, threshold: float) -> Decision:
         """A number of a quantity against a fixed threshold."""
         margin = abs(value - threshold) / self.tolerance.allowed(quantity, value)
-        return Decision(self.case, self.file, self.row, name, value, threshold, margin)
+        forgiven = self.tolerance.open_thresholds and name in DECISIONS and margin <= 1
+        return Decision(self.case, self.file, self.row, name, value, threshold, margin, forgiven)
 
     def order(
         self, name: str, a: float, b: float, forgivable: bool = False, quantity: str = ""

@@ -10,6 +10,7 @@ from . import columns
 from .compare_json import compare_documents
 from .compare_ledger import Comparison, Ledger, Mismatch, Statistic
 from .compare_tables import compare_tables
+from .compare_thresholds import without_open
 from .reading import Run
 from .tolerance import Tolerance
 
@@ -25,6 +26,7 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
         *file_mismatches(expected, obtained),
         *(m for ledger in ledgers for m in ledger.mismatches),
     ]
+    mismatches = without_open(mismatches, expected, tolerance)
     statistics = [statistic for ledger in ledgers for statistic in ledger.statistics.values()]
     values: dict[str, int] = defaultdict(int)
     for statistic in statistics:

@@ -83,6 +83,12 @@ class Ledger:
         self.mismatches: list[Mismatch] = []
         self.statistics: dict[str, Statistic] = {}
 
+    def under(self, tolerance: Tolerance) -> "Ledger":
+        """The same ledger, judging by another tolerance."""
+        other = Ledger(self.file, tolerance)
+        other.mismatches, other.statistics = self.mismatches, self.statistics
+        return other
+
     def mismatch(self, row: str, column: str, expected: str, obtained: str, kind: str) -> None:
         self.mismatches.append(Mismatch(self.file, row, column, expected, obtained, kind))
 

@@ -1,10 +1,10 @@
-"""Tiny models from a seed: ten of golden/'s eleven, bit for bit, and new ones of many families.
+"""Tiny models from a seed: all but three of golden/'s, bit for bit, and new ones of many families.
 
     build(RECIPES["rms-rope"], folder)           # golden/models/rms-rope again
     build(new_model("olmo2", seed=7), folder)    # one that golden/ does not hold
 
-The eleventh, `fact`, is hand-built from near one-hot embeddings, not drawn: no seed gives it back, and its committed
-tensors are its only source. The sentences that the byte-level tokenizers were trained on are not known either: those
+`fact`, `copies-punctuation` and `rank-tie` are built or changed by hand: no seed gives them back, and their committed
+tensors are their only source. The sentences that the byte-level tokenizers were trained on are not known either: those
 two are copied from golden/.
 """
 

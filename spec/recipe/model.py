@@ -57,7 +57,8 @@ class RecipeError(ValueError):
 class TinyModel:
     """Family and configuration, the seed of its weights and their spread, and its tokenizer.
 
-    `tokenizer` is words, words-dropped (the answers normalised away), or the golden model whose tokenizer to copy.
+    `tokenizer` is words, words-dropped (the answers normalised away), words-odd (a bare carriage return and other odd
+    texts among the tokens), or the golden model whose tokenizer to copy.
     """
 
     family: str
@@ -114,5 +115,11 @@ RECIPES: Mapping[str, TinyModel] = MappingProxyType(
         "byte-bpe": TinyModel("llama", 72, tokenizer="byte-bpe"),
         "dropped-answer": TinyModel("llama", 41, tokenizer="words-dropped"),
         "deep-tied": TinyModel("llama", 20, spread=0.2, overrides=DEEP),
+        "biased-head": TinyModel("phi", 31),
+        "big-eps": TinyModel("llama", 33, overrides={"rms_norm_eps": 0.01}),
+        "odd-tokens": TinyModel("llama", 37, tokenizer="words-odd"),
+        "unresolved-prism": TinyModel("llama", 41, tokenizer="words-dropped"),
+        "gemma-bf16": TinyModel("gemma2", 38, spread=0.45, overrides={"tie_word_embeddings": True}),
+        "layernorm-bf16": TinyModel("gpt_neox", 39),
     }
 )

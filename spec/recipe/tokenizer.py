@@ -14,31 +14,46 @@ TEXT = (
     "answer word Answer blue red green one two three four five"
 )
 VOCABULARY = TEXT.split()
+ODD = {  # in place of these words with a leading space: what CSV, spreadsheets and screens stumble over
+    "Madrid": "\r",
+    "Rome": "a\rb",
+    "Italy": '"',
+    "Spain": "x\ny",
+    "river": "\\",
+    "Munich": "NaN",
+    "Lyon": "",
+    "Hamburg": "=1+1",
+    "blue": "é\u0301",
+    "red": "🇩🇪",
+}
+KINDS = ("words", "words-dropped", "words-odd")
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def tokenizer_files(kind: str) -> dict[str, Any]:
     """Name and JSON content of the three tokenizer files; raises RecipeError for an unknown kind."""
-    if kind in ("words", "words-dropped"):
+    if kind in KINDS:
         roles = {
             "bos_token": "<s>",
             "eos_token": "</s>",
             "pad_token": "<pad>",
             "unk_token": "<unk>",
         }
-        return dict(zip(FILES, (word_level(kind == "words-dropped"), settings(roles), roles)))
+        return dict(zip(FILES, (word_level(kind), settings(roles), roles), strict=True))
     folder = GOLDEN / "models" / kind
     if not folder.is_dir():
         raise RecipeError(
-            f"no tokenizer {kind!r}; there are words, words-dropped and those of golden/models"
+            f"no tokenizer {kind!r}; there are {', '.join(KINDS)} and those of golden/models"
         )
     return {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in FILES}
 
 
-def word_level(dropped: bool) -> dict[str, Any]:
+def word_level(kind: str) -> dict[str, Any]:
     """115 tokens: specials, punctuation, 52 words with and without a leading space."""
-    words = [*SPECIALS, *PUNCTUATION, *(f"▁{word}" for word in VOCABULARY), *VOCABULARY]
+    odd = ODD if kind == "words-odd" else {}
+    spaced = [odd.get(word, f"▁{word}") for word in VOCABULARY]
+    words = [*SPECIALS, *PUNCTUATION, *spaced, *VOCABULARY]
     split = {"Regex": r"(,|\.|'s|\?|!|;|:)"}
     cuts = [METASPACE, {"type": "Split", "pattern": split, "behavior": "Isolated", "invert": False}]
     return {
@@ -46,7 +61,7 @@ def word_level(dropped: bool) -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [{"id": i} | added(token) for i, token in enumerate(SPECIALS)],
-        "normalizer": without_answers() if dropped else None,
+        "normalizer": without_answers() if kind == "words-dropped" else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
         "post_processor": None,
         "decoder": METASPACE,

@@ -1,5 +1,6 @@
 """A few captures met by `pipeline.run` in this process: quick, and with the shapes in annotations checked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ CASES = [
     "raw-off",
     "loose-copy",
     "byte-bpe",
+    "biased-head",
+    "big-eps",
+    "rank-tie",
+    "copies-punctuation",
+    "odd-tokens",
+    "unresolved-prism",
+    "gemma-bf16",
+    "layernorm-bf16",
 ]
 
 
@@ -37,3 +46,14 @@ def test_a_capture_is_met_in_process(name: str, tmp_path: Path) -> None:
     found = compare(read_run(case.expected_dir(), options.clean), read_run(tmp_path, options.clean), by_name(case.tolerance))
     assert found.mismatches == ()
     assert sum(found.values.values()) > 1000
+
+
+@pytest.mark.parametrize("name", [name for name, case in load_cases().items() if case.tolerance.startswith("bf16")])
+def test_exact_arithmetic_meets_what_was_captured_in_half_precision(name: str, tmp_path: Path) -> None:
+    """The same weights in float32, nearer to what the model computes than any bfloat16: the class must let them pass."""
+    case = load_cases()[name]
+    options = replace(RunOptions.from_job(job(case, GOLDEN, tmp_path)), dtype="float32")
+    pipeline.run(options).save()
+    found = compare(read_run(case.expected_dir(), options.clean), read_run(tmp_path, options.clean), by_name(case.tolerance))
+    assert {m.column for m in found.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
+    assert max(s.worst_fraction for s in found.statistics if s.column != "diagnostics.use_fp32_unembed") < 0.8

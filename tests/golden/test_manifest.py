@@ -27,7 +27,7 @@ from spec.golden import (
 
 def test_every_hash_holds_and_no_file_is_unlisted() -> None:
     assert verify() == []
-    assert len(load_cases()) >= 20
+    assert len(load_cases()) >= 28
     assert {case.name for case in load_cases().values()} == {path.name for path in (GOLDEN / "outputs").iterdir()}
 
 

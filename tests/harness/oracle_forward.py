@@ -3,7 +3,6 @@
 L = blocks, S = positions, D = width, V = vocabulary. Weights and activations are float64.
 """
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from spec import oracle
+from spec import oracle, reading_csv
 
 Array = NDArray[np.float64]
 Decode = Callable[[Array, int], Array]
@@ -25,8 +24,8 @@ BODIES = ("model", "transformer", "gpt_neox")
 NO_BOS = {"bloom", "qwen", "qwen2", "qwen3"}  # model types whose input gets no BOS
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))["cases"]
-FP32 = [name for name, case in CASES.items() if case.get("tolerance") != "bf16"]
-PRISM = ["fact-prism", "layernorm-prism"]
+FP32 = [name for name, case in CASES.items() if case.get("tolerance", "fp32") == "fp32"]
+PRISM = ["fact-prism", "layernorm-prism", "unresolved-prism"]
 GERMANY = "Give the city name only, plain text. The capital of Germany is called simply"
 PROMPTS = {
     ("pos", "orig"): (GERMANY, "Berlin"),
@@ -138,7 +137,7 @@ def build(folder: Path) -> TinyModel:
     modules = {
         f"blocks.{i}.ln1": named(block, "input_layernorm", "ln_1") for i, block in enumerate(blocks)
     }
-    modules["ln_final"] = named(body, "norm", "ln_f", "final_layer_norm")
+    modules["ln_final"] = named(body, "norm", "ln_f", "final_layer_norm", "final_layernorm")
     head = model.get_output_embeddings()
     W_U = head.weight.detach().double().numpy().T
     return TinyModel(
@@ -173,8 +172,8 @@ def output(case: str, ending: str) -> Path:
 
 
 def rows_of(case: str, ending: str) -> list[dict[str, str]]:
-    with output(case, ending).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, escapechar="\\", doublequote=True))
+    table = reading_csv.parse(output(case, ending).read_bytes().decode("utf-8"))
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
 
 
 def document(case: str) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from spec.recipe import (
 MODELS = GOLDEN / "models"
 
 
-def test_every_model_but_fact_has_a_recipe() -> None:
-    assert set(RECIPES) == {path.name for path in MODELS.iterdir()} - {"fact"}
+def test_every_model_that_was_drawn_has_a_recipe() -> None:
+    by_hand = {"fact", "copies-punctuation", "rank-tie"}
+    assert set(RECIPES) == {path.name for path in MODELS.iterdir()} - by_hand
 
 
 @pytest.mark.parametrize("name", RECIPES)

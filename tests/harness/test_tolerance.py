@@ -3,12 +3,12 @@
 from math import inf, nan
 
 import pytest
-from changing import captured, with_cell
+from changing import captured, with_cell, with_leaf
 
 from spec import columns
 from spec.compare import compare
 from spec.reading import PURE
-from spec.tolerance import BF16, FP32, Bound, Tolerance, by_name
+from spec.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance, by_name
 
 
 def test_bf16_is_loose_on_floats_only() -> None:
@@ -33,6 +33,7 @@ def test_bf16_is_loose_on_floats_only() -> None:
 
 def test_bf16_keeps_small_ranks_exact() -> None:
     assert [BF16.rank_moves(rank) for rank in (1, 5, 6, 47, 12066)] == [0, 0, 1, 4, 1206]
+    assert [BF16_WIDE.rank_moves(rank) for rank in (1, 5, 6, 47, 12066)] == [0, 0, 1, 6, 1206]
     assert [FP32.rank_moves(rank) for rank in (1, 6, 12066)] == [0, 0, 0]
 
 
@@ -43,7 +44,9 @@ def test_tolerances_are_validated() -> None:
         Tolerance("x", Bound(0.0, 0.0), {"speed": Bound(0.0, 0.0)})
     with pytest.raises(ValueError, match=r"rank_slack is a share in .0, 1., got 2"):
         Tolerance("x", Bound(0.0, 0.0), rank_slack=2)
-    with pytest.raises(ValueError, match="one of fp32, bf16, got 'fp64'"):
+    with pytest.raises(ValueError, match=r"tail_slack is a share in .0, 1., got -1"):
+        Tolerance("x", Bound(0.0, 0.0), tail_slack=-1)
+    with pytest.raises(ValueError, match="one of fp32, bf16, bf16-wide, got 'fp64'"):
         by_name("fp64")
 
 
@@ -51,3 +54,29 @@ def test_nothing_equals_nan() -> None:
     assert FP32.fraction(columns.KL, nan, nan) == inf
     assert FP32.fraction(columns.KL, 1.0, inf) == inf
     assert FP32.fraction(columns.EXACT_FLOAT, 0.95, 0.9500001) == inf
+
+
+@pytest.mark.parametrize(
+    ("temperature", "factor"), [(0.1, 10), (1.0, 1), (2.0, 1), (0.0, 1), (-1.0, 1)]
+)
+def test_logits_divided_by_a_temperature_are_off_by_as_much(
+    temperature: float, factor: float
+) -> None:
+    warmed = BF16_WIDE.at_temperature(temperature)
+    for quantity in (columns.PROBABILITY, columns.ENTROPY):
+        assert warmed.allowed(quantity, 0.5) == pytest.approx(
+            factor * BF16_WIDE.allowed(quantity, 0.5)
+        )
+    assert warmed.allowed(columns.KL, 0.5) == BF16_WIDE.allowed(columns.KL, 0.5)
+    assert FP32.at_temperature(temperature) == FP32
+    assert BF16.at_temperature(temperature) == BF16
+
+
+def test_only_the_cold_list_has_the_wider_bound() -> None:
+    run = captured("layernorm-bf16")
+    for item, matches in (("temperature_exploration", True), ("test_prompts", False)):
+        (token, p) = (run.document or {})[item][0]["topk"][0]
+        moved = p - 0.9 * BF16_WIDE.at_temperature(0.1).allowed(columns.PROBABILITY, p)
+        changed = with_leaf(run, (item, 0, "topk", 0), [token, float(moved)])
+        assert compare(run, changed, BF16_WIDE).matches is matches
+        assert not compare(run, changed, FP32).matches

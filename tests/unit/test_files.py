@@ -84,8 +84,7 @@ def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) ->
     }
     assert list(kept) == [f"Big-34B_{layer:02d}_resid.pt" for layer in range(7)]
     assert all(tensor.shape == (1, 17, 128) for tensor in kept.values())
-    assert kept["Big-34B_00_resid.pt"].dtype == torch.float32
-    assert kept["Big-34B_06_resid.pt"].dtype == torch.bfloat16
+    assert {tensor.dtype for tensor in kept.values()} == {torch.bfloat16}
     root = kept["Big-34B_06_resid.pt"].float().square().mean(-1).sqrt()
     assert ((root > 0.5) & (root < 2)).all()
 
