@@ -1,6 +1,8 @@
 """The goldens of the corrected contract, from an implementation that shares no code with the runner.
 
-    python scripts/make_corrected_goldens.py DIR      # write them there; golden/corrected is what this wrote
+    python scripts/make_corrected_goldens.py DIR [CASE …]      # all of them, or these, into new folders of DIR
+
+golden/corrected is what this wrote. Another processor writes other last digits: a case that is there stays as it is.
 
 Plain transformers runs each tiny model, forward hooks catch the residuals, and spec/oracle.py computes every number in
 float64. What no lens touches (the model's own predictions, the gold answers, the model's sizes) is taken from the
@@ -8,7 +10,6 @@ capture of run.py on the same case.
 """
 
 import csv
-import hashlib
 import io
 import json
 import sys
@@ -25,7 +26,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spec import columns, oracle
-from spec.golden import CORRECTED_CASES, CORRECTED_LENSES, GOLDEN, Case, load_cases
+from spec.golden import (
+    CORRECTED_CASES,
+    CORRECTED_LENSES,
+    GOLDEN,
+    MANIFEST,
+    Case,
+    file_hashes,
+    load_cases,
+)
 from spec.schema_document import CONTROL, POSITIVE
 
 PASSES = (
@@ -56,7 +65,8 @@ class Reader:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         self.blocks = named(self.model.base_model, "layers", "h")
         self.n = len(self.blocks)
-        final = named(self.model.base_model, "norm", "ln_f", "final_layer_norm")
+        names = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+        final = named(self.model.base_model, *names)
         self.norms = [*(named(block, "input_layernorm", "ln_1") for block in self.blocks), final]
         head = self.model.get_output_embeddings()
         self.W_U = head.weight.detach().numpy().T
@@ -399,21 +409,21 @@ def write(reader: Reader, folder: Path) -> None:
             (folder / f"output-{reader.clean}.json").write_text(text, encoding="utf-8")
 
 
-def main(target: Path) -> None:
-    if target.exists():
+def main(target: Path, *names: str) -> None:
+    wanted = names or CORRECTED_CASES
+    if unknown := set(wanted) - set(CORRECTED_CASES):
         sys.exit(
-            f"{target} exists already; name a new folder, compare, then move it to golden/corrected"
+            f"no corrected golden is kept of {', '.join(sorted(unknown))}; see CORRECTED_CASES"
         )
+    if there := [name for name in wanted if (target / name).exists()]:
+        sys.exit(f"{target} holds {', '.join(there)} already; name other cases or a new folder")
     cases = load_cases(GOLDEN)
-    for name in CORRECTED_CASES:
+    for name in wanted:
         write(Reader(cases[name]), target / name)
-    hashes = {
-        p.relative_to(target).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in target.rglob("*.*")
-    }
-    told = {"made_by": "scripts/make_corrected_goldens.py", "files": dict(sorted(hashes.items()))}
-    (target / "MANIFEST.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    hashes = dict(sorted(file_hashes(target).items()))
+    told = {"made_by": "scripts/make_corrected_goldens.py", "files": hashes}
+    (target / MANIFEST).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)
+    main(Path(sys.argv[1]), *sys.argv[2:]) if len(sys.argv) > 1 else sys.exit(__doc__)

@@ -26,6 +26,7 @@ CORRECTED_CASES = (
         "attn-bias",
     ),
     *("byte-bpe", "dropped-answer", "fact", "fact-prism", "layernorm-prism", "raw-full"),
+    *("biased-head", "big-eps", "odd-tokens", "unresolved-prism"),
 )
 PROVENANCE = {
     "runner": "run.py of logos-in-layers",
