@@ -130,7 +130,12 @@ ACCIDENTS = {
         "FormulaNorms.apply",
         "torch.sqrt(wide.square().mean(-1, keepdim=True) + self.eps[layers])",
         "torch.sqrt(wide.square().mean(-1, keepdim=True)) + self.eps[layers]",
-        test="tests/unit/test_lenses.py::test_each_row_meets_the_norm_of_its_own_layer",
+        "big-eps",
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "entropy", "pos/orig layer 0 pos 0"),
+        ),
     ),
     "a scale without Gemma's + 1": Accident(
         "read_norms",
@@ -194,7 +199,15 @@ ACCIDENTS = {
         "rank_of",
         "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
         "torch.ge(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
-        test="tests/unit/test_metrics.py::test_a_tie_shares_the_better_rank",
+        "rank-tie",
+        (
+            Sight(PURE, "answer_rank", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "answer_rank", "pos/orig layer 4 pos 16", "rank.list"),
+            Sight(JSON, "diagnostics.last_layer_consistency.answer_rank_lens"),
+            Sight(JSON, "answer_rank_norm", "raw_lens_check.samples[0]"),
+            Sight(JSON, "answer_rank_raw", "raw_lens_check.samples[0]"),
+        ),
+        alone=True,
     ),
     "rest_mass from unrounded sums": Accident(
         "rest_mass",
@@ -225,7 +238,12 @@ ACCIDENTS = {
         "read_head",
         "bias = None if linear.bias is None else linear.bias.detach().to(home).float()",
         "bias = None",
-        test="tests/unit/test_loading.py::test_the_bias_of_the_unembedding_is_read",
+        "biased-head",
+        (
+            Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
+            Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
+            Sight(RECORDS, "prob1", "pos/orig layer 0 pos 0"),
+        ),
     ),
     "no float32 copy of the unembedding in half precision": Accident(
         "read_head",
@@ -244,6 +262,42 @@ ACCIDENTS = {
         "wide = x.float()",
         "wide = x",
         test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
+    ),
+    "punctuation that counts as a copy": Accident(
+        "RowContext.copies",
+        "sure and not blank and is_run(window, self.encoded.context_ids)",
+        "sure and is_run(window, self.encoded.context_ids)",
+        "copies-punctuation",
+        (
+            Sight(PURE, "copy_collapse", "pos/orig layer 0 pos 16"),
+            Sight(JSON, "diagnostics.L_copy"),
+            Sight(JSON, "ablation_summary.L_copy_orig"),
+            Sight(JSON, "ablation_summary.L_copy_nf"),
+            Sight(JSON, "ablation_summary.delta_L_copy"),
+        ),
+        alone=True,
+    ),
+    "a carriage return in quotes": Accident(
+        "csv_cell",
+        "any(c in text for c in ',\"\\n')",
+        "any(c in text for c in ',\"\\n\\r')",
+        "odd-tokens",
+        (
+            Sight(PURE, "top2", "ctl/orig layer 2 pos 16"),
+            Sight(RECORDS, "top3", "pos/orig layer 0 pos 8"),
+        ),
+        alone=True,
+    ),
+    "layer 0 saved in another dtype": Accident(
+        "normalise_all",
+        "{layer: x.clone() for layer, x in zip(residuals, host, strict=True)}",
+        (
+            "{layer: x.to(x.dtype if layer else torch.float32, copy=True) "
+            "for layer, x in zip(residuals, host, strict=True)}"
+        ),
+        "layernorm-bf16",
+        (Sight(RESIDUAL, "dtype", ""),),
+        alone=True,
     ),
     "residuals saved un-normalised": Accident(
         "normalise_all",

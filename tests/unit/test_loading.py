@@ -10,16 +10,6 @@ from lenses_min import LensError, RunOptions, loading
 from lenses_min.forward import capture
 from lenses_min.loading import fingerprint, load, norm_name, read_norms
 from lenses_min.placement import Placement
-from spec.recipe import build, new_model
-
-
-def test_the_bias_of_the_unembedding_is_read(tmp_path: Path) -> None:
-    """No capture holds a model whose unembedding has a bias; Phi has one."""
-    model = load(RunOptions(str(build(new_model("phi", seed=5), tmp_path / "phi")), device="cpu"))
-    bias = model.bridge.unembed.original_component.bias
-    assert model.head.bias is not None
-    assert torch.equal(model.head.bias, bias)
-    assert bias.abs().max() > 0.1
 
 
 def test_the_head_is_float32_in_half_precision(models: Path) -> None:

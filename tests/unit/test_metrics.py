@@ -38,13 +38,6 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
     assert sizes == [1] * 3
 
 
-def test_a_tie_shares_the_better_rank() -> None:
-    found = metrics.measure(
-        torch.tensor([[2.0, 1.0, 2.0, 1.0]]), torch.zeros(1, 4), [0, 1, 2, 3], 1
-    )
-    assert found.rank.tolist() == [[1, 3, 1, 3]]
-
-
 def test_ranks_by_logits_part_what_underflow_ties() -> None:
     z = torch.tensor([[300.0, 2.0, 1.0, 0.0]])
     assert metrics.measure(z, z, [3], 1).rank.tolist() == [[2]]
