@@ -169,6 +169,6 @@ class Tokens:
 
 
 def is_keyword(text: str, keywords: Collection[str]) -> bool:
-    """A token that shows its top 20 wherever it stands: one that contains a keyword."""
+    """A token that shows its top 20 wherever it stands: lower-cased and stripped of .,!?;: it contains a keyword."""
     token = text.lower().strip(".,!?;:")
     return any(word in token for word in keywords)

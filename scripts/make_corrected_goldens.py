@@ -179,7 +179,9 @@ def tables(reader: Reader, lens: str, passes: list[Any]) -> tuple[Rows, Rows]:
         for layer in range(reader.n + 1):
             for pos in range(len(ids)) if (prompt, variant) == ("pos", "orig") else ():
                 token = reader.text(ids[pos])
-                wide = pos == last or any(word in token.lower() for word in KEYWORDS)
+                wide = pos == last or any(
+                    word in token.lower().strip(".,!?;:") for word in KEYWORDS
+                )
                 z = reader.logits(lens, residuals[layer, pos], layer)
                 records.append(
                     base_row(reader, (prompt, variant, layer, pos), token, z, 20 if wide else 5)
