@@ -1,6 +1,7 @@
 """The metrics and lens formulas of the contract in NumPy float64, one plain formula each.
 
 D width, V vocabulary, L blocks. z: lens logits [V]; p, q: probabilities [V]; x: residual [D]; W_U [D, V].
+What the last bit of a sum leaves outside the range of a quantity is clamped.
 Sources: logit lens, nostalgebraist, "interpreting GPT: the logit lens" (2020); LayerNorm, Ba et al. (2016);
 RMSNorm, Zhang and Sennrich (2019); KL divergence, Kullback and Leibler (1951).
 """
@@ -101,23 +102,24 @@ def entropy_bits(z: Array) -> float:
     log_p = log_softmax(z)
     p = np.exp(log_p)
     kept = p > 0
-    return float(-np.sum(p[kept] * log_p[kept]) / np.log(2))
+    return float(np.clip(-np.sum(p[kept] * log_p[kept]) / np.log(2), 0, np.log2(len(z))))
 
 
 def kl_bits(p: Array, q: Array) -> float:
     """sum p (ln(p + 1e-30) - ln(q + 1e-30)) / ln 2; bits, 0..about 100, 0 when p = q."""
-    return float(np.sum(p * (np.log(p + KL_TINY) - np.log(q + KL_TINY))) / np.log(2))
+    nats = np.sum(p * (np.log(p + KL_TINY) - np.log(q + KL_TINY)))
+    return max(0.0, float(nats / np.log(2)))
 
 
 def js_bits(p: Array, q: Array) -> float:
-    """(KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2; bits, 0..1, symmetric; Lin 1991."""
+    """(KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2; bits, 0..total variation, symmetric; Lin 1991."""
     m = (p + q) / 2
-    return (kl_bits(p, m) + kl_bits(q, m)) / 2
+    return min((kl_bits(p, m) + kl_bits(q, m)) / 2, total_variation(p, q))
 
 
 def total_variation(p: Array, q: Array) -> float:
     """sum |p - q| / 2; 0..1, the largest difference of the probabilities of any set of tokens."""
-    return float(np.sum(np.abs(p - q)) / 2)
+    return min(1.0, float(np.sum(np.abs(p - q)) / 2))
 
 
 def surprisal_bits(rows: Iterable[Array], ids: Ids) -> float:
@@ -127,7 +129,8 @@ def surprisal_bits(rows: Iterable[Array], ids: Ids) -> float:
 
 def cosine(a: Array, b: Array) -> float:
     """a . b / ((|a| + 1e-12) (|b| + 1e-12)) of two logit vectors [V]; -1..1."""
-    return float(a @ b / ((np.linalg.norm(a) + COSINE_TINY) * (np.linalg.norm(b) + COSINE_TINY)))
+    norms = (np.linalg.norm(a) + COSINE_TINY) * (np.linalg.norm(b) + COSINE_TINY)
+    return float(np.clip(a @ b / norms, -1, 1))
 
 
 def answer_probability(p: Array, answer_id: int | None) -> float | None:
@@ -137,17 +140,17 @@ def answer_probability(p: Array, answer_id: int | None) -> float | None:
 
 def answer_rank(p: Array, answer_id: int | None) -> int | None:
     """1 + #{p > p[answer_id]}, 1..V, ties share the better rank; None where the answer has no id."""
-    return None if answer_id is None else 1 + sum(1 for value in p if value > p[answer_id])
+    return None if answer_id is None else 1 + int(np.sum(p > p[answer_id]))
 
 
 def top_k(p: Array, k: int) -> list[int]:
     """The ids of the k largest p, descending, ties by the lower id; at most V of them."""
-    return sorted(range(len(p)), key=lambda i: (-p[i], i))[:k]
+    return [int(i) for i in np.argsort(-p, kind="stable")[:k]]
 
 
 def p_top5(p: Array) -> float:
     """The sum of the 5 largest probabilities; 0..1."""
-    return float(sum(p[i] for i in top_k(p, 5)))
+    return min(1.0, float(sum(p[i] for i in top_k(p, 5))))
 
 
 def rest_mass(listed: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from .schema_rules import Violation
 BUILT_IN = (("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig"))
 KEYWORDS = ("germany", "berlin", "capital", "answer", "word", "simply")
 FLOAT32_COLUMNS = ("entropy", "p_top1", "p_top5", "p_answer", "cos_to_final")
-TINY = 1e-5  # float32 rounding of entropies, divergences and cosines
+TINY = 1e-5  # run.py's float32 rounding of entropies, divergences and cosines
 
 
 @dataclass(frozen=True)

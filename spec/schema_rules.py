@@ -56,7 +56,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "agreement.range": "0 ≤ JS ≤ TV ≤ 1 in bits, and KL ≥ 2 TV² / ln 2",
         "agreement.model": "the KL of a lens to the model is that of its pure-next-token row",
         "answers.rows": "the answers table has every lens at every layer and the model at the last one",
-        "answers.range": "p_joint = 2^−surprisal_bits, of at least one token",
+        "answers.range": "p_joint = 2^−surprisal_bits, both in their range, of at least one token",
         "answers.first": "a whole answer is no likelier than its first token, and of one token just as likely",
         "residual.files": "residuals are saved for every layer 0 … n or for none",
         "residual.shape": "a saved residual is a finite float tensor [1, S, d]",

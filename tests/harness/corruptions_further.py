@@ -38,6 +38,14 @@ FURTHER: dict[str, Corruption] = {
         FIRST,
         "tv",
     ),
+    "a total variation over 1 by float32 sums": (
+        "own",
+        cell(AGREEMENT, 0, "tv", "1.000001"),
+        "agreement.range",
+        AGREEMENT,
+        FIRST,
+        "tv",
+    ),
     "Jensen-Shannon in nats of more than TV": (
         "own",
         cell(AGREEMENT, 0, "js_bits", "0.9"),
@@ -77,6 +85,14 @@ FURTHER: dict[str, Corruption] = {
         ANSWERS,
         "be/orig layer 0 lens norm",
         "surprisal_bits",
+    ),
+    "a joint probability over 1 by float32 sums": (
+        "own",
+        cell(ANSWERS, 0, "p_joint", "1.000001"),
+        "answers.range",
+        ANSWERS,
+        "be/orig layer 0 lens norm",
+        "p_joint",
     ),
     "an answer of no token": (
         "own",

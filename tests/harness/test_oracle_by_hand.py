@@ -28,6 +28,28 @@ def test_distributions_by_hand() -> None:
     assert oracle.TEMPERATURES[[0, 12, 24]] == pytest.approx([0.1, 1.0, 10.0])
 
 
+@pytest.mark.parametrize("v", [3, 7, 115, 49_152, 262_144])
+def test_what_is_bounded_stays_there_to_the_last_bit(v: int) -> None:
+    """Sums of float64 end above 1, below 0 or above log2 V by a last bit; every range is exact all the same."""
+    draw = np.random.RandomState(v)
+    rows = [
+        np.full(v, 0.1),
+        draw.standard_normal(v),
+        1e-9 * draw.standard_normal(v),
+        np.eye(1, v)[0] * 900,
+    ]
+    for z in rows:
+        p = oracle.softmax(z)
+        assert 0 <= oracle.entropy_bits(z) <= log2(v)
+        assert 0 <= oracle.p_top5(p) <= 1
+        for other in rows:
+            q = oracle.softmax(other)
+            assert oracle.kl_bits(p, q) >= 0
+            assert 0 <= oracle.js_bits(p, q) <= oracle.total_variation(p, q) <= 1
+            assert -1 <= oracle.cosine(z, other * 3) <= 1
+        assert oracle.surprisal_bits([z, z], [0, 1]) >= 0
+
+
 def test_ranks_and_sums_by_hand() -> None:
     p = np.array([0.05, 0.3, 0.1, 0.3, 0.2, 0.05])
     assert [oracle.answer_rank(p, i) for i in (1, 3, 4, 0, None)] == [1, 1, 3, 5, None]
