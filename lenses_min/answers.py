@@ -4,20 +4,18 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .distribution import log_p_of
 from .metrics import Host
 from .rows import AnswerRow
 from .types import Encoded, Rows, upload
 
 
 def model_log_p(after_final: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
-    """log p of each later token of the answer by the model itself, nats."""
-    return torch.log_softmax(after_final, -1).gather(
-        -1, upload(targets, after_final.device)[:, None]
-    )[:, 0]
+    """ln p of each later token of the answer by the model itself; nats, ≤ 0."""
+    return log_p_of(after_final, upload(targets, after_final.device))
 
 
 def answer_rows(
@@ -46,6 +44,6 @@ def answer_rows(
     )
     key, told = (encoded.prompt.id, encoded.prompt.variant), (encoded.gold.string, len(ids))
     return [
-        AnswerRow(*key, layer, lens, *told, exp(nats), -nats / log(2))
+        AnswerRow(*key, layer, lens, *told, exp(nats), (0.0 - nats) / log(2))
         for layer, lens, nats in found
     ]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .distribution import normalise, softmax, wide_blocks
 from .metrics import Host, kl_nats, measure
 from .rows import AgreementRow
 from .types import Encoded, Rows, upload
@@ -24,12 +25,21 @@ def compare_logits(
     rank_logits: bool = False,
 ) -> dict[str, Mapping[str, Tensor]]:
     """Lens logits against final logits, still on their device: three groups for `to_host`, under a name."""
-    scaled = torch.softmax(z / upload(TEMPERATURES, z.device)[:, None], -1)
     return {
         f"{name}_lens": vars(measure(z[None], final, answers, 1, rank_logits)),
         f"{name}_model": vars(measure(final[None], final, answers, 1)),
-        f"{name}_temps": {"kl": kl_nats(scaled, torch.softmax(final, -1))},
+        f"{name}_temps": {"kl": kl_at_temperatures(z, final)},
     }
+
+
+def kl_at_temperatures(z: Float[Tensor, " V"], final: Float[Tensor, " V"]) -> Float[Tensor, " T"]:
+    """KL(softmax(z / s)‖softmax(final)) in nats, ≥ 0, of each s of TEMPERATURES."""
+    log_q, steps = softmax(final[None]).log_raised, upload(TEMPERATURES, z.device)[:, None]
+    found = [
+        kl_nats(normalise(wide.div_(steps[part]), room[0]), log_q, room[1])
+        for part, wide, room in wide_blocks(z.expand(len(steps), -1))
+    ]
+    return torch.cat(found)
 
 
 def last_layer_consistency(
@@ -66,12 +76,14 @@ def divergences(
     found = []
     for i, layer in enumerate(layers):
         for lens, against in pairs:
-            said = host[f"{lens}~{against}"]
-            kl, js, tv = (float(said[name][i]) for name in ("kl", "js", "tv"))
-            where, agree = (*key, layer, encoded.last, lens, against), bool(said["agree"][i])
+            numbers = host[f"{lens}~{against}"]
             found.append(
                 AgreementRow(
-                    *where, kl_bits=kl / log(2), js_bits=js / log(2), tv=tv, top1_agree=agree
+                    *(*key, layer, encoded.last, lens, against),
+                    kl_bits=float(numbers["kl_bits"][i]),
+                    js_bits=float(numbers["js_bits"][i]),
+                    tv=float(numbers["tv"][i]),
+                    top1_agree=bool(numbers["top1_agree"][i]),
                 )
             )
     return found

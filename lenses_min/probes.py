@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .distribution import normalise, sum_dtype, wide_blocks
 from .forward import batches
 from .metrics import Host, entropy_bits, to_host
 from .suite import TEMPERATURES
@@ -14,10 +15,18 @@ from .tokens import Tokens
 K_FINAL, K_TEST, K_TEMPERATURE = 20, 10, 15
 
 
-def summarise(probs: Tensor, entropy: Tensor, k: int) -> dict[str, Tensor]:
-    """Top-k of rows [N, V], k clamped to the vocabulary, and their entropies in bits."""
-    top_p, top_id = probs.topk(min(k, probs.shape[-1]), dim=-1)
-    return {"top_p": top_p.float(), "top_id": top_id, "entropy": entropy}
+def summarise(z: Tensor, dtype: torch.dtype, k: int) -> dict[str, Tensor]:
+    """Top-k of logits [N, V], k clamped to the vocabulary, and entropies in bits, 0 … log2 V.
+
+    Probabilities, 0 … 1, are rounded to `dtype` and listed in its order; the entropy is that of the logits as they are.
+    """
+    parts = []
+    for _, wide, room in wide_blocks(z):
+        p = normalise(wide, room[0])
+        top_p, top_id = p.p.to(dtype).topk(min(k, z.shape[-1]), dim=-1)
+        parts.append((top_p.float(), top_id, entropy_bits(p.log_p, p.p, room[1])))
+    columns = map(torch.cat, zip(*parts, strict=True))
+    return dict(zip(("top_p", "top_id", "entropy"), columns, strict=True))
 
 
 def entry(host: Host, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
@@ -27,8 +36,9 @@ def entry(host: Host, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
 
 def at_temperatures(final: Tensor) -> dict[str, Tensor]:
     """The model's own logits [V] as they are and at the temperatures, summarised on their device."""
-    log_p = torch.stack([torch.log_softmax(final / t, -1) for t in (1.0, *TEMPERATURES)])
-    return summarise(log_p.exp(), entropy_bits(log_p), K_FINAL)
+    wide = final.to(sum_dtype(final.device))
+    z = torch.stack([wide / t for t in (1.0, *TEMPERATURES)])
+    return summarise(z, torch.float32, K_FINAL)
 
 
 def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
@@ -47,13 +57,12 @@ def test_prompts(
 ) -> list[dict[str, Any]]:
     """`test_prompts`, in order; prompts of like length share a forward.
 
-    Probabilities are a softmax in the model's own dtype, entropy of the float32 logits.
+    Probabilities are a softmax rounded to the model's own dtype, entropy is that of the logits in full.
     """
     ids = [tokens.model_input(prompt) for prompt in prompts]
     found: dict[int, dict[str, Any]] = {}
     for members in batches([*map(len, ids)]):
         logits = last_logits([ids[i] for i in members])
-        entropy = entropy_bits(torch.log_softmax(logits.float(), -1))
-        host = to_host({"all": summarise(torch.softmax(logits, -1), entropy, K_TEST)})["all"]
+        host = to_host({"all": summarise(logits, logits.dtype, K_TEST)})["all"]
         found |= {i: entry(host, row, tokens, K_TEST) for row, i in enumerate(members)}
     return [{"type": "test_prompt", "prompt": p} | found[i] for i, p in enumerate(prompts)]

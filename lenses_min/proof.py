@@ -20,10 +20,13 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
 
 
 def last_layer_error(host: Host) -> dict[str, float]:
-    """KL(lens‖model) in bits, in float64 so that equal logits give 0, and the largest difference of two logits."""
+    """KL(lens‖model) in bits and the largest difference of two logits, both ≥ 0.
+
+    KL is summed in float64, so that equal logits give 0, and clamped to ≥ 0.
+    """
     lens, model = host["lens"], host["model"]
     log_p, log_q = log_softmax(lens), log_softmax(model)
-    kl = float((np.exp(log_p) * (log_p - log_q)).sum() / np.log(2))
+    kl = max(0.0, float((np.exp(log_p) * (log_p - log_q)).sum() / np.log(2)))
     return {"kl_bits": kl, "max_logit_error": float(np.abs(lens - model).max())}
 
 

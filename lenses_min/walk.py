@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .distribution import row_blocks, softmax
 from .metrics import diverge, measure
 from .types import Decode, Rows, upload
 
@@ -115,7 +116,8 @@ def read(
     ends = [i for i, pos in enumerate(rows.pos) if pos == section.rows.pos[-1]]
     if section.pairs and ends:
         at = upload(ends, against.device)
-        said = {name: torch.softmax(logits[at], -1) for name, logits in z.items()}
-        said["model"] = torch.softmax(against, -1)
-        for a, b in section.pairs:
-            yield f"{a}~{b}", vars(diverge(said[a], said[b]))
+        model = softmax(against.reshape(-1, against.shape[-1]))
+        for part in row_blocks(len(ends), len(z) * against.shape[-1], against.device):
+            p = {name: softmax(logits[at[part]]) for name, logits in z.items()} | {"model": model}
+            for a, b in section.pairs:
+                yield f"{a}~{b}", vars(diverge(p[a], p[b]))

@@ -45,7 +45,7 @@ def sequences(
 def stream(
     bridge: Any, ids: Sequence[int], n: int
 ) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:
-    """Residuals of one sequence at every layer, and the log-probabilities of the model itself, float32."""
+    """Residuals of one sequence at every layer, and the logits of the model itself, float32."""
     caught: dict[str, Tensor] = {}
 
     def keep(value: Tensor, hook: Any) -> None:
@@ -54,4 +54,4 @@ def stream(
     names = [hook_name(layer) for layer in range(n + 1)]
     with torch.no_grad(), bridge.hooks(fwd_hooks=[(name, keep) for name in names]):
         logits = bridge(torch.tensor([list(ids)], device=bridge.cfg.device), return_type="logits")
-    return torch.stack([caught[name] for name in names]), torch.log_softmax(logits[0].float(), -1)
+    return torch.stack([caught[name] for name in names]), logits[0].float()

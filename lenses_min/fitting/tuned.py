@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from ..loading import LoadedModel
+from ..metrics import kl_of_logits
 from .artifacts import Checkpoint, save_translators
 from .corpus import sequences, stream
 from .options import TunedOptions
@@ -59,37 +60,36 @@ class Trainer:
         solved = torch.linalg.solve(gram + penalty, cross)
         return solved[:, :-1].transpose(1, 2).contiguous(), solved[:, -1].contiguous()
 
-    def read(self, x: Tensor, layers: Sequence[int], translated: bool = True) -> Tensor:
-        """Log-probabilities [layers, S, V] of residuals [layers, S, D], with gradients to the translators."""
-        index = list(layers)
+    def read(self, x: Tensor, layer: int, translated: bool = True) -> Tensor:
+        """Logits [S, V] of residuals [S, D] of a layer, with gradients to its translator."""
         if translated:
-            x = x + torch.baddbmm(self.bias[index][:, None], x, self.weight[index].transpose(1, 2))
+            x = x + torch.addmm(self.bias[layer], x, self.weight[layer].T)
         x = x.to(self.dtype)
-        normed = x if self.final is None else self.final(x)
+        normed = x if self.final is None else self.final(x[None])[0]
         z = F.linear(normed.float(), self.model.head.weight, self.model.head.bias)
-        return torch.log_softmax(
-            z if self.model.head.transform is None else self.model.head.transform(z), -1
-        )
+        return z if self.model.head.transform is None else self.model.head.transform(z)
 
     @torch.no_grad()
     def validate(self, translated: bool = True) -> list[float]:
-        """Mean KL(lens‖model) in bits on held-out text, at every fourth position: a number a layer 0 … n − 1."""
+        """Mean KL(lens‖model) on held-out text, at every fourth position: bits, ≥ 0, a layer 0 … n − 1 each."""
         sums = torch.zeros(self.n)
         for ids in self.validation:
-            x, q = stream(self.model.bridge, ids, self.n)
-            x, q = x[:, 3::4], q[3::4]
+            x, final = stream(self.model.bridge, ids, self.n)
+            x, final = x[:, 3::4], final[3::4]
             for y in range(self.n):
-                sums[y] += kl(self.read(x[y : y + 1], [y], translated), q).mean().cpu()
+                sums[y] += kl_of_logits(self.read(x[y], y, translated), final).mean().cpu()
         return (sums / len(self.validation) / math.log(2)).tolist()
 
     def loss(self) -> Tensor:
         """KL(lens‖model) in nats, summed over layers, at positions drawn from one training sequence."""
         ids = self.training[int(torch.randint(len(self.training), (), generator=self.draw))]
-        x, q = stream(self.model.bridge, ids, self.n)
+        x, final = stream(self.model.bridge, ids, self.n)
         at = torch.randperm(len(ids), generator=self.draw)[: self.options.positions].to(x.device)
+        log_q = torch.log_softmax(final[at], -1)
         total = torch.zeros((), device=x.device)
         for y in range(self.n):  # a layer at a time, so that [S, V] stands once
-            part = kl(self.read(x[y : y + 1, at], [y]), q[at]).mean()
+            log_p = torch.log_softmax(self.read(x[y, at], y), -1)
+            part = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
             torch.autograd.backward(part)
             total += part.detach()
         return total
@@ -151,11 +151,6 @@ class Trainer:
                     )
         self.weight, self.bias = kept
         return {"steps": step, "kl_bits": best}
-
-
-def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p‖q) over the last axis, nats."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -148,9 +148,9 @@ ACCIDENTS = {
         ),
     ),
     "softmax over positions": Accident(
-        "measure",
-        "torch.softmax(z, -1)",
-        "torch.softmax(z, 0)",
+        "normalise",
+        "total(p)[:, None]",
+        "p.sum(0)[None]",
         "rms-rope",
         (
             Sight(PURE, "p_top1", "pos/orig layer 0 pos 16"),
@@ -171,8 +171,8 @@ ACCIDENTS = {
     ),
     "KL reversed": Accident(
         "measure",
-        "kl_of_logs(p, log_p, torch.log_softmax(final, -1))",
-        "kl_of_logs(torch.softmax(final, -1), torch.log_softmax(final, -1), log_p)",
+        "kl_nats(p, log_q, room)",
+        "kl_nats(softmax(reference), p.log_p)",
         "fact",
         (
             Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
@@ -183,8 +183,8 @@ ACCIDENTS = {
     ),
     "entropy in nats": Accident(
         "entropy_bits",
-        "-((log_p.exp() if p is None else p) * log_p).sum(-1) / log(2)",
-        "-((log_p.exp() if p is None else p) * log_p).sum(-1)",
+        "-total(torch.mul(log_p.exp() if p is None else p, log_p, out=room)) / log(2)",
+        "-total(torch.mul(log_p.exp() if p is None else p, log_p, out=room))",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -230,8 +230,8 @@ ACCIDENTS = {
     ),
     "the top-k clamp lost": Accident(
         "measure",
-        "p.topk(min(k, p.shape[-1]), dim=-1)",
-        "p.topk(k, dim=-1)",
+        "z[part].topk(min(k, z.shape[-1]), dim=-1)",
+        "z[part].topk(k, dim=-1)",
         test="tests/unit/test_pipeline.py::test_a_small_vocabulary_and_one_layer_clamp_top_k",
     ),
     "the bias dropped": Accident(

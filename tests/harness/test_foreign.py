@@ -99,8 +99,8 @@ def test_what_it_writes_matches_every_golden(before: Path) -> None:
 def test_a_refactoring_is_identical(check: Check) -> None:
     report = check(
         "lenses_min/metrics.py",
-        "else p) * log_p).sum(-1) / log(2)",
-        "else p) * log_p).sum(dim=-1) / log(2)",
+        "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
+        "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(dim=-1).long()",
     )
     assert report["matches"]
     assert {v for case in report["cases"] for v in case["verdicts"].values()} == {"identical"}
@@ -111,7 +111,9 @@ def test_a_refactoring_is_identical(check: Check) -> None:
 
 
 def test_nats_for_bits_is_located(check: Check) -> None:
-    report = check("lenses_min/metrics.py", ".sum(-1) / log(2)", ".sum(-1)", ["rms-rope"])
+    report = check(
+        "lenses_min/metrics.py", "log_p, out=room)) / log(2)", "log_p, out=room))", ["rms-rope"]
+    )
     columns = {found["column"]: found for found in report["classes"]}
     assert set(columns) <= {
         *("records: entropy", "pure-next-token: entropy", "pure-next-token: entropy_collapse"),
