@@ -120,7 +120,7 @@ TEN = [
 def test_without_models_there_is_a_list_of_ten(out: Path, engine: Fake) -> None:
     """run.py's own, in its order."""
     assert start(out) == 0
-    assert [entry for _, entry in entries(BUILT_IN)] == TEN
+    assert [entry for _, _, entry in entries(BUILT_IN)] == TEN
     assert sorted(engine.done) == sorted(name.split("/")[1] for name in TEN)
 
 
