@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .compare import Comparison, Mismatch, compare
 from .golden import Case
-from .reading import read_run
+from .listing import files_below
+from .reading import Run, read_run
 from .runner import Outcome, run_command
 from .schema import Violation, validate
 from .tolerance import by_name
@@ -23,6 +24,8 @@ class CaseResult:
     violations: tuple[Violation, ...]
     seconds: float | None = None
     verdicts: Mapping[str, str] = field(default_factory=dict)  # by file
+    excused: int = 0  # violations that the capture shows in the same places
+    not_compared: tuple[str, ...] = ()  # files
 
     def __post_init__(self) -> None:
         if self.seconds is not None and self.seconds < 0:
@@ -68,19 +71,33 @@ def report(
 
 
 def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResult:
-    """One case's outputs against its capture and the schema."""
+    """One case's outputs, every file in its folder, against its capture and the schema."""
     clean = case.model_id.split("/")[-1]
-    expected, obtained = read_run(case.expected_dir(golden), clean), read_run(folder, clean)
+    expected, obtained = (
+        read_run(place, clean, files_below(place)) for place in (case.expected_dir(golden), folder)
+    )
     comparison = compare(expected, obtained, by_name(case.tolerance))
     if problem := outcome.problems.get(case.name, ""):
         comparison = with_sentence(comparison, problem)
     elif not obtained.files:
         comparison = with_sentence(comparison, nothing_written(outcome))
-    verdicts = file_verdicts(
-        case.expected_dir(golden), folder, comparison, expected.files | obtained.files
+    violations = validate(obtained) if obtained.files else []
+    new = own_violations(violations, expected) if violations else []
+    return CaseResult(
+        case.name,
+        comparison,
+        tuple(new),
+        elapsed(folder, clean),
+        file_verdicts(expected, obtained, comparison),
+        len(violations) - len(new),
+        tuple(sorted((expected.paths.keys() | obtained.paths.keys()) & {manifest_name(clean)})),
     )
-    violations = tuple(validate(obtained)) if obtained.files else ()
-    return CaseResult(case.name, comparison, violations, elapsed(folder, clean), verdicts)
+
+
+def own_violations(violations: Sequence[Violation], expected: Run) -> list[Violation]:
+    """The violations that the capture does not show in the same place: what it breaks, no runner is held to."""
+    known = {(v.file, v.row, v.column, v.rule) for v in validate(expected)}
+    return [v for v in violations if (v.file, v.row, v.column, v.rule) not in known]
 
 
 def nothing_written(outcome: Outcome) -> str:
@@ -95,10 +112,14 @@ def with_sentence(comparison: Comparison, sentence: str) -> Comparison:
     return replace(comparison, mismatches=(whole, *comparison.mismatches))
 
 
+def manifest_name(clean: str) -> str:
+    return f"run-{clean}.manifest.json"
+
+
 def elapsed(folder: Path, clean: str) -> float | None:
     """Seconds that the run's manifest tells, None where there is no such number."""
     try:
-        manifest = json.loads((folder / f"run-{clean}.manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / manifest_name(clean)).read_text(encoding="utf-8"))
         seconds = float(manifest["elapsed_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,6 +4,7 @@ Axes: L layers (0 … n), S positions, V vocabulary, K top-k pairs listed in a r
 """
 
 import re
+from functools import lru_cache
 
 TOP_PAIRS = 20  # topI,probI columns of every row, padded with empty cells
 KEY_COLUMNS = ("prompt_id", "prompt_variant", "layer", "pos")
@@ -65,6 +66,7 @@ _NAMED = {
 _PATTERNS = ((r"prob\d*|p_(top1|top5|answer)(_.*)?", PROBABILITY), (r"(max_)?kl_.*", KL))
 
 
+@lru_cache(maxsize=4096)
 def quantity(name: str) -> str:
     """What a CSV column or a JSON key measures: the name under which a tolerance class holds its bound.
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from . import columns
+from .compare_bytes import compare_bytes, same_bytes
 from .compare_json import compare_documents
 from .compare_ledger import Comparison, Ledger, Mismatch, Statistic
 from .compare_tables import compare_tables
@@ -18,8 +19,13 @@ __all__ = ["Comparison", "Mismatch", "Statistic", "compare"]
 
 
 def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
-    """Compare two runs file by file. Findings of either run (unreadable, failed, stray) are mismatches too."""
-    ledgers = [Ledger(file, tolerance) for file in sorted(expected.files & obtained.files)]
+    """Compare two runs file by file, known files by value, all others by bytes; the manifest is left to diff.
+
+    Findings of either run (unreadable, failed) are mismatches too, but for a file that no run could read and that has
+    the same bytes in both.
+    """
+    shared = sorted(expected.compared & obtained.compared)
+    ledgers = [Ledger(file, tolerance) for file in shared]
     for ledger in ledgers:
         compare_file(ledger, expected, obtained)
     mismatches = [
@@ -27,7 +33,7 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
         *(m for ledger in ledgers for m in ledger.mismatches),
     ]
     mismatches = without_open(mismatches, expected, tolerance)
-    statistics = [statistic for ledger in ledgers for statistic in ledger.statistics.values()]
+    statistics = [statistic for ledger in ledgers for statistic in ledger.statistics]
     values: dict[str, int] = defaultdict(int)
     for statistic in statistics:
         values[statistic.file] += statistic.compared
@@ -36,31 +42,53 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
 
 def file_mismatches(expected: Run, obtained: Run) -> list[Mismatch]:
     """Missing, extra and unreadable files."""
-    missing = [
-        Mismatch(f, "", "", "file", "", "missing file")
-        for f in sorted(expected.files - obtained.files)
-    ]
-    extra = sorted(obtained.files - expected.files) + list(obtained.strays)
+    alike = not_understood(expected, obtained)
+    sides = ((expected, "expected run"), (obtained, "obtained run"))
     return [
-        *(Mismatch(f.file, "", "", "", f.sentence, "expected run") for f in expected.findings),
-        *(Mismatch(f.file, "", "", "", f.sentence, "obtained run") for f in obtained.findings),
-        *missing,
-        *(Mismatch(f, "", "", "", "file", "extra file") for f in extra),
+        *(
+            Mismatch(finding.file, "", "", "", finding.sentence, kind)
+            for run, kind in sides
+            for finding in run.findings
+            if finding.file not in alike
+        ),
+        *(
+            Mismatch(file, "", "", "file", "", "missing file")
+            for file in sorted(expected.compared - obtained.compared)
+        ),
+        *(
+            Mismatch(file, "", "", "", "file", "extra file")
+            for file in sorted(obtained.compared - expected.compared)
+        ),
     ]
+
+
+def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
+    """Files that could be read in neither run and have the same bytes in both."""
+    return frozenset(
+        file
+        for file in expected.unreadable & obtained.unreadable
+        if same_bytes(expected.paths[file], obtained.paths[file])
+    )
 
 
 def compare_file(ledger: Ledger, expected: Run, obtained: Run) -> None:
     """Compare the one file the ledger is for; an unreadable one has been reported already."""
-    if ledger.file == expected.document_name:
-        if expected.document is not None and obtained.document is not None:
-            texts = (expected.document_text, obtained.document_text)
-            compare_documents(ledger, expected.document, obtained.document, texts)
-    elif ledger.file in expected.residuals and ledger.file in obtained.residuals:
-        compare_residuals(ledger, expected.residuals[ledger.file], obtained.residuals[ledger.file])
+    file = ledger.file
+    if file in expected.unreadable | obtained.unreadable:
+        return
+    if (
+        expected.document is not None
+        and obtained.document is not None
+        and file == expected.document_name
+    ):
+        texts = (expected.document_text, obtained.document_text)
+        compare_documents(ledger, expected.document, obtained.document, texts)
+    elif file in expected.residuals:
+        compare_residuals(ledger, expected.residuals[file], obtained.residuals[file])
+    elif kind := next((k for k in expected.tables if file == expected.table_name(k)), None):
+        compare_tables(ledger, expected.tables[kind], obtained.tables[kind])
     else:
-        for kind in expected.tables.keys() & obtained.tables.keys():
-            if ledger.file == expected.table_name(kind):
-                compare_tables(ledger, expected.tables[kind], obtained.tables[kind])
+        compare_bytes(ledger, expected.paths[file], obtained.paths[file])
 
 
 def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
@@ -75,7 +103,7 @@ def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
     wrong: list[tuple[float, int, float, float]] = []
     for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
         fraction = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
-        ledger.tally(element(i, width), "value", abs(a - b), fraction)
+        ledger.tally(element(i, width), "value", abs(a - b), fraction, a == b)
         if not fraction <= 1:
             wrong.append((fraction, i, a, b))
     if wrong:

@@ -61,18 +61,22 @@ def compare_documents(
     """Write every difference of two documents to the ledger; `texts` are the files as they stand."""
     compare_values(ledger, (), expected, obtained)
     formats = any(mismatch.kind == "format" for mismatch in ledger.mismatches)
-    if layout(expected) == texts[0] and layout(obtained) != texts[1] and not formats:
-        ledger.mismatch(
-            "", "layout", "indent 2, UTF-8, no final newline", "another layout", "format"
-        )
+    layouts = layout(expected), layout(obtained)
+    contract = layouts[0] == texts[0] and layouts[1] != texts[1]
+    # of equal values, so that only the space between them can be written otherwise
+    other = layouts[0] == layouts[1] and texts[0] != texts[1]
+    if (contract or other) and not formats:
+        wanted = "indent 2, UTF-8, no final newline" if contract else "another layout"
+        ledger.mismatch("", "layout", wanted, "another layout", "format")
 
 
 def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
     if path in NEVER_DEMANDED:
+        ledger.undemanded(dotted(path), layout(expected), layout(obtained))
         return
     row, column = place(path)
     if kind(expected) != kind(obtained):
-        ledger.tally(row, column_name(path))
+        ledger.tally(row, column_name(path), same=False)
         told = [f"{written(value)} ({kind(value)})" for value in (expected, obtained)]
         ledger.mismatch(row, column, told[0], told[1], "type")
     elif isinstance(expected, Mapping):
@@ -88,6 +92,8 @@ def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> 
     else:
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
         if path == PATH_INSIDE:
+            if mask(expected) == mask(obtained):
+                ledger.undemanded(dotted(path), layout(expected), layout(obtained))
             expected, obtained = mask(expected), mask(obtained)
         ledger.value(
             row,
@@ -109,9 +115,9 @@ def quantity(name: str, value: Any) -> str:
     )
 
 
-def mask(text: str | None) -> str | None:
-    """The sentence without the machine's path in it: from the first word with a slash to the end."""
-    return text and re.sub(r"\S*[/\\].*", "PATH", text)
+def mask(value: Any) -> Any:
+    """A sentence without the machine's path, from the first word with a slash to the end; else the value itself."""
+    return re.sub(r"\S*[/\\].*", "PATH", value) if isinstance(value, str) else value
 
 
 def compare_lists(
@@ -146,7 +152,7 @@ def compare_topk(
     faults = topk_faults(ledger, tokens, probabilities, others)
     for i, (a, b) in enumerate(zip(expected, obtained)):
         row, name = dotted((*path, i)), column_name((*path, i))
-        ledger.tally(row, f"{name}.token")
+        ledger.tally(row, f"{name}.token", same=a[0] == b[0])
         if i in faults:
             ledger.mismatch(
                 row, "token", a[0], b[0], "top-k order" if b[0] in tokens else "top-k token"

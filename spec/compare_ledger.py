@@ -1,7 +1,8 @@
 """What a comparison finds, and the one ledger that every comparer writes to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from math import isfinite
 from types import MappingProxyType
@@ -25,29 +26,37 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Statistic:
-    """How a column of a file fared. `worst_error` in the column's unit, `worst_fraction` of what is allowed."""
+    """How a column of a file fared. `worst_error` in the column's unit, `worst_fraction` of what is allowed.
+
+    `differing` counts the values that are not written the same, within the tolerance or beyond it.
+    """
 
     file: str
     column: str
     compared: int = 0
+    differing: int = 0
     worst_error: float = 0.0
     worst_fraction: float = 0.0
     worst_row: str = ""
 
-    def with_value(self, row: str, error: float, fraction: float) -> "Statistic":
-        compared = self.compared + 1
-        if fraction <= self.worst_fraction and error <= self.worst_error:
-            return Statistic(
-                self.file,
-                self.column,
-                compared,
-                self.worst_error,
-                self.worst_fraction,
-                self.worst_row,
-            )
-        worst_row = row if fraction >= self.worst_fraction else self.worst_row
-        error, fraction = max(error, self.worst_error), max(fraction, self.worst_fraction)
-        return Statistic(self.file, self.column, compared, error, fraction, worst_row)
+
+@dataclass(slots=True)
+class Tally:
+    """The numbers of a Statistic while its column is being compared."""
+
+    compared: int = 0
+    differing: int = 0
+    worst_error: float = 0.0
+    worst_fraction: float = 0.0
+    worst_row: str = ""
+
+    def add(self, row: str, error: float, fraction: float, same: bool) -> None:
+        self.compared += 1
+        self.differing += not same
+        if fraction > self.worst_fraction or error > self.worst_error:
+            self.worst_row = row if fraction >= self.worst_fraction else self.worst_row
+            self.worst_error = max(error, self.worst_error)
+            self.worst_fraction = max(fraction, self.worst_fraction)
 
 
 @dataclass(frozen=True)
@@ -81,28 +90,39 @@ class Ledger:
         self.file = file
         self.tolerance = tolerance
         self.mismatches: list[Mismatch] = []
-        self.statistics: dict[str, Statistic] = {}
+        self.tallies: dict[str, Tally] = {}
+
+    @property
+    def statistics(self) -> list[Statistic]:
+        """How each column fared, in the order in which they were compared."""
+        return [Statistic(self.file, name, *astuple(t)) for name, t in self.tallies.items()]
 
     def under(self, tolerance: Tolerance) -> "Ledger":
-        """The same ledger, judging by another tolerance."""
-        other = Ledger(self.file, tolerance)
-        other.mismatches, other.statistics = self.mismatches, self.statistics
+        """The same ledger, judging by another tolerance: what it collects, both hold."""
+        other = copy(self)
+        other.tolerance = tolerance
         return other
 
     def mismatch(self, row: str, column: str, expected: str, obtained: str, kind: str) -> None:
         self.mismatches.append(Mismatch(self.file, row, column, expected, obtained, kind))
 
-    def tally(self, row: str, column: str, error: float = 0.0, fraction: float = 0.0) -> None:
-        """Count one compared value."""
-        known = self.statistics.get(column) or Statistic(self.file, column)
-        self.statistics[column] = known.with_value(row, error, fraction)
+    def undemanded(self, place: str, expected: str, obtained: str) -> None:
+        """Take note of two values that no runner is held to; here they may be anything."""
+
+    def tally(
+        self, row: str, column: str, error: float = 0.0, fraction: float = 0.0, same: bool = True
+    ) -> None:
+        """Count one compared value; `same` where both sides write it alike."""
+        if column not in self.tallies:
+            self.tallies[column] = Tally()
+        self.tallies[column].add(row, error, fraction, same)
 
     def value(
         self, row: str, column: str, expected: str, obtained: str, quantity: str, name: str = ""
     ) -> None:
         """Compare two written values of a quantity; the statistic is kept under `name`, by default the column."""
         verdict, error, fraction = judge(expected, obtained, quantity, self.tolerance)
-        self.tally(row, name or column, error, fraction)
+        self.tally(row, name or column, error, fraction, expected == obtained)
         if verdict:
             self.mismatch(row, column, expected, obtained, verdict)
 

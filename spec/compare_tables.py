@@ -1,63 +1,66 @@
 """Two CSV tables: header, rows, order, width, then cell by cell."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from . import columns
 from .compare_ledger import Ledger, is_float, topk_faults
-from .reading_csv import Table
+from .reading_csv import Table, numbered
 
 Cell = tuple[str, str]  # decoded text, as written
+FURTHER_KEYS = ("lens", "against", "fact_index")
 
 
 def row_name(table: Table, row: int) -> str:
-    """A row in words: prompt, variant, layer, position, and the lenses where the table has them."""
+    """A row in words: prompt, variant, layer, position, and the lenses and the fact where the table has them."""
     prompt, variant, layer, pos = (table.column(name, row) for name in columns.KEY_COLUMNS)
-    more = [
-        f" {name} {table.column(name, row)}" for name in ("lens", "against") if name in table.header
-    ]
-    place = f" pos {pos}" if "pos" in table.header else ""
+    more = [f" {name} {table.column(name, row)}" for name in FURTHER_KEYS if name in table.places]
+    place = f" pos {pos}" if "pos" in table.places else ""
     return f"{prompt}/{variant} layer {layer}{place}{''.join(more)}"
 
 
 def row_names(table: Table) -> dict[str, int]:
     """Each row's name → its index; a name that comes again gets a number."""
-    seen: Counter[str] = Counter()
-    names = {}
-    for row in range(len(table.rows)):
-        name = row_name(table, row)
-        seen[name] += 1
-        names[f"{name} #{seen[name]}" if seen[name] > 1 else name] = row
-    return names
+    names = (row_name(table, row) for row in range(len(table.rows)))
+    return {name: row for row, name in enumerate(numbered(names))}
 
 
 def compare_tables(ledger: Ledger, expected: Table, obtained: Table) -> None:
     """Write every difference of two tables to the ledger."""
-    compare_names(ledger, "header", expected.header, obtained.header, "column")
+    compare_names(ledger, "header", expected.names, obtained.names, "column")
     wanted, got = row_names(expected), row_names(obtained)
     compare_names(ledger, "", list(wanted), list(got), "row")
-    if expected.complete != obtained.complete:
-        told = {True: "line feed", False: "no line feed"}
-        ledger.mismatch(
-            "last line", "end", told[expected.complete], told[obtained.complete], "format"
-        )
+    compare_writing(ledger, expected, obtained)
     for name, row in wanted.items():
         if name in got:
             compare_rows(ledger, name, cells(expected, row), cells(obtained, got[name]))
 
 
+def compare_writing(ledger: Ledger, expected: Table, obtained: Table) -> None:
+    """How the files are written where no cell shows it: the header's quotes, line ends, the last line."""
+    told = {True: "line feed", False: "no line feed"}
+    if expected.complete != obtained.complete:
+        ends = told[expected.complete], told[obtained.complete]
+        ledger.mismatch("last line", "end", *ends, "format")
+    told = {True: "as csv writes it", False: "other quotes or line ends"}
+    if expected.regular != obtained.regular:
+        ledger.mismatch("", "layout", told[expected.regular], told[obtained.regular], "format")
+    for name, a, b in zip(expected.header, expected.head, obtained.head, strict=False):
+        if expected.header == obtained.header and a != b:
+            ledger.mismatch("header", name, a, b, "quoting")
+
+
 def compare_names(
     ledger: Ledger, row: str, expected: Sequence[str], obtained: Sequence[str], what: str
 ) -> None:
-    """Missing, extra and reordered names; `what` is column, row or key."""
-    for name in (n for n in expected if n not in obtained):
+    """Missing, extra and reordered names, each unique; `what` is column, row or key."""
+    left, right = dict.fromkeys(expected), dict.fromkeys(obtained)
+    for name in (name for name in expected if name not in right):
         ledger.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
-    for name in (n for n in obtained if n not in expected):
+    for name in (name for name in obtained if name not in left):
         ledger.mismatch(*((row, name) if row else (name, "")), "", what, f"extra {what}")
-    wanted = [n for n in expected if n in obtained]
-    got = [n for n in obtained if n in expected]
-    ledger.tally(row, f"{what} order")
-    if found := next(((a, b) for a, b in zip(wanted, got) if a != b), None):
+    ledger.tally(row, f"{what} order", same=list(left) == list(right))
+    wanted, got = (n for n in expected if n in right), (n for n in obtained if n in left)
+    if found := next(((a, b) for a, b in zip(wanted, got, strict=True) if a != b), None):
         ledger.mismatch(
             *((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order"
         )
@@ -65,8 +68,10 @@ def compare_names(
 
 def cells(table: Table, row: int) -> dict[str, Cell]:
     """A row's cells by column; those beyond the header are named by their number, from 1."""
-    names = [*table.header, *(f"#{i + 1}" for i in range(len(table.header), len(table.rows[row])))]
-    return dict(zip(names, zip(table.rows[row], table.sources[row])))
+    names: Sequence[str] = table.names
+    if len(table.rows[row]) > len(names):
+        names = [*names, *(f"#{i + 1}" for i in range(len(names), len(table.rows[row])))]
+    return dict(zip(names, zip(table.rows[row], table.sources[row], strict=True), strict=False))
 
 
 def compare_rows(
@@ -117,7 +122,7 @@ def compare_pairs(
     for i, (token, other) in enumerate(zip(tokens, others)):
         name = f"top{i + 1}"
         if token != other or i in faults:
-            ledger.tally(row, name)
+            ledger.tally(row, name, same=token == other)
         if i in faults:
             ledger.mismatch(
                 row, name, token, other, "top-k order" if other in tokens else "top-k token"

@@ -4,45 +4,70 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
+from sys import float_info
+from typing import NamedTuple
 
 from .compare import Mismatch
 from .compare_ledger import Ledger
+from .meaning import column_name, column_of, general, part_of
 from .tolerance import Tolerance
 
-ROW = re.compile(r"([^\s/]+/[^\s/]+) layer (\d+) pos \d+")
+ROW = re.compile(r"(.*?/.*?) layer (\d+)(?= |$)")
 RESIDUAL = re.compile(r"_(\d\d+)_resid\.pt$")
 Spot = tuple[str, str, int]  # table, pass, layer
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One compared value: where, |error|, and its share of what is allowed."""
+class Entry(NamedTuple):
+    """One compared value: where, |error|, its share of what is allowed, and whether both sides write it alike."""
 
     row: str
     column: str
     error: float
     fraction: float
+    same: bool
+
+
+@dataclass(frozen=True)
+class Note:
+    """A value that no runner is held to and that the runs have not in common, as JSON."""
+
+    file: str
+    place: str
+    a: str
+    b: str
 
 
 class Recorder(Ledger):
-    """A ledger that keeps every compared value too, for medians and layers."""
+    """A ledger that keeps every compared value too, for medians and layers, and what is not judged."""
 
     def __init__(self, file: str, tolerance: Tolerance) -> None:
         super().__init__(file, tolerance)
         self.entries: list[Entry] = []
+        self.notes: list[Note] = []
 
-    def tally(self, row: str, column: str, error: float = 0.0, fraction: float = 0.0) -> None:
-        super().tally(row, column, error, fraction)
-        self.entries.append(Entry(row, column, error, fraction))
+    def undemanded(self, place: str, expected: str, obtained: str) -> None:
+        if expected != obtained:
+            self.notes.append(Note(self.file, place, expected, obtained))
+
+    def tally(
+        self, row: str, column: str, error: float = 0.0, fraction: float = 0.0, same: bool = True
+    ) -> None:
+        super().tally(row, column, error, fraction, same)
+        self.entries.append(Entry(row, column, error, fraction, same))
 
 
 @dataclass(frozen=True)
 class ColumnDiff:
-    """How a column fared: errors in its unit, over all values compared. `layer`: the first one beyond tolerance."""
+    """How a column fared: errors in its unit, over all values compared. `layer`: the first one beyond tolerance.
+
+    `differing` values are not written alike, `beyond` of them beyond the tolerance.
+    """
 
     name: str
     compared: int
+    differing: int
     beyond: int
     median_error: float
     worst_error: float
@@ -52,7 +77,7 @@ class ColumnDiff:
 
     @property
     def differs(self) -> bool:
-        return self.beyond > 0 or self.worst_error > 0 or self.worst_fraction > 0
+        return self.beyond > 0 or self.differing > 0
 
 
 @dataclass(frozen=True)
@@ -66,31 +91,13 @@ class Parting:
     column: str
 
 
-def part(file: str) -> str:
-    """What a file holds: a table's kind, residual or json."""
-    kind = re.search(r"-((?:records|pure-next-token)(?:-[a-z]+)?)\.csv$", file)
-    return kind[1] if kind else "residual" if file.endswith(".pt") else "json"
-
-
-def general(name: str) -> str:
-    """A column or place without the numbers of lists and top-k pairs."""
-    return re.sub(r"\[\d+\]", "[]", re.sub(r"^(top|prob)\d+$", r"\1*", name))
-
-
-def column_of(mismatch: Mismatch) -> str:
-    """The column that a mismatch counts for."""
-    inside = part(mismatch.file) == "json"
-    return general(
-        ".".join(filter(None, (mismatch.row, mismatch.column))) if inside else mismatch.column
-    )
-
-
+@lru_cache(maxsize=4096)
 def spot(file: str, row: str) -> Spot | None:
     """Table, pass and layer of a value; None where it belongs to none."""
     if found := RESIDUAL.search(file):
         return "residual", "pos/orig", int(found[1])
     found = ROW.match(row)
-    return (part(file), found[1], int(found[2])) if found else None
+    return (part_of(file), found[1], int(found[2])) if found else None
 
 
 def column_diffs(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> list[ColumnDiff]:
@@ -99,11 +106,11 @@ def column_diffs(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) 
     wrong: dict[str, list[Mismatch]] = defaultdict(list)
     for recorder in recorders:
         for entry in recorder.entries:
-            entries[f"{part(recorder.file)}: {general(entry.column)}"].append(
+            entries[f"{part_of(recorder.file)}: {general(entry.column)}"].append(
                 (recorder.file, entry)
             )
     for mismatch in mismatches:
-        wrong[f"{part(mismatch.file)}: {column_of(mismatch)}"].append(mismatch)
+        wrong[column_name(mismatch)].append(mismatch)
     found = [column_diff(name, values, wrong.get(name, [])) for name, values in entries.items()]
     return sorted(found, key=lambda column: (not column.beyond, -column.worst_fraction))
 
@@ -124,6 +131,7 @@ def column_diff(
     return ColumnDiff(
         name,
         len(errors),
+        sum(not entry.same for entry in numbers),
         beyond,
         median(errors),
         largest,
@@ -140,7 +148,8 @@ def located(
     for recorder in recorders:
         for entry in recorder.entries:
             if place := spot(recorder.file, entry.row):
-                yield place, general(entry.column), entry.fraction
+                least = 0.0 if entry.same else float_info.min
+                yield place, general(entry.column), entry.fraction or least
     for mismatch in mismatches:
         if mismatch.column and (place := spot(mismatch.file, mismatch.row)):
             yield place, column_of(mismatch), float("inf") if mismatch.kind != "value" else 1.0

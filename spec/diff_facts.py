@@ -22,7 +22,7 @@ SETTINGS = (
     "unembed_dtype",
 )  # of diagnostics: how a run was made
 OPTIONS = {"copy_thresh": ("diagnostics", "copy_thresh"), "raw lens": ("raw_lens_check", "mode")}
-JUDGED = ("last position", *OPTIONS)  # facts that show in the files' values too
+JUDGED = ("last position", *OPTIONS, *SHAPE)  # facts that show in the files' values too
 NO_MILESTONES = ("copy_thresh", "copy_window_k", "copy_match_level")
 PLACES = (
     *(("diagnostics", name) for name in MILESTONES if name not in NO_MILESTONES),
@@ -64,7 +64,9 @@ def shape(run: Run) -> dict[str, int]:
 
 
 def must_fit(a: Run, b: Run) -> None:
-    """Raise SpecError where the runs are of models of different shapes."""
+    """Raise SpecError where runs of two names are of models of different shapes; of one name, that is a change."""
+    if a.clean == b.clean:
+        return
     ours, theirs = shape(a), shape(b)
     told = [
         f"{name} {ours[name]} and {theirs[name]}"
@@ -72,12 +74,9 @@ def must_fit(a: Run, b: Run) -> None:
         if theirs.get(name, ours[name]) != ours[name]
     ]
     if told:
-        named = (
-            f"{a.clean} and {b.clean}"
-            if a.clean != b.clean
-            else f"two models that are both called {a.clean}"
+        raise SpecError(
+            f"cannot compare {a.clean} and {b.clean}: {', '.join(told)}; give two runs of one model"
         )
-        raise SpecError(f"cannot compare {named}: {', '.join(told)}; give two runs of one model")
 
 
 def manifest(folder: Path, clean: str) -> Mapping[str, Any]:
@@ -96,6 +95,7 @@ def facts(run: Run, folder: Path) -> dict[str, str]:
     told = {
         **{name: lookup(run.document, "diagnostics", name) for name in SETTINGS},
         "dtype": made.get("dtype"),
+        **shape(run),
         "last position": last_position(run),
         **{name: lookup(run.document, *path) for name, path in OPTIONS.items()},
         "weights": made.get("fingerprint"),

@@ -1,8 +1,10 @@
-"""Directories that a person names on a command line → runs. What cannot be meant is one clear SpecError."""
+"""Paths that a person names on a command line → runs. What cannot be meant is one clear SpecError."""
 
+import re
 from pathlib import Path
 
 from .errors import SpecError
+from .listing import listing
 from .reading import Run, read_run, runs_in
 
 
@@ -11,8 +13,16 @@ def existing(folder: Path) -> Path:
     if not folder.exists():
         raise SpecError(f"{folder} does not exist; give a directory that holds a run")
     if not folder.is_dir():
-        raise SpecError(f"{folder} is a file; give the directory that holds the run")
+        raise SpecError(
+            f"{folder} is a file; give the directory that holds the run, or its output-NAME.json"
+        )
     return folder
+
+
+def of_document(path: Path) -> tuple[Path, str | None]:
+    """The folder and name of the run whose document a path is; any other path itself, without a name."""
+    match = re.fullmatch(r"output-(.+?)(?:\.error)?\.json", path.name)
+    return (path.parent, match[1]) if match and path.is_file() else (path, None)
 
 
 def below(folder: Path) -> list[Path]:
@@ -35,7 +45,10 @@ def runs_of(folder: Path) -> list[tuple[Path, str]]:
 
 
 def one_run(folder: Path, name: str | None = None) -> Run:
-    """The run of that name in a folder, by default its only one; raises SpecError where that is not clear."""
+    """The run of that name in a folder, by default its only one, with its own files.
+
+    Raises SpecError where that is not clear.
+    """
     found = runs_in(existing(folder))
     if not found and (inside := below(folder)):
         raise SpecError(
@@ -49,4 +62,5 @@ def one_run(folder: Path, name: str | None = None) -> Run:
         raise SpecError(
             f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME"
         )
-    return read_run(folder, name or found[0])
+    clean = name or found[0]
+    return read_run(folder, clean, listing(folder).runs[clean])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isclose, log
 
 from .compare import Mismatch
-from .meaning import FLOW, STAGES, Meaning, meaning_of
+from .meaning import FLOW, STAGES, UNKNOWN, Meaning, column_name, meaning_of
 
 RATIOS = {
     log(2): "ln 2 (nats where bits belong?)",
@@ -14,6 +14,7 @@ RATIOS = {
     -1.0: "−1 (a reversed difference?)",
 }
 RATIO_RTOL = 1e-3
+BUILT_IN = {"pos/orig", "pos/no_filler", "ctl/orig"}
 NEEDED = 3  # values from which a common ratio says something
 
 
@@ -80,33 +81,11 @@ def error(mismatch: Mismatch) -> float:
     return abs(pair[1] - pair[0]) if pair else -1.0
 
 
-def part_of(file: str) -> str:
-    """A file's kind without the model's name: a table kind, json, residual; a file of no kind as itself."""
-    if table := re.search(r"-((?:records|pure-next-token)(?:-[a-z]+)?)\.csv$", file):
-        return table[1]
-    if file.endswith("_resid.pt"):
-        return "residual"
-    return "json" if file.startswith("output-") and file.endswith(".json") else file or "run"
-
-
-def column_of(mismatch: Mismatch) -> str:
-    """The column without row numbers and top-k numbers; a JSON leaf by its whole path; "" for a whole file."""
-    part = part_of(mismatch.file)
-    if part == "json":
-        return re.sub(r"\[\d+\]", "[]", ".".join(filter(None, (mismatch.row, mismatch.column))))
-    if mismatch.kind.endswith((" row", "row order", "row width")):
-        return "row"
-    column = (
-        mismatch.row if mismatch.kind.endswith((" column", "column order")) else mismatch.column
-    )
-    return re.sub(r"^(top|prob)[0-9]+$", r"\1*", column)
-
-
 def classes(found: Iterable[tuple[str, Mismatch]]) -> list[MismatchClass]:
     """Group (case, mismatch) pairs; classes come in the order in which a run computes their columns."""
     groups: dict[tuple[str, str], list[tuple[str, Mismatch]]] = {}
     for case, mismatch in found:
-        name = f"{part_of(mismatch.file)}: {column_of(mismatch)}"
+        name = column_name(mismatch)
         groups.setdefault((name, mismatch.kind), []).append((case, mismatch))
     built = [
         MismatchClass(name, kind, meaning_of(name), tuple(group))
@@ -116,9 +95,13 @@ def classes(found: Iterable[tuple[str, Mismatch]]) -> list[MismatchClass]:
 
 
 def stages_reached(found: Sequence[MismatchClass]) -> tuple[str, tuple[str, ...]]:
-    """The first stage that differs, and the stages before it, which are equal throughout."""
-    first = min((STAGES.index(one.meaning.stage) for one in found), default=0)
-    return STAGES[first], STAGES[:first]
+    """The first known stage that differs, and the stages before it that are equal throughout.
+
+    What is unknown may belong to any stage: beside it no stage is called equal, and alone it is of stage `unknown`.
+    """
+    reached = {STAGES.index(one.meaning.stage) for one in found}
+    first = min(reached, default=0)
+    return STAGES[first], () if STAGES.index(UNKNOWN) in reached else STAGES[:first]
 
 
 def hint(one: MismatchClass) -> str:
@@ -136,7 +119,12 @@ def hint(one: MismatchClass) -> str:
         )
         told.append(f"obtained / expected = {ratio:.6g} in every one of them{name}")
     if one.passes:
+        few, three = len(one.passes) < 3, set(one.passes) == BUILT_IN
         told.append(
-            f"in {', '.join(one.passes)} only" if len(one.passes) < 3 else "in all three passes"
+            f"in {', '.join(one.passes)} only"
+            if few
+            else "in all three passes"
+            if three
+            else f"in {len(one.passes)} passes"
         )
     return "; ".join(told)

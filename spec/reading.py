@@ -1,6 +1,5 @@
 """A run directory → one frozen Run. Whatever cannot be read becomes a finding, never a crash."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +7,36 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from . import reading_csv, reading_json
+from .listing import (
+    AGREEMENT,
+    ANSWERS,
+    PURE,
+    PURE_PRISM,
+    RECORDS,
+    RECORDS_PRISM,
+    TABLE_KINDS,
+    Files,
+    listing,
+    owner,
+    runs_in,
+)
 from .reading_csv import Table
 
-RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = (
-    "records",
-    "pure-next-token",
-    "records-prism",
-    "pure-next-token-prism",
-)
-SIDECARS = tuple(
-    f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE)
-)
-AGREEMENT, ANSWERS = "agreement", "answers"
-TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
+__all__ = [
+    "AGREEMENT",
+    "ANSWERS",
+    "PURE",
+    "PURE_PRISM",
+    "RECORDS",
+    "RECORDS_PRISM",
+    "TABLE_KINDS",
+    "Finding",
+    "Run",
+    "read_run",
+    "runs_in",
+    "sole_run",
+]
+
 Loaded = TypeVar("Loaded")
 
 
@@ -36,7 +52,8 @@ class Finding:
 class Run:
     """The outputs of one run. `tables` by kind, `residuals` (torch tensors) by file name.
 
-    `files` are the contract's files that exist, `strays` the files of no run in the folder. The manifest is neither.
+    `files` are the contract's files that exist, `strays` all others but the manifest and an error report. `paths` say
+    where every file lies, by the name that the run gives it.
     """
 
     clean: str
@@ -47,6 +64,7 @@ class Run:
     residuals: Mapping[str, Any] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    paths: Files = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if unknown := set(self.tables) - set(TABLE_KINDS):
@@ -55,6 +73,7 @@ class Run:
             )
         object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
         object.__setattr__(self, "residuals", MappingProxyType(dict(self.residuals)))
+        object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
 
     @property
     def corrected(self) -> bool:
@@ -62,37 +81,22 @@ class Run:
         return (self.document or {}).get("contract") == "corrected"
 
     @property
+    def compared(self) -> frozenset[str]:
+        """The files that a comparison demands on both sides: all but the manifest and an error report."""
+        return self.files | set(self.strays)
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The files that are there and were not understood; an error report is none of them."""
+        named = {finding.file for finding in self.findings} & self.paths.keys()
+        return frozenset(file for file in named if owner(file, self.clean) != "error")
+
+    @property
     def document_name(self) -> str:
         return f"output-{self.clean}.json"
 
     def table_name(self, kind: str) -> str:
         return f"output-{self.clean}-{kind}.csv"
-
-
-def runs_in(folder: Path) -> list[str]:
-    """The clean names of the runs in a folder, from the documents, else from the tables; empty without any."""
-    pattern = rf"output-(.+?)(?:-(?:{'|'.join(TABLE_KINDS)})\.csv|(?:\.error)?\.json)"
-    return sorted({match[1] for name in names_in(folder) if (match := re.fullmatch(pattern, name))})
-
-
-def names_in(folder: Path) -> list[str]:
-    """The files of a folder that are not hidden: those may be what a run that was killed has left."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
-
-
-def owner(name: str, clean: str) -> str | None:
-    """Which part of the run `clean` a file name is: a table kind, document, residual, error, manifest; else None."""
-    stem = re.escape(clean)
-    if match := re.fullmatch(rf"output-{stem}-({'|'.join(TABLE_KINDS)})\.csv", name):
-        return match[1]
-    parts = {
-        "document": rf"output-{stem}\.json",
-        "residual": rf"{stem}_\d\d+_resid\.pt",
-        "error": rf"output-{stem}\.error\.json",
-        "manifest": rf"run-{stem}\.manifest\.json",
-    }
-    return next((part for part, pattern in parts.items() if re.fullmatch(pattern, name)), None)
 
 
 def sole_run(folder: Path) -> str:
@@ -105,8 +109,15 @@ def sole_run(folder: Path) -> str:
     return found[0]
 
 
+def regular(path: Path) -> Path:
+    """The path itself; raises ValueError where opening it could fail or wait for ever."""
+    if not path.is_file():
+        raise ValueError("no regular file, or a link to nothing")
+    return path
+
+
 def read_text(path: Path) -> str:
-    with path.open(encoding="utf-8", newline="") as stream:
+    with regular(path).open(encoding="utf-8", newline="") as stream:
         return stream.read()
 
 
@@ -114,20 +125,19 @@ def read_tensor(path: Path) -> Any:
     """A saved tensor, on the CPU; never runs code from the file."""
     import torch
 
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = torch.load(regular(path), map_location="cpu", weights_only=True)
     if not isinstance(found, torch.Tensor):
         raise ValueError(f"a residual file holds one tensor, got {type(found).__name__}")
     return found
 
 
-def attempt(load: Callable[[Path], Loaded], path: Path, findings: list[Finding]) -> Loaded | None:
-    """The loaded file, or None and a finding. torch raises many types on broken files, hence the wide net."""
+def attempt(load: Callable[[Path], Loaded], path: Path, file: str) -> Loaded | Finding:
+    """The loaded file, or a finding. torch raises many types on broken files, hence the wide net."""
     try:
         return load(path)
     except Exception as error:
         first = next(iter(str(error).splitlines()), "")
-        findings.append(Finding(path.name, f"cannot be read: {first or type(error).__name__}"))
-        return None
+        return Finding(file, f"cannot be read: {first or type(error).__name__}")
 
 
 def read_error(path: Path) -> Finding:
@@ -150,32 +160,56 @@ def is_corrected(path: Path) -> bool:
         return False
 
 
-def read_run(folder: Path, clean: str | None = None) -> Run:
-    """Read the run `clean` in a folder, by default the only one; raises ValueError where that is not clear."""
+def read_document(path: Path) -> tuple[dict[str, Any], str]:
+    """A document and its text as it stands."""
+    text = read_text(path)
+    return reading_json.parse(text), text
+
+
+def files_of(folder: Path, clean: str) -> dict[str, Path]:
+    """The files of a folder that belong to no other run than this one."""
+    found = listing(folder)
+    return {**found.runs.get(clean, {}), **found.shared}
+
+
+def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
+    """What a file of the contract holds, or a Finding; None for any other file."""
+    if part is None:
+        return None
+    if part == "error":
+        return read_error(path)
+    if part == "residual":
+        return attempt(read_tensor, path, file)
+    if part in TABLE_KINDS:
+        parse = reading_csv.parse_corrected if corrected else reading_csv.parse
+        return attempt(lambda path: parse(read_text(path)), path, file)
+    return attempt(read_document, path, file)
+
+
+def read_run(folder: Path, clean: str | None = None, files: Files | None = None) -> Run:
+    """Read the run `clean` in a folder, by default the only one; raises ValueError where that is not clear.
+
+    `files` are those to take for the run's, by default what bears its name and what bears no run's.
+    """
     name = sole_run(folder) if clean is None else clean
-    known = {*runs_in(folder), name}
-    findings: list[Finding] = [] if folder.is_dir() else [Finding("", "the run left no folder")]
-    owners = {file: owner(file, name) for file in names_in(folder)}
-    parts: dict[str, Any] = {"tables": {}, "residuals": {}}
-    parse = (
-        reading_csv.parse_corrected
-        if is_corrected(folder / f"output-{name}.json")
-        else reading_csv.parse
+    if files is None:
+        files = files_of(folder, name)
+    owners = {file: owner(file, name) for file in files}
+    corrected = is_corrected(folder / f"output-{name}.json")
+    loaded = {file: read_part(part, files[file], file, corrected) for file, part in owners.items()}
+    findings = [found for found in loaded.values() if isinstance(found, Finding)]
+    if not folder.is_dir():
+        findings.append(Finding("", "the run left no folder"))
+    known = {file: found for file, found in loaded.items() if not isinstance(found, Finding)}
+    document, text = known.get(f"output-{name}.json", (None, ""))
+    return Run(
+        name,
+        frozenset(f for f, part in owners.items() if part not in (None, "error", "manifest")),
+        {str(owners[file]): table for file, table in known.items() if isinstance(table, Table)},
+        document,
+        text,
+        {file: tensor for file, tensor in known.items() if owners[file] == "residual"},
+        tuple(file for file, part in owners.items() if part is None),
+        tuple(findings),
+        files,
     )
-    for file, part in owners.items():
-        path = folder / file
-        if part in TABLE_KINDS:
-            if (table := attempt(lambda p: parse(read_text(p)), path, findings)) is not None:
-                parts["tables"][part] = table
-        elif part == "document":
-            parts["document"] = attempt(lambda p: reading_json.parse(read_text(p)), path, findings)
-            parts["document_text"] = attempt(read_text, path, []) or ""
-        elif part == "residual" and (tensor := attempt(read_tensor, path, findings)) is not None:
-            parts["residuals"][file] = tensor
-        elif part == "error":
-            findings.append(read_error(path))
-    strays = tuple(file for file in owners if not any(owner(file, run) for run in known))
-    outputs = frozenset(
-        file for file, part in owners.items() if part not in (None, "error", "manifest")
-    )
-    return Run(name, outputs, strays=strays, findings=tuple(findings), **parts)

@@ -8,8 +8,10 @@ on line feeds outside quotes only. Python's csv module splits on the carriage re
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 Cells = tuple[str, ...]
 
@@ -27,6 +29,8 @@ class Table:
     sources: tuple[Cells, ...]
     complete: bool  # the last line ends with a line feed
     corrected: bool = False  # the dialect of the corrected contract
+    head: Cells = ()  # the header as written
+    regular: bool = True  # corrected: line ends and quotes are those that csv writes
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.sources):
@@ -35,10 +39,34 @@ class Table:
                 "sources; build it with parse()"
             )
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each column stands; the first one where several have a name."""
+        return {name: i for i, name in reversed([*enumerate(self.header)])}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The header with each name once."""
+        return tuple(numbered(self.header))
+
     def column(self, name: str, row: int) -> str:
         """The cell of a named column, empty where the row is too short or the header lacks the column."""
-        index = self.header.index(name) if name in self.header else len(self.rows[row])
-        return self.rows[row][index] if index < len(self.rows[row]) else ""
+        index, cells = self.places.get(name, -1), self.rows[row]
+        return cells[index] if 0 <= index < len(cells) else ""
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """The names, each only once: one that comes again gets a number."""
+    times: Counter[str] = Counter()
+    found: dict[str, None] = {}
+    for name in names:
+        times[name] += 1
+        unique = name if times[name] == 1 else f"{name} #{times[name]}"
+        while unique in found:
+            times[name] += 1
+            unique = f"{name} #{times[name]}"
+        found[unique] = None
+    return list(found)
 
 
 def encode(cell: str) -> str:
@@ -54,6 +82,8 @@ def quoted(cell: str) -> str:
 def decode(source: str) -> str:
     """The text of one written cell."""
     quoted = source.startswith('"')
+    if not quoted and "\\" not in source:
+        return source
     body = source[1:-1].replace('""', '"') if quoted else source
     parts = body.split("\\\\")
     return "\\".join(part.replace("\\", "") for part in parts)
@@ -91,23 +121,36 @@ def source_lines(text: str) -> Iterator[Cells]:
     """The written cells of each line."""
     at, line = 0, 1
     while at < len(text):
-        cells = []
-        while True:
-            end = cell_end(text, at, line)
-            cells.append(text[at:end])
-            at = end + 1
-            if end == len(text) or text[end] == "\n":
-                break
+        end = text.find("\n", at)
+        plain = text[at : len(text) if end < 0 else end]
+        if '"' in plain or "\\" in plain:
+            cells, at = quoted_line(text, at, line)
+        else:
+            cells, at = plain.split(","), at + len(plain) + 1
         yield tuple(cells)
         line += 1
+
+
+def quoted_line(text: str, at: int, line: int) -> tuple[list[str], int]:
+    """The written cells of a line with quotes or backslashes in it, and where the next line begins."""
+    cells = []
+    while True:
+        end = cell_end(text, at, line)
+        cells.append(text[at:end])
+        at = end + 1
+        if end == len(text) or text[end] == "\n":
+            return cells, at
 
 
 def parse_corrected(text: str) -> Table:
     """Read a file of the corrected contract: the dialect of csv; what begins with a quote is a JSON string.
 
-    Raises CsvError where it is empty or such a cell is no JSON string.
+    Raises CsvError where it is empty, not in that dialect, or such a cell is no JSON string.
     """
-    lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    try:
+        lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    except csv.Error as error:
+        raise CsvError(f"not in the dialect of csv: {error}") from error
     if not lines:
         raise CsvError("the file is empty; it needs a header line")
     try:
@@ -116,9 +159,12 @@ def parse_corrected(text: str) -> Table:
         raise CsvError(
             f"a cell begins with a quote but is no JSON string: {error}; write it with json.dumps"
         ) from error
-    return Table(
-        decoded[0], tuple(decoded[1:]), tuple(lines[1:]), text.endswith("\n"), corrected=True
-    )
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator="\n").writerows(lines)
+    regular = written.getvalue().rstrip("\n") == text.rstrip("\n")
+    complete = text.endswith("\n")
+    rows, sources = tuple(decoded[1:]), tuple(lines[1:])
+    return Table(decoded[0], rows, sources, complete, True, lines[0], regular)
 
 
 def parse(text: str) -> Table:
@@ -127,4 +173,4 @@ def parse(text: str) -> Table:
     if not lines:
         raise CsvError("the file is empty; it needs a header line")
     decoded = tuple(tuple(decode(source) for source in line) for line in lines)
-    return Table(decoded[0], decoded[1:], lines[1:], text.endswith("\n"))
+    return Table(decoded[0], decoded[1:], lines[1:], text.endswith("\n"), head=lines[0])

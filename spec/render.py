@@ -1,14 +1,14 @@
 """A check's report as text for people and as JSON for machines. Nothing is compared here."""
 
 import json
-import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
 from .check import CaseResult, Report
 from .compare import Mismatch, Statistic
-from .explain import part_of
+from .meaning import general, part_of
 from .render_classes import first_screen, machine_classes, verdict_counts
 from .schema import Violation
 from .text import Line, aligned, indent, mismatch_line, printable
@@ -26,6 +26,7 @@ def text(report: Report, shown: int = SHOWN) -> str:
         report.note,
         files_table(report),
         columns_table(report),
+        left_out(report),
     ]
     blocks += (case_block(r, shown) for r in report.results if not r.matches)
     if report.outcome.problem or report.outcome.problems:
@@ -64,6 +65,20 @@ def verdict(report: Report) -> str:
     return ", ".join(parts)
 
 
+def left_out(report: Report) -> str:
+    """What was not compared or not counted, so that nothing passes in silence."""
+    files = [name for result in report.results for name in result.not_compared]
+    excused = sum(result.excused for result in report.results)
+    told = []
+    if files:
+        named = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        told.append(f"not compared: {named}, which tell how a run was made, and when")
+    if excused:
+        rules = f"{excused:,} violation{'s' * (excused != 1)} of the schema"
+        told.append(f"not counted: {rules} that the capture shows in the same places")
+    return "\n".join(told)
+
+
 def share(fraction: float) -> str:
     """A fraction of the tolerance as people read it."""
     if not isfinite(fraction):
@@ -89,21 +104,18 @@ def files_table(report: Report) -> str:
 
 
 def case_lines(result: CaseResult) -> list[Line]:
-    mismatches = result.comparison.mismatches
-    files = sorted({*result.comparison.values, *result.verdicts, *(m.file for m in mismatches)})
+    mismatches = Counter(mismatch.file for mismatch in result.comparison.mismatches)
+    worst: dict[str, Statistic] = {}
+    for statistic in result.comparison.statistics:
+        known = worst.setdefault(statistic.file, statistic)
+        if statistic.worst_fraction > known.worst_fraction:
+            worst[statistic.file] = statistic
     lines = []
-    for file in files:
-        worst = max(
-            (s for s in result.comparison.statistics if s.file == file),
-            key=lambda s: s.worst_fraction,
-            default=None,
-        )
-        differs = worst is not None and worst.worst_fraction > 0
-        found = (worst.column, share(worst.worst_fraction)) if worst and differs else ("", "")
-        counts = (
-            f"{result.comparison.values.get(file, 0):,}",
-            str(sum(m.file == file for m in mismatches)),
-        )
+    for file in sorted({*result.comparison.values, *result.verdicts, *mismatches}):
+        most = worst.get(file)
+        differs = most is not None and most.worst_fraction > 0
+        found = (most.column, share(most.worst_fraction)) if most and differs else ("", "")
+        counts = (f"{result.comparison.values.get(file, 0):,}", str(mismatches[file]))
         lines.append((file or "(the run)", result.verdicts.get(file, ""), *found, *counts))
     if result.violations:
         lines.append(("(schema)", "", "", "", "", str(len(result.violations))))
@@ -118,36 +130,33 @@ def case_lines(result: CaseResult) -> list[Line]:
 
 def group(statistic: Statistic) -> str:
     """A column's name over all cases: without the model's name and without top-k numbers."""
-    return part_of(statistic.file) + ": " + re.sub(r"^(top|prob)[0-9]+$", r"\1*", statistic.column)
+    return f"{part_of(statistic.file)}: {general(statistic.column)}"
 
 
 def columns_table(report: Report) -> str:
     """The worst error of every column that is not equal throughout, over all cases."""
-    worst: dict[str, tuple[Statistic, str]] = {}
-    names = set()
+    found: dict[str, list[tuple[Statistic, str]]] = defaultdict(list)
     for result in report.results:
         for statistic in result.comparison.statistics:
-            name = group(statistic)
-            names.add(name)
-            known = worst.get(name)
-            if statistic.worst_fraction > (known[0].worst_fraction if known else 0.0):
-                worst[name] = (statistic, result.case)
-    ranked = sorted(worst.items(), key=lambda item: -item[1][0].worst_fraction)
-    lines = [
-        (
-            n,
-            ", ".join(filter(None, (case, s.worst_row))),
-            f"{s.worst_error:.2e}",
-            share(s.worst_fraction),
-        )
-        for n, (s, case) in ranked
-    ]
-    table = (
-        aligned(("column", "worst in", "error", "of tolerance"), lines, left=2) + "\n"
-        if lines
-        else ""
-    )
-    return f"{table}{len(names) - len(lines)} columns are equal throughout" if names else ""
+            found[group(statistic)].append((statistic, result.case))
+    differing = {
+        name: max(told, key=lambda item: (item[0].worst_fraction, item[0].differing))
+        for name, told in found.items()
+        if any(statistic.differing for statistic, _ in told)
+    }
+    ranked = sorted(differing.items(), key=lambda item: -item[1][0].worst_fraction)
+    lines = [column_line(name, *worst) for name, worst in ranked]
+    header = ("column", "worst in", "error", "of tolerance")
+    table = aligned(header, lines, left=2) + "\n" if lines else ""
+    return f"{table}{len(found) - len(lines)} columns are equal throughout" if found else ""
+
+
+def column_line(name: str, worst: Statistic, case: str) -> Line:
+    """A column's worst number; where texts, flags or ties differ there is none."""
+    where = ", ".join(filter(None, (case, worst.worst_row)))
+    if not worst.worst_fraction:
+        return name, where, "", "no number"
+    return name, where, f"{worst.worst_error:.2e}", share(worst.worst_fraction)
 
 
 def case_block(result: CaseResult, shown: int) -> str:
@@ -181,6 +190,8 @@ def machine(report: Report) -> str:
             "values": dict(result.comparison.values),
             "mismatches": plain(result.comparison.mismatches),
             "verdicts": dict(result.verdicts),
+            "not_compared": list(result.not_compared),
+            "excused": result.excused,
             "violations": [violation_object(violation) for violation in result.violations],
             "columns": plain(result.comparison.statistics),
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 from .compare import Mismatch
 from .explain import MismatchClass, classes, error, hint, stages_reached
+from .meaning import UNKNOWN
 from .text import Line, aligned, indent, mismatch_line, printable
 from .verdicts import VERDICTS
 
@@ -25,11 +26,10 @@ def first_screen(found: Sequence[tuple[str, Mismatch]], cases: int) -> str:
 def class_table(grouped: Sequence[MismatchClass]) -> str:
     header = ("column", "stage", "difference", "cases", "values", "layers", "largest error")
     lines = [class_line(one) for one in grouped[:SHOWN]]
-    more = (
-        f"\nand {len(grouped) - SHOWN} kinds more, all later in the flow"
-        if len(grouped) > SHOWN
-        else ""
-    )
+    left = grouped[SHOWN:]
+    unknown = sum(one.meaning.stage == UNKNOWN for one in left)
+    rest = f"{unknown} of them of no known stage" if unknown else "all later in the flow"
+    more = f"\nand {len(left)} kinds more, {rest}" if left else ""
     return aligned(header, lines, left=3) + more
 
 
@@ -61,7 +61,15 @@ def look(grouped: Sequence[MismatchClass]) -> str:
     """The first stage that differs, its columns with what they are made of, and an example of each."""
     stage, equal = stages_reached(grouped)
     before = f"; the stages before it ({', '.join(equal)}) are equal throughout" if equal else ""
-    lines = [f"Look first at stage “{stage}”{before}."]
+    unknown = [one for one in grouped if one.meaning.stage == UNKNOWN]
+    lines = [f"Look first at stage “{stage}”{before}."] if stage != UNKNOWN else []
+    if unknown:
+        lines.append(
+            "The contract does not know "
+            + ", ".join(one.name for one in unknown[:SHOWN])
+            + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
+            + ": no stage can be called equal."
+        )
     for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
         case, mismatch = one.worst
         about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]

@@ -1,27 +1,30 @@
 """A diff as text for people and as JSON for machines: first what changed and where to look, then the numbers."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import isfinite
 from typing import Any
 
-from .columns import FLOATS, quantity
-from .compare import Mismatch
-from .diff import Diff, Side
-from .diff_columns import ColumnDiff, Parting, column_of
+from .diff import MADE_OTHERWISE, SAME_BUT_TIMES, Diff, FileDiff, Side
+from .diff_columns import ColumnDiff, Parting
 from .diff_facts import JUDGED, Change
-from .text import aligned, indent, printable, shown
-from .verdicts import CHANGED, EQUAL, IDENTICAL
+from .render_differences import mismatch_lines
+from .text import aligned, printable, shown
+from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
 
-COLUMNS_SHOWN, MISMATCHES_SHOWN = 12, 10
+COLUMNS_SHOWN, PARTINGS_SHOWN = 12, 40
+ACCEPTED = (IDENTICAL, EQUAL)  # verdicts that a caller takes for no difference
 
 
-def text(diff: Diff) -> str:
-    """Both runs, files, milestones, layers, columns, mismatches, and the verdict as the last line."""
+def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
+    """Both runs, files, milestones, layers, columns, mismatches, and the verdict as the last line.
+
+    Where the verdict is none of the `accepted`, a line tells what is left between the runs.
+    """
     blocks = [
         heading(diff),
-        files_table(diff),
+        files_table(diff.files),
+        "\n".join(notes(diff.files)),
         milestones(diff.milestones),
         layers_table(diff.partings),
     ]
@@ -29,6 +32,7 @@ def text(diff: Diff) -> str:
         columns_table(diff.columns),
         mismatch_lines(diff.mismatches),
         hint(diff),
+        rounding(diff) if diff.verdict not in accepted else "",
         verdict(diff),
     ]
     return "\n\n".join(filter(None, blocks))
@@ -43,6 +47,7 @@ def heading(diff: Diff) -> str:
     ]
     lines = [f"{label}: {side_line(side, names)}" for label, side in (("A", diff.a), ("B", diff.b))]
     lines += [f"{change_line(c)}{' (not judged)' * (c.name not in JUDGED)}" for c in diff.settings]
+    lines += [f"{n.place}: {shown(n.a)} → {shown(n.b)} (not judged)" for n in diff.notes]
     return "\n".join(lines)
 
 
@@ -56,9 +61,19 @@ def change_line(change: Change) -> str:
     return printable(f"{change.name}: {shown(change.a)} → {shown(change.b)}")
 
 
-def files_table(diff: Diff) -> str:
-    lines = [(f.file, f.verdict, f"{f.values:,}", f"{f.mismatches:,}") for f in diff.files]
+def files_table(files: Sequence[FileDiff]) -> str:
+    lines = [(f.file, f.verdict, f"{f.values:,}", f"{f.mismatches:,}") for f in files]
     return aligned(("file", "verdict", "values", "beyond"), lines, left=2)
+
+
+def notes(files: Sequence[FileDiff]) -> list[str]:
+    """What was left out of the comparison, or not judged, in the files that tell how a run was made."""
+    told = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
+    return [
+        f"{told.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}"
+        for file in files
+        if file.notes
+    ]
 
 
 def milestones(changes: Sequence[Change]) -> str:
@@ -80,9 +95,10 @@ def layers_table(partings: Sequence[Parting]) -> str:
     """For each pass of each table the layers at which the runs part; nothing where they never do."""
     if not any(line.first_difference is not None for line in partings):
         return ""
+    parted = sorted(partings, key=lambda p: p.first_difference is None)[:PARTINGS_SHOWN]
     lines = [
         (f"{p.table} {p.where}", number(p.first_difference), number(p.first_beyond), p.column)
-        for p in partings
+        for p in (parted if len(partings) > PARTINGS_SHOWN else partings)
     ]
     header = (
         "layers where they part",
@@ -90,7 +106,8 @@ def layers_table(partings: Sequence[Parting]) -> str:
         "first beyond tolerance",
         "most in column",
     )
-    return aligned(header, lines, left=1)
+    more = f"\nand {len(partings) - len(lines)} passes more; --json lists all"
+    return aligned(header, lines, left=1) + more * (len(partings) > len(lines))
 
 
 def number(layer: int | None) -> str:
@@ -139,52 +156,6 @@ def share(fraction: float) -> str:
     )
 
 
-def mismatch_lines(mismatches: Sequence[Mismatch]) -> str:
-    """The first mismatch of each column, decisions before numbers; names that only one run has come together."""
-    groups: dict[tuple[str, str], list[Mismatch]] = defaultdict(list)
-    for mismatch in filter(lone, mismatches):
-        groups[mismatch.file, mismatch.kind].append(mismatch)
-    values = [mismatch for mismatch in mismatches if not lone(mismatch)]
-    firsts = {(m.file, m.kind, column_of(m)): m for m in reversed(values)}.values()
-    ranked = sorted(firsts, key=lambda m: (is_number(m), values.index(m)))
-    lines = [*(group_line(file, kind, found) for (file, kind), found in groups.items())]
-    lines += [mismatch_line(mismatch) for mismatch in ranked[:MISMATCHES_SHOWN]]
-    more = len(values) - min(len(ranked), MISMATCHES_SHOWN)
-    lines += [f"and {more:,} more; --json lists all"] if more > 0 else []
-    return (
-        "first differences beyond tolerance, column by column:\n" + indent("\n".join(lines))
-        if lines
-        else ""
-    )
-
-
-def is_number(mismatch: Mismatch) -> bool:
-    """Whether only a measured number moved: no flag, rank, token or type."""
-    return mismatch.kind == "value" and quantity(mismatch.column.split(".")[-1]) in FLOATS
-
-
-def lone(mismatch: Mismatch) -> bool:
-    """Whether it is a row, column or key of one run only; a file is told in the table of files."""
-    return mismatch.kind.startswith(("missing ", "extra "))
-
-
-def group_line(file: str, kind: str, found: Sequence[Mismatch]) -> str:
-    what = kind.split(" ", 1)[1] + "s" * (len(found) > 1)
-    side = "A" if kind.startswith("missing ") else "B"
-    first = ", ".join(filter(None, (found[0].row, found[0].column)))
-    told = f"{file}: {len(found):,} {what} only in {side}" + (f", first {first}" if first else "")
-    return printable(told)
-
-
-def mismatch_line(mismatch: Mismatch) -> str:
-    where = ", ".join(filter(None, (mismatch.file, mismatch.row, mismatch.column)))
-    if mismatch.kind in ("expected run", "obtained run"):
-        side = "AB"[mismatch.kind == "obtained run"]
-        return printable(f"{where or 'the run'} in {side}: {shown(mismatch.obtained)}")
-    told = f"{where}: A {shown(mismatch.expected)}, B {shown(mismatch.obtained)} ({mismatch.kind})"
-    return printable(told)
-
-
 def hint(diff: Diff) -> str:
     """What to try where one run computed in half precision and the other did not."""
     halves = {change.name for change in diff.settings} & {"dtype", "use_fp32_unembed"}
@@ -196,20 +167,32 @@ def hint(diff: Diff) -> str:
     )
 
 
+def rounding(diff: Diff) -> str:
+    """That nothing but rounding, or how the runs were made, is left between them; "" where more is."""
+    if diff.verdict != EQUAL:
+        return ""
+    differing = sum(column.differing for column in diff.columns)
+    values = (
+        f"{differing:,} of {diff.compared:,} values differ" if differing else "no value differs"
+    )
+    return (
+        f"not identical: {values} but within {diff.tolerance}; "
+        f"--tolerance {diff.tolerance} accepts that"
+    )
+
+
 def verdict(diff: Diff) -> str:
     """The last line."""
     values = f"{diff.compared:,} values compared"
     if diff.verdict == IDENTICAL:
-        return (
-            f"{IDENTICAL}: the same bytes in {len(diff.files)} of {len(diff.files)} files, {values}"
-        )
+        return f"{IDENTICAL}: {same(diff.files)}, {values}"
     if diff.verdict == EQUAL:
-        worst = max(diff.columns, key=lambda column: column.worst_fraction)
-        if not worst.worst_fraction:
+        worst = max(diff.columns, key=lambda column: column.worst_fraction, default=None)
+        if worst is None or not worst.worst_fraction:
             return f"{EQUAL} {diff.tolerance}: every number is the same, {values}"
         at = f", {worst.worst_row}" if worst.worst_row else ""
         return f"{EQUAL} {diff.tolerance}: at worst {share(worst.worst_fraction)} of it ({worst.name}{at}), {values}"
-    wrong = [file for file in diff.files if file.verdict not in (IDENTICAL, EQUAL)]
+    wrong = [file for file in diff.files if not fits(file)]
     moved = sum(change.moved for change in diff.milestones)
     parts = [
         f"{len(wrong)} of {len(diff.files)} files",
@@ -217,6 +200,21 @@ def verdict(diff: Diff) -> str:
         *first(diff),
     ]
     return f"{CHANGED} beyond {diff.tolerance}: " + ", ".join([*parts, values])
+
+
+def fits(file: FileDiff) -> bool:
+    """Whether nothing in a file, or of the file, speaks against two runs being equal."""
+    return not file.judged or file.verdict in (IDENTICAL, NOT_UNDERSTOOD, EQUAL)
+
+
+def same(files: Sequence[FileDiff]) -> str:
+    """How many files have the same bytes, and which of them nobody understood."""
+    alike = sum(file.verdict in (IDENTICAL, NOT_UNDERSTOOD) for file in files)
+    strange = [file.file for file in files if file.verdict == NOT_UNDERSTOOD]
+    told = f" (not understood: {', '.join(strange)})" if strange else ""
+    times = [file.file for file in files if file.verdict == SAME_BUT_TIMES]
+    told += f", but for times in {', '.join(times)}" if times else ""
+    return f"the same bytes in {alike} of {len(files)} files{told}"
 
 
 def first(diff: Diff) -> list[str]:
@@ -234,7 +232,7 @@ def machine(diff: Diff) -> str:
         k: {"directory": str(s.folder), "run": s.clean, "facts": s.facts}
         for k, s in (("a", diff.a), ("b", diff.b))
     }
-    names = ("settings", "files", "milestones", "partings", "columns", "mismatches")
+    names = ("settings", "files", "milestones", "partings", "columns", "mismatches", "notes")
     lists = {name: [plain(item) for item in getattr(diff, name)] for name in names}
     whole = {
         "verdict": diff.verdict,

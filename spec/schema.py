@@ -46,7 +46,11 @@ def check_files(run: Run) -> list[Violation]:
             for f in required
             if f not in run.files
         ),
-        *(Violation(f, "", "", "file.stray", "a file of no run") for f in run.strays),
+        *(
+            Violation(f, "", "", "file.stray", "a file of no run")
+            for f in run.strays
+            if not f.startswith(".") and "/" not in f
+        ),
     ]
 
 

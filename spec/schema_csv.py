@@ -61,6 +61,9 @@ def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], li
     violations = (
         [] if table.complete else [Violation(file, "last line", "", "csv.end", "no line feed")]
     )
+    if not table.regular:
+        told = "line ends or quotes that csv does not write"
+        violations.append(Violation(file, "", "", "csv.dialect", told))
     wanted = expected_columns(kind)
     if table.header != wanted:
         at = next(

@@ -32,8 +32,9 @@ def check_further(run: Run, kind: str, tables: Tables, facts: Facts, n: int) -> 
         for r in rows
     )
     if len(rows) == len(run.tables[kind].rows) and found != demanded:
-        missing = [key for key in demanded if key not in found] or [
-            key for key in found if key not in demanded
+        known, got = set(demanded), set(found)
+        missing = [key for key in demanded if key not in got] or [
+            key for key in found if key not in known
         ]
         told = f"{len(rows)} rows for {len(demanded)}" + (
             f", first at {missing[0]}" if missing else ""

@@ -63,11 +63,16 @@ def check_order(
     demanded_names = ["{}/{} layer {} pos {}".format(*k) for k in wanted]
     missing = [name for name in demanded_names if name not in names]
     violations = [Violation(file, name, "", "rows.missing", "no such row") for name in missing]
-    extra = [row for i, row in enumerate(rows) if found[i] not in wanted or found[i] in found[:i]]
-    violations += [Violation(file, row.name, "", "rows.extra", "a row too many") for row in extra]
-    kept = [row for row in rows if row not in extra]
-    order = [k for k in wanted if k in found]
-    for row, demanded in zip(kept, order):
+    known, present = set(wanted), set(found)
+    kept: list[Row] = []
+    for row, place in zip(rows, found, strict=True):
+        if place in known:
+            known.remove(place)  # a second row of that key is one too many
+            kept.append(row)
+        else:
+            violations.append(Violation(file, row.name, "", "rows.extra", "a row too many"))
+    order = [k for k in wanted if k in present]
+    for row, demanded in zip(kept, order, strict=True):
         if key(row) != demanded:
             told = "{}/{} layer {} pos {} belongs here".format(*demanded)
             return [*violations, Violation(file, row.name, "", "rows.order", told)]

@@ -1,5 +1,6 @@
 """The passes of a run as its document tells them: run.py's three, or prompts of one's own with a block each."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,29 +55,35 @@ def own_passes(document: Json | None) -> dict[Where, Pass]:
 def check_suite(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Violation]:
     """Every block against the rows of its pass: gold answer, milestones, control summary, last layer."""
     n = document["model_stats"]["num_layers"]
+    by_pass: dict[Where, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_pass[row.where].append(row)
     for i, block in enumerate(document["passes"]):
-        where, prefix = (block["prompt_id"], block["prompt_variant"]), f"passes[{i}]"
-        yield from check_gold_of(file, f"{prefix}.gold_answer", block["gold_answer"], None)
-        if block["gold_alignment"] != (
-            "ok" if block["gold_answer"]["answer_ids"] else "unresolved"
-        ):
-            yield Violation(file, "", f"{prefix}.gold_alignment", "gold", block["gold_alignment"])
-        yield from check_same(file, prefix, "milestones", block, milestones(rows, where))
-        if block["control"]:
-            summary = f"{prefix}.control_summary"
-            yield from check_same(
-                file, summary, "control-summary", block["control_summary"], control(rows, where)
-            )
-        said = block["last_layer_consistency"]
-        for row in (row for row in rows if row.where == where and row["layer"] == n):
-            columns = {
-                "kl_to_final_bits": "kl_to_final_bits",
-                "p_top1_lens": "p_top1",
-                "answer_rank_lens": "answer_rank",
-            }
-            for name, column in columns.items():
-                if not agree(said[name], row[column]):
-                    told = f"{said[name]} where layer {n} has {row[column]}"
-                    yield Violation(
-                        file, "", f"{prefix}.last_layer_consistency.{name}", "last-layer", told
-                    )
+        own = by_pass[block["prompt_id"], block["prompt_variant"]]
+        yield from check_block(file, f"passes[{i}]", block, own, n)
+
+
+def check_block(
+    file: str, prefix: str, block: Json, rows: Sequence[Row], n: int
+) -> Iterator[Violation]:
+    """One block against the rows of its pass; n is the last layer."""
+    where = block["prompt_id"], block["prompt_variant"]
+    yield from check_gold_of(file, f"{prefix}.gold_answer", block["gold_answer"], None)
+    if block["gold_alignment"] != ("ok" if block["gold_answer"]["answer_ids"] else "unresolved"):
+        yield Violation(file, "", f"{prefix}.gold_alignment", "gold", block["gold_alignment"])
+    yield from check_same(file, prefix, "milestones", block, milestones(rows, where))
+    if block["control"]:
+        summary, derived = f"{prefix}.control_summary", control(rows, where)
+        yield from check_same(file, summary, "control-summary", block["control_summary"], derived)
+    said = block["last_layer_consistency"]
+    columns = {
+        "kl_to_final_bits": "kl_to_final_bits",
+        "p_top1_lens": "p_top1",
+        "answer_rank_lens": "answer_rank",
+    }
+    for row in (row for row in rows if row["layer"] == n):
+        for name, column in columns.items():
+            if not agree(said[name], row[column]):
+                told = f"{said[name]} where layer {n} has {row[column]}"
+                place = f"{prefix}.last_layer_consistency.{name}"
+                yield Violation(file, "", place, "last-layer", told)

@@ -1,36 +1,35 @@
 """Two files of one name → one verdict: identical bytes, equal within tolerance, changed, missing, extra."""
 
-import filecmp
-from collections.abc import Iterable
-from pathlib import Path
+from .compare import Comparison, not_understood
+from .compare_bytes import same_bytes
+from .reading import Run
 
-from .compare import Comparison
-
-IDENTICAL, EQUAL, CHANGED, MISSING, EXTRA = (
+IDENTICAL, NOT_UNDERSTOOD, EQUAL, CHANGED, MISSING, EXTRA = (
     "identical",
+    "identical (not understood)",
     "equal within tolerance",
     "changed",
     "missing",
     "extra",
 )
-VERDICTS = (IDENTICAL, EQUAL, CHANGED, MISSING, EXTRA)
+VERDICTS = (IDENTICAL, NOT_UNDERSTOOD, EQUAL, CHANGED, MISSING, EXTRA)
 
 
-def file_verdicts(
-    expected: Path, obtained: Path, comparison: Comparison, files: Iterable[str]
-) -> dict[str, str]:
-    """The verdict of each file of two run directories, given what comparing them found."""
+def file_verdicts(expected: Run, obtained: Run, comparison: Comparison) -> dict[str, str]:
+    """The verdict of each file that was compared, given what comparing two runs found."""
     wrong = {mismatch.file for mismatch in comparison.mismatches}
+    alike = not_understood(expected, obtained)
     return {
-        file: verdict(expected / file, obtained / file, file in wrong) for file in sorted(files)
+        file: NOT_UNDERSTOOD if file in alike else verdict(expected, obtained, file, file in wrong)
+        for file in sorted(expected.compared | obtained.compared)
     }
 
 
-def verdict(expected: Path, obtained: Path, wrong: bool) -> str:
-    if not obtained.exists():
+def verdict(expected: Run, obtained: Run, file: str, wrong: bool) -> str:
+    if file not in obtained.compared:
         return MISSING
-    if not expected.exists():
+    if file not in expected.compared:
         return EXTRA
-    if filecmp.cmp(expected, obtained, shallow=False):
+    if same_bytes(expected.paths[file], obtained.paths[file]):
         return IDENTICAL
     return CHANGED if wrong else EQUAL

@@ -217,6 +217,7 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
         "-records.csv": IDENTICAL,
         ".json": UNREADABLE,
         "Fact-prism_00_resid.pt": UNREADABLE,
+        "notes.txt": ONLY_B,
     }
     assert "output-Fact-prism.json in B: cannot be read: not JSON at line 1" in text(found)
     assert "no milestone was compared" in text(found)

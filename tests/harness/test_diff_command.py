@@ -23,8 +23,17 @@ def test_status_tells_equal_from_changed(capture: Capture, capsys: Any) -> None:
         "identical: the same bytes in 3 of 3 files, 2,873 values compared"
     )
     cell(PURE, 4, "entropy", lambda value: value * (1 + 5e-5))(folder)
-    assert main(["diff", FACT, str(folder)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("equal within tolerance fp32: ")
+    assert main(["diff", FACT, str(folder), "--tolerance", "fp32"]) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1].startswith("equal within tolerance fp32: ")
+    assert "not identical" not in told
+    assert main(["diff", FACT, str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1].startswith("equal within tolerance fp32: ")
+    assert (
+        "not identical: 1 of 2,873 values differ but within fp32; --tolerance fp32 accepts that"
+        in told
+    )
     cell(PURE, 4, "entropy", lambda value: value * 1.01)(folder)
     assert main(["diff", FACT, str(folder)]) == 1
     assert (
@@ -59,10 +68,6 @@ def test_machines_get_everything(capture: Capture, capsys: Any) -> None:
 
 def test_runs_beside_one_another_are_named(capture: Capture, capsys: Any) -> None:
     folder = str(copytree(GOLDEN / "outputs" / "raw-off", capture("fact"), dirs_exist_ok=True))
-    assert main(["diff", folder, folder]) == 2
-    assert (
-        f"{folder} holds 2 runs: Fact, Raw-off; name one with --run NAME" in capsys.readouterr().err
-    )
     assert main(["diff", folder, FACT, "--run", "Fact"]) == 0
     assert main(["diff", folder, folder, "--run", "Fact", "--run", "Raw-off"]) == 1
     assert "model: tiny/Fact → tiny/Raw-off (not judged)" in capsys.readouterr().out
@@ -83,7 +88,11 @@ def test_runs_beside_one_another_are_named(capture: Capture, capsys: Any) -> Non
             [FACT, *["--run", "Fact"] * 3],
             "--run may be given twice, got Fact, Fact, Fact; a diff has two sides",
         ),
-        ([str(GOLDEN / "outputs")], "holds its runs in folders: attn-bias, bf16, "),
+        (
+            [str(GOLDEN / "outputs"), "--run", "Fact"],
+            "holds its runs in folders: attn-bias, bf16, ",
+        ),
+        ([FACT + "/output-Fact.json", "--run", "Fact", "--run", "Other"], "leave out --run"),
         (
             [str(GOLDEN / "outputs" / "rms-rope")],
             "cannot compare Fact and rms-rope: blocks 6 and 4, width 128 and 32",

@@ -1,0 +1,144 @@
+"""Which files lie in a folder, and which run each of them belongs to. No file is opened here."""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = (
+    "records",
+    "pure-next-token",
+    "records-prism",
+    "pure-next-token-prism",
+)
+SIDECARS = tuple(
+    f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE)
+)
+AGREEMENT, ANSWERS = "agreement", "answers"
+TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
+WORK_AREA = re.compile(r"\..+\.(part|lock)")  # of a runner that is at work, or was killed
+Files = Mapping[str, Path]  # by their path from the folder that was named, with `/`
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder: those of each run by its clean name, and those that belong to no run alone."""
+
+    runs: Mapping[str, Files]
+    shared: Files = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runs", MappingProxyType(dict(self.runs)))
+
+
+def runs_in(folder: Path) -> list[str]:
+    """The clean names of the runs in a folder, from documents and tables; empty without any.
+
+    A document without a table of its own, whose name only lengthens a run's, `output-NAME-notes.json`, is that run's.
+    """
+    names = names_in(folder)
+    tables = matches(rf"output-(.+?)-(?:{'|'.join(TABLE_KINDS)})\.csv", names)
+    failed = matches(r"output-(.+)\.error\.json", names)
+    documents = matches(r"output-(.+?)(?:\.error)?\.json", names)
+    sure = tables | failed
+    return sorted(
+        name
+        for name in sure | documents
+        if name in sure or not any(name.startswith(f"{other}-") for other in tables - {name})
+    )
+
+
+def matches(pattern: str, names: Collection[str]) -> set[str]:
+    """The first group of the pattern in every name that it matches as a whole."""
+    return {match[1] for name in names if (match := re.fullmatch(pattern, name))}
+
+
+def names_in(folder: Path) -> list[str]:
+    """The files of a folder that are not hidden."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def owner(name: str, clean: str) -> str | None:
+    """Which part of the run `clean` a file name is: a table kind, document, residual, error, manifest; else None."""
+    stem = re.escape(clean)
+    if match := re.fullmatch(rf"output-{stem}-({'|'.join(TABLE_KINDS)})\.csv", name):
+        return match[1]
+    parts = {
+        "document": rf"output-{stem}\.json",
+        "residual": rf"{stem}_\d\d+_resid\.pt",
+        "error": rf"output-{stem}\.error\.json",
+        "manifest": rf"run-{stem}\.manifest\.json",
+    }
+    return next((part for part, pattern in parts.items() if re.fullmatch(pattern, name)), None)
+
+
+def files_below(folder: Path, nested: bool = True) -> dict[str, Path]:
+    """Every file in a folder and in the folders inside it, hidden ones too, by its path from there.
+
+    A runner's work area, `.NAME.part` and `.NAME.lock`, is left out, and unless `nested` so are folders that hold runs.
+    """
+    if not folder.is_dir():
+        return {}
+    found = walk(folder, (os.path.realpath(folder),), nested)
+    return {label(path.relative_to(folder).as_posix()): path for path in found}
+
+
+def walk(folder: Path, above: tuple[str, ...], nested: bool) -> Iterator[Path]:
+    """Whatever is no folder, and what cannot be entered: a link to a folder above, or a folder that may not be read."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for path in inside:
+        real = os.path.realpath(path)
+        if WORK_AREA.fullmatch(path.name):
+            continue
+        if not path.is_dir() or real in above:
+            yield path
+        elif nested or not runs_in(path):
+            yield from walk(path, (*above, real), nested)
+
+
+def label(name: str) -> str:
+    """A file's name on one line that can be printed."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def run_of(file: str, runs: Collection[str]) -> str | None:
+    """The run that a file bears the name of, the longest where several fit; None where none does."""
+    name = file.rsplit("/", 1)[-1]
+    named = [clean for clean in runs if rest_of(name, clean) is not None]
+    known = [clean for clean in named if owner(name, clean)]
+    return max(known or named, key=len, default=None)
+
+
+def rest_of(name: str, clean: str) -> tuple[str, str] | None:
+    """What stands before and after the run's name in `output-CLEAN…`, `run-CLEAN…`, `CLEAN…`; None in any other name.
+
+    What follows the run's name begins with one of `-`, `.`, `_`.
+    """
+    for prefix in ("output-", "run-", ""):
+        if name.startswith(prefix + clean):
+            rest = name[len(prefix + clean) :]
+            if not rest or rest[0] in "-._":
+                return prefix, rest
+    return None
+
+
+def listing(folder: Path) -> Listing:
+    """The files of a folder by run; all are those of its run where there is but one.
+
+    Folders inside that hold runs of their own are left out.
+    """
+    names, files = runs_in(folder), files_below(folder, nested=False)
+    if len(names) == 1:
+        return Listing({names[0]: files})
+    runs: dict[str | None, dict[str, Path]] = {name: {} for name in (*names, None)}
+    for file, path in files.items():
+        runs[run_of(file, names)][file] = path
+    shared = runs.pop(None)
+    return Listing({name: found for name, found in runs.items() if name is not None}, shared)
