@@ -63,11 +63,16 @@ def file_mismatches(expected: Run, obtained: Run) -> list[Mismatch]:
 
 
 def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
-    """Files that could be read in neither run and have the same bytes in both."""
+    """Files that have the same bytes in both runs and could not be read in one of them, or in both.
+
+    Only in one: where the documents name two contracts, and with them two dialects of the tables.
+    """
     return frozenset(
         file
-        for file in expected.unreadable & obtained.unreadable
-        if same_bytes(expected.paths[file], obtained.paths[file])
+        for file in expected.unreadable | obtained.unreadable
+        if file in expected.paths
+        and file in obtained.paths
+        and same_bytes(expected.paths[file], obtained.paths[file])
     )
 
 
@@ -98,12 +103,14 @@ def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
         if a != b:
             ledger.mismatch("", name, str(a), str(b), name)
             return
-    width = expected.shape[-1] if expected.dim() else 1
+    width = expected.shape[-1] if expected.dim() and expected.numel() else 1
     sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
     wrong: list[tuple[float, int, float, float]] = []
     for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
-        fraction = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
-        ledger.tally(element(i, width), "value", abs(a - b), fraction, a == b)
+        alike = a == b or (a != a and b != b)  # what is no number in both is no difference
+        measured = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
+        fraction = 0.0 if alike else measured
+        ledger.tally(element(i, width), "value", 0.0 if alike else abs(a - b), fraction, alike)
         if not fraction <= 1:
             wrong.append((fraction, i, a, b))
     if wrong:

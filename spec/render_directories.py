@@ -36,7 +36,7 @@ def verdict(found: DirectoryDiff) -> str:
     """The last line: of the runs, and of the files of no run alone."""
     counts = [
         (sum(diff.verdict == CHANGED for diff in found.runs.values()), "changed"),
-        (sum(diff.verdict == EQUAL for diff in found.runs.values()), f"equal {found.tolerance}"),
+        (sum(diff.verdict == EQUAL for diff in found.runs.values()), f"equal within {found.tolerance}"),
         (sum(diff.verdict == IDENTICAL for diff in found.runs.values()), "identical"),
         (len(found.only_a), "only in A"),
         (len(found.only_b), "only in B"),

@@ -1,0 +1,200 @@
+"""Directories of several runs are compared run by run; a run's document names the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from corrupting import PURE, cell
+
+from spec.__main__ import main
+from spec.golden import GOLDEN
+from spec.listing import files_below, listing, run_of, runs_in
+
+Capture = Callable[[str], Path]
+Output = pytest.CaptureFixture[str]
+OUTPUTS = GOLDEN / "outputs"
+FLAT = ("fact", "raw-off")
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> tuple[Path, Path]:
+    """Two directories that hold two runs beside one another, and a file of neither."""
+    for name in ("a", "b"):
+        for case in FLAT:
+            copytree(OUTPUTS / case, tmp_path / name, dirs_exist_ok=True)
+        (tmp_path / name / "notes.txt").write_text("1")
+    return tmp_path / "a", tmp_path / "b"
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> tuple[Path, Path]:
+    """The same two runs in a folder each."""
+    for name in ("c", "d"):
+        for case in FLAT:
+            copytree(OUTPUTS / case, tmp_path / name / "sweep" / case)
+    return tmp_path / "c", tmp_path / "d"
+
+
+def diffed(a: Path, b: Path, capsys: Output, *more: str) -> tuple[int, str]:
+    status = main(["diff", str(a), str(b), *more])
+    return status, capsys.readouterr().out
+
+
+def test_runs_beside_one_another_are_compared_by_name(
+    flat: tuple[Path, Path], capsys: Output
+) -> None:
+    status, told = diffed(*flat, capsys)
+    assert status == 0
+    last = "identical: of 2 runs 2 identical; of no run alone: the same bytes in 1 of 1 files"
+    assert told.splitlines()[-1] == last
+    cell_of(flat[1] / "output-Raw-off-pure-next-token.csv", "entropy", "1.5")
+    status, told = diffed(*flat, capsys)
+    assert status == 1
+    assert "\nRaw-off  changed beyond fp32: 1 of 3 files, " in told
+    assert told.splitlines()[-1].startswith("changed: of 2 runs 1 changed, 1 identical; ")
+
+
+def cell_of(path: Path, column: str, text: str) -> None:
+    """Another text in the first row of a table."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    cells = lines[1].split(",")
+    cells[lines[0].split(",").index(column)] = text
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]), encoding="utf-8")
+
+
+def test_a_move_within_tolerance_is_no_identity(flat: tuple[Path, Path], capsys: Output) -> None:
+    path = flat[1] / "output-Fact-pure-next-token.csv"
+    text = path.read_text(encoding="utf-8")
+    assert "1.7617796659469604" in text
+    path.write_text(text.replace("1.7617796659469604", "1.7617797"), encoding="utf-8")
+    assert diffed(*flat, capsys)[0] == 1
+    status, told = diffed(*flat, capsys, "--tolerance", "fp32")
+    assert status == 0
+    assert told.splitlines()[-1].startswith("equal within tolerance: of 2 runs 1 equal within")
+
+
+def test_files_of_no_run_are_compared_too(flat: tuple[Path, Path], capsys: Output) -> None:
+    (flat[1] / "notes.txt").write_text("2")
+    status, told = diffed(*flat, capsys)
+    assert status == 1
+    assert "notes.txt, line 1: A 1, B 2 (text)" in told
+    assert "of no run alone: the same bytes in 0 of 1 files" in told
+    (flat[1] / "notes.txt").unlink()
+    status, told = diffed(*flat, capsys)
+    assert status == 1
+    assert "notes.txt  only in A" in told
+
+
+def test_runs_of_one_side_are_a_change(flat: tuple[Path, Path], capsys: Output) -> None:
+    status, told = diffed(flat[0], OUTPUTS / "fact", capsys)
+    assert status == 1
+    assert "Raw-off  only in A" in told
+    assert told.splitlines()[-1].startswith("changed: of 2 runs 1 identical, 1 only in A")
+    status, told = diffed(OUTPUTS / "fact", flat[0], capsys, "--tolerance", "bf16")
+    assert status == 1
+    assert "Raw-off  only in B" in told
+
+
+def test_runs_in_folders_are_found(nested: tuple[Path, Path], capsys: Output) -> None:
+    status, told = diffed(*nested, capsys)
+    assert status == 0
+    assert "\nsweep/fact/Fact        identical" in told
+    (nested[1] / "sweep" / "raw-off").rename(nested[1] / "moved")
+    status, told = diffed(*nested, capsys)
+    assert status == 0  # the run is known by its name
+    cell(PURE, 0, "entropy", "1.5")(nested[1] / "moved")
+    status, told = diffed(*nested, capsys)
+    assert status == 1
+    assert "\nsweep/raw-off/Raw-off  changed beyond fp32: 1 of 3 files" in told
+
+
+def test_a_run_in_a_folder_and_the_same_beside_others(
+    flat: tuple[Path, Path], nested: tuple[Path, Path], capsys: Output
+) -> None:
+    (flat[0] / "notes.txt").unlink()
+    assert diffed(flat[0], nested[0], capsys)[0] == 0
+
+
+def test_machines_get_every_run(flat: tuple[Path, Path], capsys: Output) -> None:
+    status, told = diffed(*flat, capsys, "--json")
+    found = json.loads(told)
+    assert status == 0
+    assert found["verdict"] == "identical"
+    assert {name: run["verdict"] for name, run in found["runs"].items()} == {
+        "Fact": "identical",
+        "Raw-off": "identical",
+    }
+    assert found["files"][0]["file"] == "notes.txt"
+
+
+def test_a_document_names_its_run(flat: tuple[Path, Path], capsys: Output) -> None:
+    documents = [folder / "output-Fact.json" for folder in flat]
+    status, told = diffed(*documents, capsys)
+    assert status == 0
+    assert told.splitlines()[-1] == (
+        "identical: the same bytes in 3 of 3 files, 2,873 values compared"
+    )
+    assert diffed(documents[0], flat[1], capsys)[0] == 0
+    assert diffed(OUTPUTS / "fact", documents[1], capsys)[0] == 0
+    assert diffed(documents[0], flat[1], capsys, "--run", "Fact")[0] == 0
+    cell_of(csv_of(flat[1]), "entropy", "1.5")
+    assert diffed(*documents, capsys)[0] == 1
+
+
+def csv_of(folder: Path) -> Path:
+    return folder / "output-Fact-pure-next-token.csv"
+
+
+def test_a_directory_named_by_a_relative_path(
+    flat: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.chdir(flat[0])
+    assert diffed(Path("."), Path("../b"), capsys)[0] == 0
+    assert diffed(Path("output-Fact.json"), Path("../b/output-Fact.json"), capsys)[0] == 0
+
+
+def test_runs_of_one_name_and_another_shape_are_changed(tmp_path: Path, capsys: Output) -> None:
+    """A digit of the model's size is a change like any other, and no wrong command line."""
+    folder = Path(copytree(OUTPUTS / "fact", tmp_path / "run"))
+    path = folder / "output-Fact.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"num_layers": 6', '"num_layers": 7'), encoding="utf-8")
+    status, told = diffed(OUTPUTS / "fact", folder, capsys)
+    assert status == 1
+    assert "\nblocks: 6 → 7\n" in told
+
+
+@pytest.mark.parametrize(
+    ("file", "runs", "clean"),
+    [
+        ("output-Qwen3-8B-records.csv", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B"),
+        ("output-Qwen3-8B-Base-records.csv", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B-Base"),
+        ("output-Qwen3-8B-Base-milestones.csv", ["Qwen3-8B-Base", "Qwen3-8B"], "Qwen3-8B-Base"),
+        ("Qwen3-8B-Base.png", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B-Base"),
+        ("logs/run-Qwen3-8B.txt", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B"),
+        ("Qwen3-8Bx.png", ["Qwen3-8B"], None),
+        ("output-a-records.csv", ["a", "a-records"], "a"),
+        ("a-records_00_resid.pt", ["a", "a-records"], "a-records"),
+        ("summary.csv", ["a"], None),
+    ],
+)
+def test_a_file_belongs_to_the_longest_name(file: str, runs: list[str], clean: str | None) -> None:
+    assert run_of(file, runs) == clean
+
+
+def test_which_files_make_a_run(tmp_path: Path) -> None:
+    names = ["output-A.json", "output-A-records.csv", "output-A-notes.json", "output-B.error.json"]
+    names += ["output-A-Base.json", "output-A-Base-pure-next-token.csv", "output-C-records-raw.csv"]
+    names += ["output-A-milestones.csv", ".output-D.json", "other.json"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    assert runs_in(tmp_path) == ["A", "A-Base", "B", "C"]
+    found = listing(tmp_path)
+    assert set(found.runs["A"]) == set(names[:3]) | {"output-A-milestones.csv"}
+    assert set(found.shared) == {".output-D.json", "other.json"}
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "output-E.json").write_text("")
+    assert "inside/output-E.json" in files_below(tmp_path)
+    assert "inside/output-E.json" not in listing(tmp_path).shared
