@@ -64,12 +64,10 @@ def look(grouped: Sequence[MismatchClass]) -> str:
     unknown = [one for one in grouped if one.meaning.stage == UNKNOWN]
     lines = [f"Look first at stage “{stage}”{before}."] if stage != UNKNOWN else []
     if unknown:
-        lines.append(
-            "The contract does not know "
-            + ", ".join(one.name for one in unknown[:SHOWN])
-            + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
-            + ": no stage can be called equal."
-        )
+        named = ", ".join(one.name for one in unknown[:SHOWN])
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        told = f"The contract does not know {named}{more}: no stage can be called equal."
+        lines.append(printable(told))
     for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
         case, mismatch = one.worst
         about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]

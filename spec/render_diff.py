@@ -33,7 +33,7 @@ def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
         mismatch_lines(diff.mismatches),
         hint(diff),
         rounding(diff) if diff.verdict not in accepted else "",
-        verdict(diff),
+        printable(verdict(diff)),
     ]
     return "\n\n".join(filter(None, blocks))
 
@@ -47,14 +47,13 @@ def heading(diff: Diff) -> str:
     ]
     lines = [f"{label}: {side_line(side, names)}" for label, side in (("A", diff.a), ("B", diff.b))]
     lines += [f"{change_line(c)}{' (not judged)' * (c.name not in JUDGED)}" for c in diff.settings]
-    lines += [f"{n.place}: {shown(n.a)} → {shown(n.b)} (not judged)" for n in diff.notes]
+    lines += [printable(f"{n.place}: {n.a} → {n.b} (not judged)") for n in diff.notes]
     return "\n".join(lines)
 
 
 def side_line(side: Side, names: Iterable[str]) -> str:
-    return ", ".join(
-        [str(side.folder), *(side.facts[name] for name in names if name in side.facts)]
-    )
+    told = [str(side.folder), *(side.facts[name] for name in names if name in side.facts)]
+    return printable(", ".join(told))
 
 
 def change_line(change: Change) -> str:
@@ -70,7 +69,7 @@ def notes(files: Sequence[FileDiff]) -> list[str]:
     """What was left out of the comparison, or not judged, in the files that tell how a run was made."""
     told = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
     return [
-        f"{told.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}"
+        printable(f"{told.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}")
         for file in files
         if file.notes
     ]
@@ -172,13 +171,9 @@ def rounding(diff: Diff) -> str:
     if diff.verdict != EQUAL:
         return ""
     differing = sum(column.differing for column in diff.columns)
-    values = (
-        f"{differing:,} of {diff.compared:,} values differ" if differing else "no value differs"
-    )
-    return (
-        f"not identical: {values} but within {diff.tolerance}; "
-        f"--tolerance {diff.tolerance} accepts that"
-    )
+    some = f"{differing:,} of {diff.compared:,} values differ, none beyond {diff.tolerance}"
+    told = some if differing else "every value is the same, but not every byte"
+    return f"not identical: {told}; --tolerance {diff.tolerance} accepts that"
 
 
 def verdict(diff: Diff) -> str:

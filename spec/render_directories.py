@@ -7,7 +7,7 @@ from typing import Any
 from . import render_diff
 from .diff_directories import DirectoryDiff
 from .render_differences import mismatch_lines
-from .text import aligned, indent
+from .text import aligned, indent, printable
 from .verdicts import CHANGED, EQUAL, IDENTICAL
 
 
@@ -18,11 +18,11 @@ def text(found: DirectoryDiff, accepted: Collection[str]) -> str:
         blocks.append("files of no run alone:\n" + indent(render_diff.files_table(found.files)))
     blocks += ["\n".join(render_diff.notes(found.files)), mismatch_lines(found.mismatches)]
     blocks += [
-        f"{name}:\n" + indent(render_diff.text(diff, accepted))
+        f"{printable(name)}:\n" + indent(render_diff.text(diff, accepted))
         for name, diff in found.runs.items()
         if diff.verdict != IDENTICAL
     ]
-    return "\n\n".join([*filter(None, blocks), verdict(found)])
+    return "\n\n".join([*filter(None, blocks), printable(verdict(found))])
 
 
 def runs_table(found: DirectoryDiff) -> str:
@@ -36,7 +36,10 @@ def verdict(found: DirectoryDiff) -> str:
     """The last line: of the runs, and of the files of no run alone."""
     counts = [
         (sum(diff.verdict == CHANGED for diff in found.runs.values()), "changed"),
-        (sum(diff.verdict == EQUAL for diff in found.runs.values()), f"equal within {found.tolerance}"),
+        (
+            sum(diff.verdict == EQUAL for diff in found.runs.values()),
+            f"equal within {found.tolerance}",
+        ),
         (sum(diff.verdict == IDENTICAL for diff in found.runs.values()), "identical"),
         (len(found.only_a), "only in A"),
         (len(found.only_b), "only in B"),

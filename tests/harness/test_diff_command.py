@@ -31,7 +31,7 @@ def test_status_tells_equal_from_changed(capture: Capture, capsys: Any) -> None:
     told = capsys.readouterr().out
     assert told.splitlines()[-1].startswith("equal within tolerance fp32: ")
     assert (
-        "not identical: 1 of 2,873 values differ but within fp32; --tolerance fp32 accepts that"
+        "not identical: 1 of 2,873 values differ, none beyond fp32; --tolerance fp32 accepts that"
         in told
     )
     cell(PURE, 4, "entropy", lambda value: value * 1.01)(folder)

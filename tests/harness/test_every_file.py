@@ -215,6 +215,7 @@ def test_what_no_runner_is_held_to_counts_between_two_runs(
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
     assert main(["diff", str(a), str(b)]) == 1
     shown = capsys.readouterr().out
+    assert "not identical: every value is the same, but not every byte; " in shown
     assert "model_stats.n_ctx: 128 → 4096 (not judged)" in shown
     assert "prism_summary.artifact_path: " in shown
     assert 'Missing prism artifacts in /elsewhere" (not judged)' in shown
