@@ -6,7 +6,6 @@ last: a folder without it was interrupted.
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,15 @@ from typing import Any
 
 from .errors import SpecError
 from .foreign import Ended, Foreign, run_foreign
-from .golden import GOLDEN, PROVENANCE, Case, complete, file_hashes
+from .golden import (
+    GOLDEN,
+    PROVENANCE,
+    Case,
+    complete,
+    contents,
+    copy_contents,
+    file_hashes,
+)
 
 RECORD = "capture.json"
 LOGS = "log"  # folder of the worker's output
@@ -78,8 +85,8 @@ def copy_library(cases: Sequence[Case], library: Path, out: Path) -> None:
             case.model_path(Path()),
             case.prism_path(Path()) / case.model_id.split("/")[-1],
         ):
-            if (library / part).is_dir() and not (GOLDEN / part).exists():
-                shutil.copytree(library / part, out / part, dirs_exist_ok=True)
+            if contents(library / part) != contents(GOLDEN / part):
+                copy_contents(library / part, out / part)
 
 
 def read_entries(library: Path) -> dict[str, Any]:

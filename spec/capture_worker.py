@@ -29,18 +29,17 @@ PROCESSING = (
     *("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"),
     "refactor_factored_attn_matrices",
 )
+NEUTRAL = "checkpoint"  # a link in the worker's folder, no name of a model
 LIBRARIES = ("torch", "transformer-lens", "transformers", "tokenizers", "numpy", "pandas")
-WORST_LOGIT = (
-    1e-3  # converted against original float32 logits; families that convert well stay within 1e-5
-)
+WORST_LOGIT = 1e-3  # in float32; families that convert well stay within 1e-5 of the original
 
 
-def gemma2_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
-    """HookedTransformerConfig of a Gemma-2 checkpoint: TransformerLens knows its published sizes only."""
-    kinds = {"sliding_attention": "local", "full_attention": "global"}
+def gemma_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
+    """HookedTransformerConfig of a Gemma or Gemma-2 checkpoint: TransformerLens knows their published sizes only."""
+    second = config.model_type == "gemma2"
     return {
-        "original_architecture": "Gemma2ForCausalLM",
-        "model_name": "gemma-2",
+        "original_architecture": "Gemma2ForCausalLM" if second else "GemmaForCausalLM",
+        "model_name": "gemma-2" if second else "gemma",
         "d_model": config.hidden_size,
         "d_head": config.head_dim,
         "n_heads": config.num_attention_heads,
@@ -50,55 +49,82 @@ def gemma2_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
         "n_ctx": config.max_position_embeddings,
         "d_vocab": config.vocab_size,
         "eps": config.rms_norm_eps,
-        "act_fn": config.hidden_activation,
+        "act_fn": "gelu_pytorch_tanh",
         "normalization_type": "RMS",
         "positional_embedding_type": "rotary",
         "rotary_base": config.rope_theta,
+        "rotary_dim": config.head_dim,
+        "gated_mlp": True,
+        "final_rms": True,
+        "init_weights": False,
+        "dtype": dtype,
+        "device": device,
+        **(gemma2_config(config) if second else {}),
+    }
+
+
+def gemma2_config(config: Any) -> dict[str, Any]:
+    """What Gemma-2 has beyond Gemma: local attention, soft caps, a norm after each part of a block too."""
+    kinds = {"sliding_attention": "local", "full_attention": "global"}
+    return {
+        "act_fn": config.hidden_activation,
         "attn_scale": config.query_pre_attn_scalar**0.5,
         "window_size": config.sliding_window,
         "use_local_attn": True,
         "attn_types": [kinds[kind] for kind in config.layer_types],
         "attn_scores_soft_cap": config.attn_logit_softcapping or -1.0,
         "output_logits_soft_cap": config.final_logit_softcapping or -1.0,
-        "gated_mlp": True,
-        "final_rms": True,
         "use_normalization_before_and_after": True,
-        "init_weights": False,
-        "dtype": dtype,
-        "device": device,
     }
+
+
+def model_config(checkpoint: str, original: Any, dtype: Any, device: str, bos: Any) -> Any:
+    """The HookedTransformerConfig of a checkpoint, by its own architecture.
+
+    TransformerLens guesses a family from words in the path that it reads, "llama" or "gemma", hence a neutral one.
+    """
+    lens: Any = importlib.import_module("transformer_lens")
+    loading: Any = importlib.import_module("transformer_lens.loading_from_pretrained")
+    if original.config.model_type in ("gemma", "gemma2"):
+        return lens.HookedTransformerConfig.from_dict(gemma_config(original.config, dtype, device))
+    if original.config.model_type == "gpt2":  # a configuration saved by transformers 5 has no n_ctx
+        type(original.config).attribute_map["n_ctx"] = "n_positions"
+    Path(NEUTRAL).unlink(missing_ok=True)
+    Path(NEUTRAL).symlink_to(Path(checkpoint).absolute(), target_is_directory=True)
+    shape = {"hf_cfg": original.config.to_dict(), "device": device, "dtype": dtype}
+    config = loading.get_pretrained_model_config(
+        NEUTRAL, fold_ln=False, default_prepend_bos=bos, **shape
+    )
+    config.model_name, config.tokenizer_name = Path(checkpoint).name, checkpoint
+    return config
+
+
+def read_original(checkpoint: str, dtype: Any) -> Any:
+    """The checkpoint as transformers reads it; raises RuntimeError where it leaves weights out or makes some up."""
+    transformers: Any = importlib.import_module("transformers")
+    original, found = transformers.AutoModelForCausalLM.from_pretrained(
+        checkpoint,
+        dtype=dtype,
+        local_files_only=True,
+        attn_implementation="eager",  # sdpa drops Gemma's soft cap
+        output_loading_info=True,
+    )
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    if wrong := sorted(str(key) for kind in kinds for key in found[kind]):
+        raise RuntimeError(
+            f"transformers {transformers.__version__} does not read {len(wrong)} weights, such as {wrong[0]}"
+        )
+    return original.eval()
 
 
 def convert(checkpoint: str, tokenizer: Any, dtype: Any, device: str, **wanted: Any) -> Any:
     """The checkpoint as a HookedTransformer without processing, held to transformers' own logits in float32."""
     lens: Any = importlib.import_module("transformer_lens")
     loading: Any = importlib.import_module("transformer_lens.loading_from_pretrained")
-    transformers: Any = importlib.import_module("transformers")
-
-    read = {
-        "dtype": dtype,
-        "local_files_only": True,
-        "attn_implementation": "eager",
-    }  # sdpa drops Gemma's soft cap
-    original = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, **read).eval()
-    if type(original).__name__ == "Gemma2ForCausalLM":
-        config = lens.HookedTransformerConfig.from_dict(
-            gemma2_config(original.config, dtype, device)
-        )
-    else:
-        shape = {
-            "hf_cfg": original.config.to_dict(),
-            "fold_ln": False,
-            "device": device,
-            "dtype": dtype,
-        }
-        config = loading.get_pretrained_model_config(
-            checkpoint, **shape, default_prepend_bos=wanted.get(PREPEND)
-        )
-    side = wanted.get("default_padding_side", "right")
-    model = lens.HookedTransformer(
-        config, tokenizer, move_to_device=False, default_padding_side=side
-    )
+    original = read_original(checkpoint, dtype)
+    config = model_config(checkpoint, original, dtype, device, wanted.get(PREPEND))
+    side = {"default_padding_side": wanted.get("default_padding_side", "right")}
+    model = lens.HookedTransformer(config, tokenizer, move_to_device=False, **side)
     state = loading.get_pretrained_state_dict(checkpoint, config, original, dtype=dtype)
     model.load_and_process_state_dict(state, **dict.fromkeys(PROCESSING, False))
     model.move_model_modules_to_device()
@@ -115,9 +141,7 @@ def check_conversion(model: Any, original: Any, device: str) -> None:
         worst = (model(ids.to(device)).cpu() - original(ids).logits).abs().max().item()
     if not worst <= WORST_LOGIT:
         kind = model.cfg.original_architecture
-        raise RuntimeError(
-            f"TransformerLens converts this {kind} wrongly: its logits are off by {worst:.2g}"
-        )
+        raise RuntimeError(f"TransformerLens converts this {kind} wrongly: off by {worst:.2g}")
 
 
 class Answer:
@@ -131,7 +155,7 @@ class Answer:
     ) -> Any:
         torch: Any = importlib.import_module("torch")
         transformers: Any = importlib.import_module("transformers")
-        dtype = wanted.get("torch_dtype", wanted.get("dtype")) or torch.float32
+        dtype = wanted.get("torch_dtype") or wanted.get("dtype") or torch.float32
         dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(
             self.checkpoint, local_files_only=True
@@ -152,14 +176,11 @@ def load_run_py(path: Path) -> Any:
 def run_case(module: Any, answer: Answer, job: dict[str, Any]) -> str:
     """One call of run_single_model; returns what went wrong, "" where nothing did."""
     answer.checkpoint = job["model"]
-    paths = {
-        name
-        for name in ("prism_dir", "out_dir")
-        if isinstance(getattr(module.CLI_ARGS, name, None), Path)
-    }
-    vars(module.CLI_ARGS).update({name: job[name] for name in OPTIONS}, self_test=False)
+    asked = {name: job[name] for name in OPTIONS}
     for name in ("prism_dir", "out_dir"):
-        setattr(module.CLI_ARGS, name, Path(job[name]) if name in paths else job[name])
+        if isinstance(getattr(module.CLI_ARGS, name, None), Path):
+            asked[name] = Path(job[name])
+    vars(module.CLI_ARGS).update(asked, self_test=False)
     Path(job["out_dir"]).mkdir(parents=True, exist_ok=True)
     try:
         done = module.run_single_model(job["model_id"])

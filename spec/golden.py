@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,3 +226,16 @@ def require_intact(golden: Path = GOLDEN) -> None:
             f"{golden} is not what was captured: {'; '.join(problems[:3])}{more}; "
             "restore it from version control"
         )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file below a folder, by relative path; none where there is no folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def copy_contents(source: Path, target: Path) -> None:
+    """Copy the files below a folder, but not their modes: what is captured may be read-only."""
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target / path.relative_to(source))

@@ -2,15 +2,14 @@
 
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .capture import write_json
+from .capture import read_entries, write_json
 from .errors import SpecError
-from .golden import GOLDEN, load_cases
+from .golden import GOLDEN, contents, copy_contents, load_cases, same_names
 from .runner import DEFAULTS
 from .tolerance import CLASSES
 
@@ -58,29 +57,50 @@ def entry(
 def add_case(
     library: Path, name: str, case: Mapping[str, Any], checkpoint: Path, prisms: Path | None
 ) -> None:
-    """Add the case, its checkpoint and its Prism artifacts to a library; the case's entry comes last."""
-    target = library / "models" / case["model"]
-    if not (checkpoint / "config.json").is_file():
-        raise SpecError(
-            f"no checkpoint at {checkpoint}: it has no config.json; give a folder of a saved model"
-        )
+    """Add the case, its checkpoint and its Prism artifacts to a library; the case's entry comes last.
+
+    A library holds all that its cases read, models of golden/ too. Raises SpecError with everything that is wrong,
+    and has written nothing then.
+    """
     document = read_library(library)
-    if name in document["cases"]:
-        raise SpecError(
-            f"{library} has a case {name} already; choose another name or another folder"
-        )
-    if not (GOLDEN / "models" / case["model"]).is_dir():
-        place(checkpoint, target)
+    parts = {library / "models" / case["model"]: checkpoint}
     if prisms is not None:
-        clean = case["model_id"].split("/")[-1]
-        if not (prisms / "whiten.pt").is_file():
-            raise SpecError(
-                f"no Prism artifacts at {prisms}: it has no whiten.pt; give the folder of one model"
-            )
-        place(prisms, library / "prisms" / clean)
+        parts[library / "prisms" / case["model_id"].split("/")[-1]] = prisms
         case = {**case, "prism_dir": "prisms"}
+    if problems := case_problems(library, name, case, document["cases"], parts):
+        raise SpecError("\n".join(problems))
+    for target, source in parts.items():
+        place(source, target)
     document["cases"][name] = case
     write_json(library / "cases.json", document)
+
+
+def case_problems(
+    library: Path,
+    name: str,
+    case: Mapping[str, Any],
+    known: Mapping[str, Any],
+    parts: Mapping[Path, Path],
+) -> list[str]:
+    """Everything that forbids a case; `parts` are its folders in the library, with what is to be copied there."""
+    problems = []
+    for target, source in parts.items():
+        kind, proof = ("checkpoint", "config.json")
+        if target.parent.name == "prisms":
+            kind, proof = ("Prism artifacts", "whiten.pt")
+        if not (source / proof).is_file():
+            problems.append(
+                f"no {kind} at {source}: it has no {proof}; give the folder of one saved model"
+            )
+        there = GOLDEN / target.relative_to(library)
+        for taken in (taken for taken in (target, there) if taken.exists()):
+            if contents(taken) != contents(source):
+                problems.append(f"{taken} holds other files; choose another name")
+    if name in known:
+        problems.append(
+            f"{library} has a case {name} already; choose another name or another folder"
+        )
+    return [*problems, *same_names(read_entries(GOLDEN) | {**known, name: case})]
 
 
 def read_library(library: Path) -> dict[str, Any]:
@@ -95,10 +115,10 @@ def read_library(library: Path) -> dict[str, Any]:
 
 
 def place(source: Path, target: Path) -> None:
-    """Copy a folder in one step; a target that exists must hold the same files."""
+    """Copy a folder in one step; one that is there already holds the same files."""
     if target.exists():
-        raise SpecError(f"{target} exists already; choose another name or another folder")
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as stage:
-        shutil.copytree(source, Path(stage) / target.name)
+        copy_contents(source, Path(stage) / target.name)
         (Path(stage) / target.name).rename(target)

@@ -15,7 +15,7 @@ from typing import Any
 
 from .capture import Capture, write_json
 from .errors import SpecError
-from .golden import MANIFEST, build_manifest, read_manifest, verify
+from .golden import MANIFEST, build_manifest, copy_contents, read_manifest, verify
 from .promote_checks import CHANGES_TITLE, changed_inputs
 
 
@@ -50,11 +50,9 @@ def promote(capture: Capture, golden: Path, changelog: Path, reason: str, names:
 
 
 def put(source: Path, target: Path) -> None:
-    """Copy the files of a folder in the target's place; contents only, since a capture may be read-only."""
+    """Put the files of a folder in the target's place."""
     shutil.rmtree(target, ignore_errors=True)
-    for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / path.relative_to(source))
+    copy_contents(source, target)
 
 
 def swap(golden: Path, fresh: Path, old: Path) -> None:

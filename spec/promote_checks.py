@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .capture import Capture, read_entries
-from .golden import cases_from, complete, read_manifest, same_names, verify
+from .golden import cases_from, complete, contents, read_manifest, same_names, verify
 
 CHANGES_TITLE = "### Golden changes"
 
@@ -159,8 +159,3 @@ def changed_cases(capture: Capture, golden: Path) -> list[str]:
         or changed_inputs(capture, golden, name)
         or contents(capture.folder / "outputs" / name) != contents(golden / "outputs" / name)
     ]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

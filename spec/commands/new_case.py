@@ -56,30 +56,19 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..golden import GOLDEN
     from ..new_case import add_case, entry
-    from ..recipe import RECIPES
 
-    shared = (args.recipe in RECIPES and args.seed is None) or args.recipe == "fact"
-    model = args.recipe if shared else args.name
-    options = parse_options(args.option)
-    case = entry(
-        args.name,
-        model,
-        args.model_id or f"tiny/{args.name}",
-        options,
-        args.raw_lens,
-        args.tolerance,
-    )
-    if shared:
-        add_case(args.out, args.name, case, GOLDEN / "models" / model, args.prism)
-    elif args.checkpoint:
-        add_case(args.out, args.name, case, args.checkpoint, args.prism)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            add_case(
-                args.out, args.name, case, drawn(args.recipe, args.seed, Path(folder)), args.prism
-            )
+    with tempfile.TemporaryDirectory() as folder:
+        model, checkpoint = model_of(args, Path(folder))
+        case = entry(
+            args.name,
+            model,
+            args.model_id or f"tiny/{args.name}",
+            parse_options(args.option),
+            args.raw_lens,
+            args.tolerance,
+        )
+        add_case(args.out, args.name, case, checkpoint, args.prism)
     print(f"{args.name} is ready in {args.out}; capture it with")
     print(
         f"    python -m spec capture --cases {args.out} --run-py PATH --python INTERPRETER --out DIR {args.name}"
@@ -87,21 +76,38 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def model_of(args: argparse.Namespace, folder: Path) -> tuple[str, Path]:
+    """The name of the case's model and its checkpoint; a new one is drawn into `folder`."""
+    from ..golden import GOLDEN
+
+    if args.checkpoint:
+        if args.seed is not None:
+            raise SpecError("--seed draws a model of a recipe; leave it out with --checkpoint")
+        return args.name, args.checkpoint
+    committed = GOLDEN / "models" / args.recipe
+    if args.seed is None and committed.is_dir():
+        return args.recipe, committed
+    return args.name, drawn(args.recipe, args.seed, folder)
+
+
 def drawn(recipe: str, seed: int | None, folder: Path) -> Path:
     """The checkpoint of a new model: a recipe of golden/ with another seed, or a family's."""
     from dataclasses import replace
 
+    from ..golden import GOLDEN
     from ..recipe import RECIPES, RecipeError, build, new_model
 
-    if seed is None:
-        raise SpecError(
-            f"--recipe {recipe} draws a new model and needs --seed; a model of golden/ needs none"
-        )
+    if recipe not in RECIPES and (GOLDEN / "models" / recipe).is_dir():
+        raise SpecError(f"{recipe} was built by hand, no seed draws it; leave out --seed")
     try:
+        if seed is None:
+            new_model(recipe, 0)
+            raise SpecError(f"--recipe {recipe} draws a new model and needs --seed")
         build(
             replace(RECIPES[recipe], seed=seed) if recipe in RECIPES else new_model(recipe, seed),
             folder,
         )
     except RecipeError as error:
-        raise SpecError(str(error)) from error
+        models = ", ".join(sorted(path.name for path in (GOLDEN / "models").iterdir()))
+        raise SpecError(f"{error}; or a model of golden/: {models}") from error
     return folder

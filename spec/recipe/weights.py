@@ -46,6 +46,21 @@ def shapes(net: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from sorted((name, tuple(parameter.shape)) for name, parameter in named)
 
 
+def published(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A parameter of a Mixtral as its checkpoints have it: experts one by one, [F, D] and [D, F], not stacked."""
+    stacked, _, kind = name.rpartition(".mlp.experts.")
+    if not stacked:
+        return {name.replace(".mlp.gate.weight", ".block_sparse_moe.gate.weight"): tensor}
+    single = {}
+    for i, expert in enumerate(tensor):
+        halves = zip(("w1", "w3"), expert.chunk(2), strict=True)
+        parts = dict(halves) if kind == "gate_up_proj" else {"w2": expert}
+        for part, weight in parts.items():
+            own = f"{stacked}.block_sparse_moe.experts.{i}.{part}.weight"
+            single[own] = weight.contiguous()
+    return single
+
+
 def tensors(model: TinyModel) -> dict[str, torch.Tensor]:
     """Every parameter, float32: standard normal noise in the order of the names, times the spread.
 
@@ -54,7 +69,7 @@ def tensors(model: TinyModel) -> dict[str, torch.Tensor]:
     """
     net = network(model)
     centres, state = norm_centres(net), np.random.RandomState(model.seed)
-    drawn = {}
+    drawn: dict[str, torch.Tensor] = {}
     for name, shape in shapes(net):
         noise = state.standard_normal(shape).astype(np.float32)
         centre = centres.get(name)
@@ -63,7 +78,8 @@ def tensors(model: TinyModel) -> dict[str, torch.Tensor]:
             if centre is None
             else np.float32(centre) + NORM_NOISE * noise
         )
-        drawn[name] = torch.from_numpy(value)
+        tensor = torch.from_numpy(value)
+        drawn |= published(name, tensor) if model.family == "mixtral" else {name: tensor}
     return drawn
 
 

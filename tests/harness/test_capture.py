@@ -1,14 +1,18 @@
 """Capturing: whatever a foreign run.py does is a finding. Its libraries are stood in for here, so these are quick."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from spec.__main__ import main
 from spec.capture import read_capture
+from spec.capture_worker import read_original
 from spec.errors import SpecError
 from spec.golden import GOLDEN, verify
 
@@ -203,3 +207,28 @@ def test_a_capture_that_was_touched_or_cut_off_is_refused(foreign: Foreign, tmp_
     (out / "capture.json").unlink()
     with pytest.raises(SpecError, match="is no complete capture"):
         read_capture(out)
+
+
+@pytest.mark.parametrize(
+    ("lost", "added", "named"),
+    [
+        (["model.norm.weight"], [], "model.norm.weight"),
+        ([], ["model.extra.weight"], "model.extra.weight"),
+        (["model.layers.0.mlp.up_proj.weight", "lm_head.weight"], [], "lm_head.weight"),
+    ],
+)
+def test_a_checkpoint_that_is_not_read_whole_is_never_captured(
+    lost: list[str], added: list[str], named: str, tmp_path: Path
+) -> None:
+    """Else transformers would fill what lacks with random numbers, and the capture would be of another model."""
+    folder = Path(shutil.copytree(GOLDEN / "models" / "rms-rope", tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if name not in lost}
+    kept |= {name: torch.zeros(2) for name in added}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    told = f"does not read {len(lost) + len(added)} weights, such as {named}"
+    with pytest.raises(RuntimeError, match=told):
+        read_original(str(folder), torch.float32)
+    assert (
+        read_original(str(GOLDEN / "models" / "rms-rope"), torch.float32).config.vocab_size == 115
+    )

@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 
+from lenses_min import RunOptions, pipeline
 from spec.__main__ import main
 from spec.capture import read_capture
-from spec.golden import GOLDEN
+from spec.compare import compare
+from spec.golden import GOLDEN, load_cases, select, verify
+from spec.reading import read_run
+from spec.runner import job
+from spec.tolerance import by_name
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / os.environ.get("REFERENCE_VENV", ".venv-reference") / "bin" / "python"
@@ -137,3 +142,38 @@ def test_a_wrong_next_layer_norm_is_located(check: Check) -> None:
     )
     assert 0 not in first["layers"]
     assert report["note"].endswith(": run.py")
+
+
+NEW = {
+    "new-gpt2": ["--recipe", "gpt2", "--seed", "5"],
+    "new-llama": ["--recipe", "llama", "--seed", "5"],
+    "new-gemma": ["--recipe", "gemma", "--seed", "5"],
+    "new-mixtral": ["--recipe", "mixtral", "--seed", "5"],
+    "loose-fact": ["--recipe", "fact", "--option", "copy_threshold=0.5"],
+    "tight-fact": ["--recipe", "fact", "--prism", str(GOLDEN / "prisms" / "Fact-prism")],
+}
+
+
+def test_new_cases_of_recipes_join_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In folders whose names TransformerLens takes for models of its own."""
+    monkeypatch.delenv("CI", raising=False)
+    library, out, golden = (tmp_path / name for name in ("Llama-2-70b", "gemma", "golden"))
+    for name, words in NEW.items():
+        assert main(["new-case", name, *words, "--out", str(library)]) == 0
+    run_py = foreign(tmp_path / "foreign")
+    words = ["--run-py", str(run_py), "--python", str(PYTHON), "--out", str(out)]
+    assert main(["capture", "--cases", str(library), *words]) == 0
+
+    shutil.copytree(GOLDEN, golden)
+    changelog = tmp_path / "CHANGELOG.md"
+    changelog.write_text("### Golden changes\n")
+    words = ["--golden", str(golden), "--changelog", str(changelog)]
+    assert main(["promote", str(out), "--reason", "families that are not there", *words]) == 0
+    assert verify(golden) == []
+    assert not (out / "models" / "fact").exists(), "golden/ has it"
+    for case in select(load_cases(golden), NEW):
+        options = RunOptions.from_job(job(case, golden, tmp_path / "runs" / case.name))
+        pipeline.run(options).save()
+        obtained = read_run(tmp_path / "runs" / case.name, case.name)
+        found = compare(read_run(case.expected_dir(golden), case.name), obtained, by_name("fp32"))
+        assert found.mismatches == (), case.name

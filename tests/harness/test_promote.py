@@ -12,7 +12,8 @@ import pytest
 from spec.__main__ import main
 from spec.capture import RECORD, captured_files, write_json
 from spec.errors import SpecError
-from spec.golden import GOLDEN, MANIFEST, build_manifest, read_manifest, verify
+from spec.golden import GOLDEN, MANIFEST, build_manifest, contents, read_manifest, verify
+from spec.library import load_library
 from spec.new_case import entry
 
 REASON = "run.py rounds the entropy now"
@@ -240,9 +241,67 @@ def test_a_new_case_from_a_recipe_and_from_a_checkpoint(tmp_path: Path, capsys: 
     assert cases["qwen-soft"]["args"] == {"copy_threshold": 0.5}
     assert cases["qwen-soft"]["env"] == {"LOGOS_RAW_LENS": "full"}
     assert cases["loose-fact"]["model"] == "fact"
-    assert sorted(path.name for path in (library / "models").iterdir()) == ["again", "qwen-soft"]
+    models = sorted(path.name for path in (library / "models").iterdir())
+    assert models == ["again", "fact", "qwen-soft"]
+    for case in load_library(library):
+        assert contents(case.model_path(library)), "a library holds what its cases read"
     assert main(["new-case", "again", "--recipe", "fact", "--out", str(library)]) == 2
     assert "has a case again already" in capsys.readouterr().err
+
+
+ARTIFACTS = GOLDEN / "prisms" / "Fact-prism"
+WRONG_CASES = {
+    "a seed of what was built by hand": (
+        ["--recipe", "fact", "--seed", "5"],
+        "fact was built by hand, no seed draws it; leave out --seed",
+    ),
+    "a seed of a checkpoint": (
+        ["--checkpoint", str(GOLDEN / "models" / "fact"), "--seed", "5"],
+        "--seed draws a model of a recipe",
+    ),
+    "no seed": (["--recipe", "gpt2"], "--recipe gpt2 draws a new model and needs --seed"),
+    "no such recipe": (
+        ["--recipe", "gpt5"],
+        "there are llama, mistral",
+    ),
+    "no such model": (["--recipe", "Fact"], "or a model of golden/: attn-bias, biased-head"),
+    "a recorded name of golden/": (
+        ["--recipe", "fact", "--model-id", "me/FACT-prism"],
+        "cases fact-prism and mine both record the name FACT-prism",
+    ),
+    "no artifacts": (
+        ["--recipe", "fact", "--prism", str(GOLDEN)],
+        "it has no whiten.pt; give the folder of one saved model",
+    ),
+    "no checkpoint": (["--checkpoint", str(GOLDEN)], "it has no config.json"),
+}
+
+
+@pytest.mark.parametrize("why", WRONG_CASES)
+def test_a_new_case_that_cannot_be_writes_nothing(why: str, tmp_path: Path, capsys: Output) -> None:
+    words, told = WRONG_CASES[why]
+    library = tmp_path / "library"
+    assert main(["new-case", "mine", *words, "--out", str(library)]) == 2
+    assert told in capsys.readouterr().err
+    assert not library.exists()
+
+
+def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> None:
+    """Two cases share it where its bytes are the same; another one of that name is refused."""
+    library = tmp_path / "library"
+    for name in ("first", "second"):
+        more = ["--prism", str(ARTIFACTS)] if name == "second" else []
+        assert main(["new-case", name, "--recipe", "fact", "--out", str(library), *more]) == 0
+    cases = load_library(library)
+    assert [(case.model, case.prism_dir) for case in cases] == [("fact", None), ("fact", "prisms")]
+    assert contents(library / "prisms" / "second") == contents(ARTIFACTS)
+    (library / "models" / "third").mkdir()
+    (library / "models" / "third" / "config.json").write_text("{}")
+    before = state(library)
+    words = ["--recipe", "llama", "--seed", "1", "--out", str(library)]
+    assert main(["new-case", "third", *words]) == 2
+    assert "models/third holds other files; choose another name" in capsys.readouterr().err
+    assert state(library) == before
 
 
 def test_a_wrong_case_is_told_in_full() -> None:
