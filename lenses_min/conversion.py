@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from . import __version__
 
 log = logging.getLogger("lenses_min")
+RULE = 2  # of what is read of a file; entries that another rule made are not used again
 
 
 def folder() -> Path:
@@ -27,12 +28,12 @@ def folder() -> Path:
 
 
 def entry(file: Path) -> Path:
-    """Where a file's conversion is or would be: by SHA-256 of its content and of the versions that convert."""
+    """Where a file's conversion is or would be: by SHA-256 of its content, and of what converts it."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
-    digest.update(repr([__version__, *map(version, ("transformers", "gguf"))]).encode())
+    digest.update(repr([RULE, __version__, *map(version, ("transformers", "gguf"))]).encode())
     return folder() / f"{file.stem}-{digest.hexdigest()[:32]}"
 
 

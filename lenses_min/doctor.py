@@ -85,12 +85,12 @@ def verdict(model: str) -> tuple[str, ...]:
     """The placement's arithmetic for a model on every kind of device, absent ones too, and what comes of it."""
     from .errors import LensError
     from .estimate import needs, parameters
-    from .loading import source_of
     from .options import RunOptions
     from .placement import OVERHEAD, available, free_memory
+    from .source import local_source
 
     try:
-        source_of(model)
+        local_source(model)
         options = RunOptions(model)
     except LensError as error:
         return model, "-", *["-"] * len(OVERHEAD), f"{NOWHERE}: {error}"

@@ -1,5 +1,47 @@
 """The one error a person sees: what was received, which rule it breaks, and how to mend it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST = 400  # characters of a library's own text
+# Errors whose text says little without their kind.
+UNNAMED = (
+    AssertionError,
+    AttributeError,
+    KeyError,
+    IndexError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+)
+
 
 class LensError(Exception):
     """Bad input or an environment that cannot serve it; its text is printed as it stands."""
+
+
+@contextmanager
+def library_errors(action: str, advice: str = "") -> Iterator[None]:
+    """Whatever a library raises inside becomes one LensError, "cannot <action>: <its text>; <advice>".
+
+    A LensError passes as it is.
+    """
+    try:
+        yield
+    except LensError:
+        raise
+    except Exception as error:  # third-party readers raise anything
+        end = f"; {advice}" if advice else ""
+        raise LensError(f"cannot {action}: {library_text(error)}{end}") from error
+
+
+def library_text(error: BaseException) -> str:
+    """The text of a library's error in one line of at most LONGEST characters, its kind in front where it needs it."""
+    kind = type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".")
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rsplit(" ", 1)[0] + " …"
+    if not text:
+        return kind
+    return f"{kind}: {text}" if isinstance(error, UNNAMED) else text

@@ -22,6 +22,7 @@ def needs(options: RunOptions, device: str) -> float:
 def config_of(model: str) -> Any:
     """The configuration of a checkpoint folder or of a hub id in the local cache; an empty one where there is none."""
     try:
-        return AutoConfig.from_pretrained(folder_of(model), local_files_only=True)
-    except (OSError, ValueError):
+        folder = folder_of(model)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception:  # third-party readers raise anything
         return PretrainedConfig()

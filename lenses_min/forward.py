@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import LensError
+from .errors import LensError, library_errors
 from .types import Rows, upload
 
 UNEMBED = "unembed.hook_in"
@@ -178,7 +178,8 @@ def logits_at(
 
     filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch])
     more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
-    with torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
+    running = library_errors("run the model", "it may need other inputs than tokens of text")
+    with running, torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
         logits = bridge(upload(filled, torch.device(bridge.cfg.device)), return_type="logits")
     place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
     return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]

@@ -1,30 +1,34 @@
-"""MODEL → a loaded model: a hub id, a checkpoint folder or a .gguf file, through TransformerBridge.
+"""MODEL → a loaded model: its configuration, tokenizer and weights by transformers, then TransformerBridge around it.
 
-A local model is read without a network call, and no code of a checkpoint is ever run (R11).
+Everything is read from where `source_of` says. No code of a checkpoint is ever run (R11), nothing is installed, and
+TransformerLens sees neither a name nor a tokenizer: its aliases, look-ups and added tokens have no say.
 """
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misplaced_modules
 
 from . import conversion
 from .anatomy import own_norms, transform_of
+from .architecture import adapter_name, unused_code
 from .bos import choose_bos, read_declared
-from .errors import LensError
+from .errors import LensError, library_errors
 from .norms import FormulaNorms
 from .options import RunOptions
 from .placement import Placement, place
-from .sound import Whole, fingerprint
+from .pretrained import is_file, read_config, read_model, read_tokenizer
+from .sound import SOUND, fingerprint
+from .source import check_weight_files, source_of
 from .tokens import Tokens
-from .types import Facts, Norms, Unembedding
+from .types import Bos, Facts, Norms, Unembedding
 
-CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+ANOTHER = "it is built as no lens reads it; use a model of another architecture"
 
 
 @dataclass(frozen=True)
@@ -37,121 +41,110 @@ class LoadedModel:
     head: Unembedding
     facts: Facts
     placement: Placement
-
-
-def source_of(model: str) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained(name, **where)` takes for a .gguf file, a folder or a hub id; a path must exist."""
-    path = Path(model)
-    if path.suffix == ".gguf" and path.is_file():
-        return str(path.parent), {"gguf_file": path.name, "local_files_only": True}
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise LensError(
-                f"{model} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file"
-            )
-        return str(path), {"local_files_only": True}
-    if (
-        path.is_absolute()
-        or path.suffix == ".gguf"
-        or model.startswith((".", "~"))
-        or model.count("/") > 1
-    ):
-        raise LensError(f"there is no checkpoint folder or .gguf file at {model}")
-    return model, {}
-
-
-def attempt(what: str, model: str, read: Callable[[], Any]) -> Any:
-    """Call a reader of transformers or TransformerLens; whatever it raises becomes one clear error."""
-    try:
-        return read()
-    except LensError:
-        raise
-    except Exception as error:  # third-party readers raise anything
-        detail = str(error).strip().split("\n")[0][:300] or type(error).__name__
-        raise LensError(f"cannot read the {what} of {model}: {detail}") from error
+    warnings: tuple[str, ...] = ()  # of what the checkpoint holds and the run does not use
 
 
 def load(options: RunOptions) -> LoadedModel:
-    """Config, tokenizer, weights, in that order, each refused with its reason."""
-    name, where = source_of(options.model)
-    kept = conversion.entry(Path(options.model)) if "gguf_file" in where and options.cache else None
-    if kept and kept.is_dir():
-        name, where = source_of(str(kept))
-    config = attempt("config", options.model, lambda: AutoConfig.from_pretrained(name, **where))
-    check_causal(config, options.model)
+    """Configuration, tokenizer, weights, in that order, each refused with its reason.
+
+    Raises LensError for whatever keeps a model from being read whole and as its makers meant it.
+    """
+    model = options.model
+    name, where = source_of(model)
+    cached = is_file(where) and options.cache
+    entry = conversion.entry(Path(name, where["gguf_file"])) if cached else None
+    if entry and entry.is_dir():
+        name, where = source_of(str(entry))
+    config = read_config(name, where, model)
+    placement = place_weights(name, where, config, options)
+    tokenizer = read_tokenizer(name, where, model)
+    if entry and is_file(where):
+        plain, _ = read_model(name, where, config, Placement("cpu", torch.float32), model)
+        if conversion.keep(entry, plain, tokenizer):
+            name, where = source_of(str(entry))
+            config = read_config(name, where, model)
+    bos = read_bos(name, where, config, tokenizer, options)
+    hf_model, unread = read_model(name, where, config, placement, model)
+    if entry and placement.device == "cpu":
+        copy_mapped_weights(hf_model)
+    bridge = boot(hf_model, placement, model)
+    warnings = (*unused_code(config), *unread)
+    return read_parts(
+        bridge,
+        partial(Tokens, tokenizer, bos[0], other=bos[1]),
+        options,
+        config,
+        placement,
+        warnings,
+    )
+
+
+def place_weights(name: str, where: dict[str, Any], config: Any, options: RunOptions) -> Placement:
+    """Where the model runs, once its files are all there."""
+    if "local_files_only" in where and not is_file(where):
+        check_weight_files(Path(name), options.model)
+    with library_errors(f"read the weights of {options.model}", SOUND):
+        return place(options, config)
+
+
+def read_bos(
+    name: str, where: dict[str, Any], config: Any, tokenizer: Any, options: RunOptions
+) -> tuple[Bos, Bos]:
+    """What the run puts before a prompt, and what the other contract would; see `choose_bos`."""
+    with library_errors(
+        f"read the tokenizer of {options.model}", "get a sound tokenizer_config.json"
+    ):
+        declared = read_declared(name, where, tokenizer)
     family = str(config.model_type)
-    placement = attempt("weights", options.model, lambda: place(options, config))
-    tokenizer = attempt("tokenizer", options.model, lambda: read_tokenizer(name, where))
-    if kept and "gguf_file" in where:
-        plain = attempt("weights", options.model, lambda: read_gguf(name, where, torch.float32))
-        if conversion.keep(kept, plain, tokenizer):
-            name, where = source_of(str(kept))
-    declared = attempt("tokenizer", options.model, lambda: read_declared(name, where, tokenizer))
-    bos, other = choose_bos(tokenizer, family, declared, options.bos, options.corrected)
-    copy = deepcopy(tokenizer)  # TransformerLens adds tokens to the one it gets
-    bridge = attempt("weights", options.model, lambda: boot(name, where, copy, placement))
-    if kept and placement.device == "cpu":
-        take_in(bridge)
-    vocab = bridge.unembed.original_component.weight.shape[0]
-    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, corrected=options.corrected)
-    norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
-    head = read_head(bridge, options.corrected)
-    return LoadedModel(
-        bridge, tokens, norms, head, read_facts(bridge, options, family, placement), placement
-    )
+    return choose_bos(tokenizer, family, declared, options.bos, options.corrected)
 
 
-def check_causal(config: Any, model: str) -> None:
-    names = config.architectures or []
-    causal = any(name.endswith(CAUSAL) for name in names) and not getattr(
-        config, "is_encoder_decoder", False
-    )
-    if names and not causal:
-        raise LensError(
-            f"{model} is {', '.join(names)}, not a causal language model; the lens reads decoders only"
+def read_parts(
+    bridge: Any,
+    tokens_of: Callable[..., Tokens],
+    options: RunOptions,
+    config: Any,
+    placement: Placement,
+    warnings: tuple[str, ...],
+) -> LoadedModel:
+    """What a lens needs of a bridge, read once; `tokens_of` lacks only the size of its vocabulary."""
+    with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
+        norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
+        head = read_head(bridge, options.corrected)
+        facts = read_facts(bridge, options, str(config.model_type), placement)
+    tokens = tokens_of(vocab=facts.d_vocab, corrected=options.corrected)
+    return LoadedModel(bridge, tokens, norms, head, facts, placement, warnings)
+
+
+def boot(hf_model: Any, placement: Placement, model: str) -> Any:
+    """The bridge around a model of transformers; weights stay as they are, no processing and no compatibility mode."""
+    with library_errors(f"read {model} through TransformerLens", ANOTHER):
+        if misplaced := find_misplaced_modules(hf_model):
+            raise LensError(
+                f"{model} cannot be sharded: {misplaced[0][0]} is not where its part of the model is, "
+                "as weights are shared; use one device"
+            )
+        home = (
+            hf_model.get_input_embeddings().weight.device
+            if placement.device_map
+            else placement.device
         )
-
-
-def read_tokenizer(name: str, where: dict[str, Any]) -> Any:
-    """tokenizer.json as it stands where there is one: transformers 5 rebuilds some by model type."""
-    if "gguf_file" not in where and (Path(name) / "tokenizer.json").is_file():
-        return PreTrainedTokenizerFast.from_pretrained(name, **where)
-    return AutoTokenizer.from_pretrained(name, **where)
-
-
-def boot(name: str, where: dict[str, Any], tokenizer: Any, placement: Placement) -> Any:
-    """The bridge; weights stay as stored, no processing and no compatibility mode."""
-    wanted: dict[str, Any] = {
-        "device": placement.device,
-        "dtype": placement.dtype,
-        "tokenizer": tokenizer,
-    }
-    spread: dict[str, Any] = {
-        "device_map": placement.device_map,
-        "max_memory": placement.max_memory,
-    }
-    if "gguf_file" in where:
-        hf_model = read_gguf(
-            name, where | spread if placement.device_map else where, placement.dtype
+        bridge = build_bridge_from_module(
+            hf_model.eval(),
+            adapter_name(type(hf_model), model),
+            hf_config=hf_model.config,
+            dtype=placement.dtype,
+            device=home,
+            model_name=model,
         )
-        wanted["hf_model"] = (
-            hf_model if placement.device_map else hf_model.to(placement.device)
-        ).eval()
-    else:
-        wanted |= {"model_class": Whole} | (
-            spread | {"device": None} if placement.device_map else {}
-        )
-    return TransformerBridge.boot_transformers(name, **wanted)
+        bridge.cfg.n_devices = count_unique_devices(hf_model)
+    return bridge
 
 
-def take_in(bridge: Any) -> None:
+def copy_mapped_weights(hf_model: Any) -> None:
     """Weights that a file lends to memory are aligned as in the file, and sums over them round otherwise: copy them."""
-    for parameter in bridge.original_model.parameters():
+    for parameter in hf_model.parameters():
         parameter.data = parameter.data.clone()
-
-
-def read_gguf(name: str, where: dict[str, Any], dtype: torch.dtype) -> Any:
-    return AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **where)
 
 
 def read_norms(bridge: Any) -> FormulaNorms:

@@ -1,6 +1,7 @@
 """Options of a run, validated where they are built; importing this module loads nothing heavy."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +18,9 @@ CHOICES = {
     "prism": ("auto", "on", "off"),
     "raw_lens": ("off", "sample", "full"),
 }
+PATHS = ("model", "out_dir", "prism_dir", "tuned_dir", "prompts")
+# A folder of the local Hugging Face cache, whose own name is a commit.
+CACHED = re.compile(r"[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,9 @@ class RunOptions:
         for field in fields(self):
             if isinstance(value := getattr(self, field.name), os.PathLike):
                 object.__setattr__(self, field.name, os.fspath(value))
+        for name in PATHS:
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, os.path.expanduser(value))
         if not self.model_id:
             object.__setattr__(self, "model_id", default_model_id(self.model))
         if isinstance(self.lenses, str):
@@ -127,8 +134,9 @@ class RunOptions:
 
 
 def default_model_id(model: str) -> str:
-    """A local folder or .gguf file is recorded by its name alone, a hub id as it stands."""
-    path = Path(model)
-    if path.suffix == ".gguf":
-        return path.stem
-    return path.resolve().name if path.is_dir() else model
+    """A local folder or .gguf file is recorded by its name alone, a hub id as it stands, also from the hub's cache."""
+    path = Path(os.path.abspath(model))
+    if os.path.isdir(path):
+        cached = CACHED.search(str(path))
+        return cached[1].replace("--", "/") if cached else path.name
+    return path.stem if path.suffix.lower() == ".gguf" else model

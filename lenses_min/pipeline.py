@@ -52,6 +52,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     lenses, summaries = build_lenses(model, options)
     warnings = [
         *model.placement.warnings,
+        *model.warnings,
         *defect_warnings(model.facts, summaries, options.corrected),
     ]
     for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):

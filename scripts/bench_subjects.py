@@ -19,8 +19,9 @@ from transformer_lens.tools.analysis import logit_lens
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from lenses_min import RunOptions, pipeline, records
-from lenses_min.loading import LoadedModel, load, source_of
+from lenses_min.loading import LoadedModel, load
 from lenses_min.result import Run
+from lenses_min.source import source_of
 from lenses_min.suite import built_in
 
 ROOT = Path(__file__).parents[1]

@@ -39,7 +39,8 @@ def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Pa
 
 
 UP = "model.layers.1.mlp.up_proj.weight"
-LACKS = f"lacks weights, or holds them in another shape: {UP}; get a sound checkpoint"
+LACKS = f"lacks weights: {UP}; get a sound checkpoint"
+SHAPE = f"{UP} ([3, 3] in the file, [64, 32] by the config); get a sound checkpoint"
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "one byte short": (
         lambda f: os.truncate(f / "model.safetensors", 100_000),
@@ -49,7 +50,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "text of the header": (lambda f: flip(f, 20), "cannot read the weights of"),
     "no byte": (lambda f: os.truncate(f / "model.safetensors", 0), "cannot read the weights of"),
     "a tensor gone": (weights(lambda t: t.pop(UP)), LACKS),
-    "another shape": (weights(lambda t: t.update({UP: torch.zeros(3, 3)})), LACKS),
+    "another shape": (weights(lambda t: t.update({UP: torch.zeros(3, 3)})), SHAPE),
     "overflow": (
         weights(lambda t: t["lm_head.weight"].mul_(1e38)),
         "of norm is not finite: the model overflows; get",

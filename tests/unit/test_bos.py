@@ -12,8 +12,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import cat
 
-from lenses_min import LensError, RunOptions, conversion, loading, pipeline
+from lenses_min import LensError, RunOptions, conversion, pipeline
 from lenses_min.bos import Declared, choose_bos, read_declared
+from lenses_min.pretrained import read_tokenizer
 from lenses_min.tokens import Tokens
 from spec.reading import read_run
 from spec.schema import validate
@@ -77,7 +78,7 @@ def test_each_family_by_its_files(name: str, tmp_path: Path) -> None:
     family, special, config, template, reference, corrected = CASES[name]
     folder = checkpoint(tmp_path / "model", special, {"model_type": family, **config}, template)
     where = {"local_files_only": True}
-    read = loading.read_tokenizer(str(folder), where)
+    read = read_tokenizer(str(folder), where, "m")
     said = read_declared(str(folder), where, read)
     own, other = choose_bos(read, family, said, "auto", corrected=False)
     assert (list(own.ids), list(other.ids)) == (reference, corrected)
@@ -214,12 +215,12 @@ def test_an_empty_prompt_without_bos_is_told_with_the_rule(
 
 
 def test_a_converted_file_keeps_whether_bos_is_added(models: Path, tmp_path: Path) -> None:
-    read = loading.read_tokenizer(str(models / "fact"), {"local_files_only": True})
+    read = read_tokenizer(str(models / "fact"), {"local_files_only": True}, "m")
     read.init_kwargs["add_bos_token"] = False
     model = SimpleNamespace(
         config=SimpleNamespace(),
         save_pretrained=lambda part: shutil.copytree(models / "fact", part),
     )
     conversion.write(tmp_path / "part", model, read)
-    again = loading.read_tokenizer(str(tmp_path / "part"), {"local_files_only": True})
+    again = read_tokenizer(str(tmp_path / "part"), {"local_files_only": True}, "m")
     assert read_declared(str(tmp_path / "part"), {}, again).add_bos_token is False

@@ -49,7 +49,7 @@ def test_no_hook_stays_behind(fact_model: LoadedModel) -> None:
     before = live_hooks(fact_model)
     capture(fact_model.bridge, [1, 2, 3], 6, [0])
     assert live_hooks(fact_model) == before
-    with pytest.raises(IndexError):
+    with pytest.raises(LensError, match="cannot run the model: IndexError: "):
         capture(fact_model.bridge, [1, 10**6], 6, [0])
     assert live_hooks(fact_model) == before
 

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from lenses_min import LensError, RunOptions, loading
+from lenses_min import LensError, RunOptions, loading, pretrained
+from lenses_min.architecture import check_causal
+from lenses_min.errors import library_errors
 from lenses_min.forward import capture
 from lenses_min.loading import fingerprint, load, norm_name, read_norms
 from lenses_min.placement import Placement
+from lenses_min.pretrained import read_config, read_model, read_tokenizer
 
 
 def test_the_head_is_float32_in_half_precision(models: Path) -> None:
@@ -81,27 +85,48 @@ def test_weights_that_are_not_finite_are_counted(bad: int, told: str) -> None:
     )
 
 
-def test_a_gguf_file_is_read_by_transformers_and_handed_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Model(torch.nn.Module):
-        def to(self, device: str) -> "Model":
-            assert device == "cpu"
-            return self
+class Loader:
+    """What transformers is asked for, in place of its class that loads a model."""
 
-    asked: dict[str, object] = {}
-    monkeypatch.setattr(
-        loading.AutoModelForCausalLM,
-        "from_pretrained",
-        lambda name, **more: asked.update(more, name=name) or Model(),
-    )
-    monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
-    where = {"gguf_file": "m.gguf", "local_files_only": True}
-    given = loading.boot("folder", where, None, Placement("cpu", torch.bfloat16))
-    assert asked == where | {"dtype": torch.bfloat16, "name": "folder"}
-    assert isinstance(given["hf_model"], Model)
-    assert not given["hf_model"].training
-    assert "hf_model" not in loading.boot("folder", {}, None, Placement("cpu", torch.float32))
+    asked: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def from_pretrained(cls, name: str, **wanted: Any) -> tuple[Any, dict[str, Any]]:
+        cls.asked = wanted | {"name": name}
+        return cls.model(), dict.fromkeys(
+            ("missing_keys", "unexpected_keys", "mismatched_keys"), ()
+        )
+
+    @staticmethod
+    def model() -> Any:
+        return torch.nn.Linear(1, 1)
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> type[Loader]:
+    monkeypatch.setattr(pretrained, "model_class", lambda config, model: (Loader, None))
+    monkeypatch.setattr(pretrained, "check_source", lambda *given: [])
+    return Loader
+
+
+@pytest.mark.parametrize("file", [{}, {"gguf_file": "m.gguf"}])
+def test_transformers_reads_all_weights_and_runs_no_code(
+    file: dict[str, str], loader: type[Loader]
+) -> None:
+    """Blocks of a .gguf file are unpacked: kernels for them would be downloaded."""
+    where = {"local_files_only": True} | file
+    read_model("folder", where, "config", Placement("cpu", torch.bfloat16), "m")
+    if file:
+        assert loader.asked.pop("quantization_config").dequantize
+    assert loader.asked == where | {
+        "name": "folder",
+        "config": "config",
+        "dtype": torch.bfloat16,
+        "attn_implementation": "eager",
+        "trust_remote_code": False,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+    }
 
 
 SHARDED = Placement("cuda", torch.float16, device_map="auto", max_memory={0: 5, 1: 7})
@@ -116,7 +141,9 @@ def test_a_device_map_of_accelerate_changes_no_number(
     mapped = Placement(
         "cpu", torch.float32, device_map=dict.fromkeys(parts, "cpu") | {"model.layers": "disk"}
     )
-    bridge = loading.boot(name, {"local_files_only": True}, fact_model.bridge.tokenizer, mapped)
+    where = {"local_files_only": True}
+    hf_model, _ = read_model(name, where, read_config(name, where, name), mapped, name)
+    bridge = loading.boot(hf_model, mapped, name)
     assert set(bridge.original_model.hf_device_map) == set(parts)
     (residuals, final), (ours, same) = (
         capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge)
@@ -125,144 +152,144 @@ def test_a_device_map_of_accelerate_changes_no_number(
     assert all(torch.equal(residuals.at(y), ours.at(y)) for y in range(7))
 
 
-def test_a_sharded_model_is_never_moved_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bridge takes a device or a device_map; from a .gguf file transformers spreads the model itself."""
-    spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
-    asked: dict[str, object] = {}
-    monkeypatch.setattr(loading.TransformerBridge, "boot_transformers", lambda _, **more: more)
-    monkeypatch.setattr(
-        loading.AutoModelForCausalLM,
-        "from_pretrained",
-        lambda name, **more: asked.update(more) or torch.nn.Module(),
-    )
+@pytest.mark.parametrize("file", [{}, {"gguf_file": "m.gguf"}])
+def test_a_sharded_model_is_never_moved_to_a_device(
+    file: dict[str, str], loader: type[Loader], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
-    given = loading.boot("folder", {}, None, SHARDED)
-    wanted = {
-        "device": None,
-        "dtype": torch.float16,
-        "tokenizer": None,
-        "model_class": loading.Whole,
-    }
-    assert given == wanted | spread
-    given = loading.boot("folder", {"gguf_file": "m.gguf"}, None, SHARDED)
-    assert asked == spread | {"dtype": torch.float16, "gguf_file": "m.gguf"}
-    assert set(given) == {"device", "dtype", "tokenizer", "hf_model"}
+    read_model("folder", file, None, SHARDED, "m")
+    spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
+    assert {key: loader.asked[key] for key in spread} == spread
 
 
-def test_where_a_model_is_read_from(tmp_path: Path) -> None:
-    """A local model is never looked up on the hub."""
-    (tmp_path / "m.gguf").write_bytes(b"")
-    (tmp_path / "config.json").write_text("{}")
-    local = {"local_files_only": True}
-    assert loading.source_of(str(tmp_path / "m.gguf")) == (
-        str(tmp_path),
-        {"gguf_file": "m.gguf"} | local,
+def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.LoadedModel) -> None:
+    hf_model = SimpleNamespace(
+        hf_device_map={"lm_head": 1}, get_submodule=lambda name: torch.nn.Linear(1, 1)
     )
-    assert loading.source_of(str(tmp_path)) == (str(tmp_path), local)
-    assert loading.source_of("org/m") == ("org/m", {})
-    (tmp_path / "file").write_text("")
-    for missing in (str(tmp_path / "file"), "~m"):
-        with pytest.raises(LensError, match="there is no checkpoint folder"):
-            loading.source_of(missing)
+    with pytest.raises(LensError, match=r"m cannot be sharded: lm_head is not where its part of"):
+        loading.boot(hf_model, SHARDED, "m")
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ValueError(" one line\nand another"), "one line"),
+        (ValueError(" one line\nand  another."), "one line and another"),
         (KeyError(), "KeyError"),
-        (ValueError("x" * 400), "x" * 300),
-        (ValueError("two  words"), "two  words"),
+        (KeyError("norm"), "KeyError: 'norm'"),
+        (AttributeError("no blocks"), "AttributeError: no blocks"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (ValueError("word " * 100), ("word " * 80).strip() + " …"),
+        (AssertionError(), "AssertionError"),
     ],
 )
 def test_what_a_library_raises_becomes_one_line(error: Exception, told: str) -> None:
+    def read(advice: str = "") -> None:
+        with library_errors("read the weights of org/m", advice):
+            raise error
+
+    for advice, end in (("", ""), ("get another", "; get another")):
+        with pytest.raises(LensError) as caught:
+            read(advice)
+        assert str(caught.value) == f"cannot read the weights of org/m: {told}{end}"
+        assert caught.value.__cause__ is error
+
+
+def test_an_error_of_ours_passes_as_it_is() -> None:
+    error = LensError("as it is")
+
     def read() -> None:
-        raise error
+        with library_errors("read"):
+            raise error
 
     with pytest.raises(LensError) as caught:
-        loading.attempt("weights", "org/m", read)
-    assert str(caught.value) == f"cannot read the weights of org/m: {told}"
+        read()
+    assert caught.value is error
+
+
+def config(**known: Any) -> Any:
+    found = SimpleNamespace(**{"architectures": [], "model_type": "llama"} | known)
+    found.get_text_config = lambda: found
+    return found
+
+
+TWO_HALVES = {"architectures": ["XForConditionalGeneration"], "is_encoder_decoder": True}
 
 
 @pytest.mark.parametrize(
-    ("names", "encoder", "refused"),
+    ("known", "refused"),
     [
-        (["XForCausalLM"], {}, ""),
-        (["XForCausalLM"], {"is_encoder_decoder": False}, ""),
-        ([], {}, ""),
-        (["X", "Y"], {}, "X, Y"),
-        (["XForConditionalGeneration"], {"is_encoder_decoder": True}, "XForConditionalGeneration"),
+        ({"architectures": ["XForCausalLM"]}, ""),
+        ({"architectures": ["XForCausalLM"], "is_encoder_decoder": False}, ""),
+        ({}, ""),
+        ({"architectures": None}, ""),
+        ({"architectures": ["X", "Y"]}, "X, Y, not"),
+        (TWO_HALVES, "XForConditionalGeneration, not"),
+        ({"model_type": "bert"}, "of the type 'bert', not"),
+        ({"model_type": "bert", "is_decoder": True}, ""),
+        ({"model_type": "t5", "is_encoder_decoder": True}, "of the type 't5', not"),
     ],
 )
-def test_decoders_alone_are_read(names: list[str], encoder: dict[str, bool], refused: str) -> None:
-    config = SimpleNamespace(architectures=names, **encoder)
+def test_decoders_alone_are_read(known: dict[str, Any], refused: str) -> None:
     if not refused:
-        loading.check_causal(config, "m")
+        check_causal(config(**known), "m")
         return
     with pytest.raises(LensError) as caught:
-        loading.check_causal(config, "m")
-    assert (
-        str(caught.value)
-        == f"m is {refused}, not a causal language model; the lens reads decoders only"
+        check_causal(config(**known), "m")
+    assert str(caught.value) == (
+        f"m is {refused} a causal language model; the lens reads decoders only"
     )
+
+
+@pytest.mark.parametrize("layers", [0, -1, "4", 2.0])
+def test_a_model_without_layers_is_none(layers: object) -> None:
+    with pytest.raises(LensError, match=f"has num_hidden_layers {layers!r}; the lens reads one"):
+        check_causal(config(num_hidden_layers=layers), "m")
 
 
 def test_a_tokenizer_file_is_read_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Except where a .gguf file holds the tokenizer."""
-    monkeypatch.setattr(
-        loading.PreTrainedTokenizerFast,
-        "from_pretrained",
-        lambda name, **more: ("fast", name, more),
-    )
-    monkeypatch.setattr(
-        loading.AutoTokenizer, "from_pretrained", lambda name, **more: ("auto", name, more)
-    )
-    where = {"local_files_only": True}
-    assert loading.read_tokenizer(str(tmp_path), where) == ("auto", str(tmp_path), where)
+    for kind in ("PreTrainedTokenizerFast", "AutoTokenizer"):
+        monkeypatch.setattr(
+            getattr(pretrained, kind),
+            "from_pretrained",
+            lambda name, kind=kind, **more: (kind, name, more),
+        )
+    monkeypatch.setattr(pretrained.gguf_file, "split_digits", lambda *given: None)
+    where, never = {"local_files_only": True}, {"trust_remote_code": False}
+    name = str(tmp_path)
+    assert read_tokenizer(name, where, "m") == ("AutoTokenizer", name, where | never)
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert loading.read_tokenizer(str(tmp_path), where) == ("fast", str(tmp_path), where)
-    gguf = where | {"gguf_file": "m.gguf"}
-    assert loading.read_tokenizer(str(tmp_path), gguf) == ("auto", str(tmp_path), gguf)
+    assert read_tokenizer(name, where, "m") == ("PreTrainedTokenizerFast", name, where)
+    file = where | {"gguf_file": "m.gguf"}
+    assert read_tokenizer(name, file, "m") == ("AutoTokenizer", name, file | never)
 
 
 def test_what_was_read_first_reaches_what_is_read_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, object] = {}
-    config = SimpleNamespace(
-        architectures=["XForCausalLM"], model_type="llama", dtype=torch.bfloat16
-    )
-    (tmp_path / "config.json").write_text("{}")
+    name, where = str(models / "rms-rope"), {"local_files_only": True}
 
-    def boot(name: str, where: object, tokenizer: object, placement: object) -> None:
-        asked.update(name=name, where=where, tokenizer=tokenizer, placement=placement)
-        raise LensError("enough")
-
-    def place(options: object, config: object) -> Placement:
-        asked["placed"] = config
+    def place(options: object, config: Any) -> Placement:
+        asked["placed"] = config.model_type
         return Placement("cpu", torch.float16)
 
-    def configure(name: str, **where: object) -> SimpleNamespace:
-        asked["config"] = where
-        return config
+    def read(name: str, where: object, config: Any, placement: Placement, model: str) -> None:
+        asked.update(name=name, where=where, config=config.model_type, dtype=placement.dtype)
+        raise LensError("enough")
 
-    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", configure)
-    monkeypatch.setattr(loading, "read_tokenizer", lambda name, where: "tokenizer")
-    monkeypatch.setattr(loading, "choose_bos", lambda *given: (None, None))
     monkeypatch.setattr(loading, "place", place)
-    monkeypatch.setattr(loading, "boot", boot)
+    monkeypatch.setattr(loading, "read_model", read)
     with pytest.raises(LensError, match="enough"):
-        load(RunOptions(str(tmp_path)))
-    where = {"local_files_only": True}
-    assert asked.pop("placement") == Placement("cpu", torch.float16)
+        load(RunOptions(name))
     assert asked == {
-        "config": where,
-        "name": str(tmp_path),
+        "placed": "llama",
+        "name": name,
         "where": where,
-        "tokenizer": "tokenizer",
-        "placed": config,
+        "config": "llama",
+        "dtype": torch.float16,
     }
 
 
