@@ -31,8 +31,8 @@ def billions(model_id: str) -> float:
 
 
 def count_parameters(model: str, model_id: str, config: Any) -> tuple[int, str]:
-    """Parameters and what tells of them, in words; 0 where nothing does."""
-    if found := in_files(folder_of(model), config.dtype or torch.float16):
+    """Parameters and what tells of them, in words; 0 where nothing does, as files that cannot be read."""
+    if found := in_whole_files(folder_of(model), config.dtype or torch.float16):
         return found, "by its files"
     if found := in_config(config):
         return found, "by its config"
@@ -131,6 +131,15 @@ def read_stored(file: Path, names: Sequence[str]) -> dict[str, Tensor]:
             return {name: stored.get_tensor(name) for name in names}
     content = read_bin(file)
     return {name: content[name] for name in names}
+
+
+def in_whole_files(folder: Path, stored: torch.dtype) -> int:
+    try:
+        return in_files(folder, stored)
+    except (
+        Exception
+    ):  # third-party readers raise anything; whoever reads the weights tells what is wrong
+        return 0
 
 
 def in_files(folder: Path, stored: torch.dtype) -> int:

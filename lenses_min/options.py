@@ -139,4 +139,4 @@ def default_model_id(model: str) -> str:
     if os.path.isdir(path):
         cached = CACHED.search(str(path))
         return cached[1].replace("--", "/") if cached else path.name
-    return path.stem if path.suffix.lower() == ".gguf" else model
+    return path.stem if path.suffix.lower() == ".gguf" else model.rstrip("/") or model

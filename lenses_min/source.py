@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import is_offline_mode, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from .checkpoint import WEIGHTS, cached_folder, weight_files
+from .checkpoint import WEIGHTS, cached_folder, stored_tensors, weight_files
 from .errors import LensError, library_errors
 
 log = logging.getLogger("lenses_min")
@@ -196,3 +196,6 @@ def check_weight_files(folder: Path, model: str) -> None:
             f"{' …' if len(missing) > 3 else ''}; get them, too"
         )
     check_pointers(files, model)
+    with library_errors(f"read the weights of {model}", "get a sound checkpoint"):
+        for file in files:
+            stored_tensors(file)

@@ -62,7 +62,7 @@ class Ray:
     def submit(self, job: Job) -> "Future[Outcome]":
         try:
             asked = resources(job.options, self.machines, self.gpu)
-        except LensError as error:
+        except Exception as error:  # of one run, which must not end the others
             refused: Future[Outcome] = Future()
             refused.set_exception(error)
             return refused

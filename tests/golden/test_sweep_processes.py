@@ -86,12 +86,15 @@ def test_killed_at_random_points_a_sweep_ends_with_the_same_files(models: Path, 
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}.items(), "not again"
 
 
-def test_on_ray_a_lost_worker_costs_a_retry_and_the_files_are_the_same(models: Path, tmp_path: Path, expected) -> None:
-    with started(*command(models, tmp_path, "--engine", "ray")) as process:
+def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(models: Path, tmp_path: Path, expected) -> None:
+    with started(str(tmp_path / "absent"), *command(models, tmp_path, "--engine", "ray")) as process:
         wait(lambda: len(workers(tmp_path)) > 1 or process.poll())
         lost = workers(tmp_path)[0].parent()
         assert lost and lost.name().startswith("ray::")
         lost.kill()
-        assert process.wait(240) == 0
-    assert files(tmp_path / "run-latest") == expected
+        assert process.wait(240) == 1
+    found = files(tmp_path / "run-latest")
+    told = json.loads(found.pop("output-absent.error.json"))  # type: ignore[arg-type]
+    assert told["message"].startswith("there is no checkpoint folder or .gguf file at ")
+    assert found == expected
     assert not workers(tmp_path)

@@ -133,6 +133,7 @@ def test_names_under_which_a_model_is_recorded(folder: Path, cache: Path) -> Non
     """A folder of the cache is named by its model and not by its commit."""
     named = dict.fromkeys(WAYS[:4], "gpt2-small") | {"org/tiny": "org/tiny", str(cache): "org/tiny"}
     named |= {f"{cache}/": "org/tiny", "a/M.GGUF": "M", "a/m.gguf": "m", "gpt2": "gpt2"}
+    named |= {"missing/": "missing"}
     alone = Path(shutil.copytree(cache, cache.parents[2] / "models--gpt2" / "snapshots" / "4567"))
     named |= {str(alone): "gpt2"}
     assert {name: default_model_id(name) for name in named} == named

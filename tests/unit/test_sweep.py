@@ -371,6 +371,29 @@ def test_what_a_task_asks_of_a_cluster(
         assert on_ray.resources(options, MACHINES, gpu) == asked
 
 
+@pytest.mark.parametrize("model", ["/no/such/folder", "missing/", "org/absent", "broken", "m.gguf"])
+def test_a_model_that_is_not_there_asks_for_what_any_needs(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run is what reports it, on a worker as on this machine."""
+    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken").mkdir()
+    for name in ("config.json", "model.safetensors", "model.safetensors.index.json"):
+        (tmp_path / "broken" / name).write_text("{")
+    asked = on_ray.resources(RunOptions(model, device="cpu"), MACHINES, 0)
+    assert asked == {"memory": 4 * 2**30}
+
+
+def test_an_estimate_that_fails_is_the_failure_of_its_run_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    monkeypatch.setattr(on_ray, "needs", lambda *given: 1 / 0)
+    refused = on_ray.Ray(MACHINES, 0).submit(Job(RunOptions("org/m"))).exception()
+    assert isinstance(refused, ZeroDivisionError)
+
+
 def test_a_cluster_that_does_not_answer_is_one_clear_error(out: Path, capsys) -> None:
     assert start(out, "a", more="--engine ray --address 127.0.0.1:1") == 1
     assert "no Ray cluster at 127.0.0.1:1: " in capsys.readouterr().err
