@@ -20,7 +20,7 @@ def check_type(name: str, where: Mapping[str, Any], model: str) -> None:
     """Raises LensError where config.json names no type of model that transformers has the code for."""
     config, _ = PretrainedConfig.get_config_dict(name, **where)
     kind = config.get("model_type")
-    if kind in CONFIG_MAPPING:
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
         return
     own = ", and the code that comes with it is never run" if config.get("auto_map") else ""
     raise LensError(

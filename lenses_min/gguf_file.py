@@ -7,7 +7,7 @@ Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and gguf.constan
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from .errors import LensError, library_errors
+from .gguf_keys import VALUES, head_width, rope, rotary_width
 
 # Tell where a file comes from and how it was made, or name tokens that no prompt of plain text has.
 INFORMATION = re.compile(
@@ -44,6 +45,7 @@ AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
 LARGEST_GEMMA = {"gemma2": 46, "gemma3": 62}  # blocks of the 27B, which scales attention otherwise
 FREQUENCIES = "rope_freqs.weight"
+KNOWN_SPLITS = {*GGUF_PRE_TOKENIZER_SPLITS} | AS_GPT2 | SINGLE_DIGITS
 MEND = "give the checkpoint's folder as its makers published it"
 
 
@@ -152,6 +154,14 @@ def unsaid(family: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
         wrong += [] if config.query_pre_attn_scalar == meant else [scale]
     if family == "falcon" and metadata.get("falcon.attention.head_count_kv", 1) != 1:
         wrong.append("the order of the attention heads")
+    if f"{family}.rope.freq_base" not in metadata and rope(config).get("rope_theta", 1e4) != 1e4:
+        wrong.append(f"a RoPE base of 10000 (read as {rope(config)['rope_theta']})")
+    if f"{family}.rope.dimension_count" not in metadata and rotary_width(config) != head_width(
+        config
+    ):
+        wrong.append(
+            f"RoPE over whole heads (read as {rotary_width(config)} of {head_width(config)})"
+        )
     window = getattr(config, "sliding_window", None)
     if window and f"{family}.attention.sliding_window" not in metadata:
         wrong.append(f"that there is no sliding window (read as {window})")
@@ -177,76 +187,3 @@ def difference(key: str, value: Any, read: Any) -> str:
 def listed(names: list[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def attribute(*names: str) -> Callable[[Any], Any]:
-    """The first of some attributes that a config has; None where it has none of them."""
-
-    def value(config: Any) -> Any:
-        found = (getattr(config, name, None) for name in names)
-        return next((each for each in found if each is not None), None)
-
-    return value
-
-
-def head_width(config: Any) -> int:
-    return int(
-        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    )
-
-
-def rope(config: Any) -> Mapping[str, Any]:
-    """The RoPE of a config; of one with several kinds that of full attention."""
-    found = getattr(config, "rope_parameters", None) or {}
-    return dict(found.get("full_attention", found))
-
-
-def rotary_width(config: Any) -> int:
-    share: Any = rope(config).get("partial_rotary_factor") or getattr(
-        config, "partial_rotary_factor", 1
-    )
-    return int(head_width(config) * float(share))
-
-
-def feed_forward_width(config: Any) -> int:
-    named = attribute("intermediate_size", "n_inner")(config)
-    return 4 * int(config.hidden_size) if named is None else int(named)
-
-
-def scaling(config: Any) -> str:
-    kind = rope(config).get("rope_type", "default")
-    return "none" if kind == "default" else str(kind)
-
-
-KNOWN_SPLITS = {*GGUF_PRE_TOKENIZER_SPLITS} | AS_GPT2 | SINGLE_DIGITS
-EPS = attribute("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
-# What a key behind the architecture's name says, by the config that transformers makes of the file.
-VALUES: Mapping[str, Callable[[Any], Any]] = {
-    "block_count": attribute("num_hidden_layers"),
-    "context_length": attribute("max_position_embeddings", "seq_length"),
-    "embedding_length": attribute("hidden_size"),
-    "feed_forward_length": feed_forward_width,
-    "vocab_size": attribute("vocab_size"),
-    "attention.head_count": attribute("num_attention_heads"),
-    "attention.head_count_kv": attribute("num_key_value_heads", "num_attention_heads"),
-    "attention.key_length": head_width,
-    "attention.value_length": head_width,
-    "attention.layer_norm_rms_epsilon": EPS,
-    "attention.layer_norm_epsilon": EPS,
-    "attention.sliding_window": attribute("sliding_window"),
-    "attention.causal": lambda config: True,
-    "rope.dimension_count": rotary_width,
-    "rope.freq_base": lambda config: rope(config).get("rope_theta"),
-    "rope.scaling.type": scaling,
-    "rope.scaling.factor": lambda config: rope(config).get("factor", 1.0),
-    "rope.scaling.original_context_length": lambda config: rope(config).get(
-        "original_max_position_embeddings"
-    ),
-    "use_parallel_residual": attribute("use_parallel_residual"),
-    "attn_logit_softcapping": attribute("attn_logit_softcapping"),
-    "final_logit_softcapping": attribute("final_logit_softcapping"),
-    "expert_count": attribute("num_experts", "num_local_experts"),
-    "expert_used_count": attribute("num_experts_per_tok"),
-    "expert_feed_forward_length": attribute("moe_intermediate_size"),
-    "expert_shared_feed_forward_length": attribute("shared_expert_intermediate_size"),
-}

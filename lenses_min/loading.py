@@ -108,12 +108,27 @@ def read_parts(
     warnings: tuple[str, ...],
 ) -> LoadedModel:
     """What a lens needs of a bridge, read once; `tokens_of` lacks only the size of its vocabulary."""
+    check_parts(bridge, options.model)
     with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
         norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
         head = read_head(bridge, options.corrected)
         facts = read_facts(bridge, options, str(config.model_type), placement)
     tokens = tokens_of(vocab=facts.d_vocab, corrected=options.corrected)
     return LoadedModel(bridge, tokens, norms, head, facts, placement, warnings)
+
+
+def check_parts(bridge: Any, model: str) -> None:
+    """Raises LensError where TransformerLens wraps an architecture without what a lens must know of it."""
+    kind, reason = type(bridge.original_model).__name__, ""
+    blocks = getattr(bridge, "blocks", None)
+    if not blocks or getattr(bridge, "unembed", None) is None:
+        reason = "which has no single stack of blocks before an unembedding"
+    norms = [getattr(part, "ln1", None) for part in blocks or ()]
+    for norm in (*norms, getattr(bridge, "ln_final", None)):
+        if norm is not None and not hasattr(norm, "uses_rms_norm"):
+            reason = "whose norms TransformerLens wraps without telling their kind"
+    if reason:
+        raise LensError(f"{model} is {kind}, {reason}; use a model of another architecture")
 
 
 def boot(hf_model: Any, placement: Placement, model: str) -> Any:

@@ -45,15 +45,17 @@ def read_config(name: str, where: dict[str, Any], model: str) -> Any:
 
 def read_tokenizer(name: str, where: dict[str, Any], model: str) -> Any:
     """tokenizer.json as it stands where there is one: transformers 5 rebuilds some by model type."""
-    with library_errors(f"read the tokenizer of {model}", "get its tokenizer.json, too"):
+    with library_errors(f"read the tokenizer of {model}", "get a sound tokenizer.json"):
+        missing = {"_raise_exceptions_for_missing_entries": False}
         if is_file(where):
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
             gguf_file.split_digits(tokenizer, Path(name, where["gguf_file"]))
-            return tokenizer
-        missing = {"_raise_exceptions_for_missing_entries": False}
-        if cached_file(name, "tokenizer.json", **where, **missing):
-            return PreTrainedTokenizerFast.from_pretrained(name, **where)
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+        elif cached_file(name, "tokenizer.json", **where, **missing):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **where)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+        tokenizer.decode(tokenizer("a", add_special_tokens=False)["input_ids"])  # or it raises here
+    return tokenizer
 
 
 def read_model(

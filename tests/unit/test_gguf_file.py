@@ -245,6 +245,18 @@ FAMILIES = [
         ),
         "",
     ),
+    (
+        "gemma3",
+        {},
+        config(query_pre_attn_scalar=8, rope_parameters={"rope_theta": 1e6}),
+        "a RoPE base of 10000 (read as 1000000.0)",
+    ),
+    (
+        "stablelm",
+        {},
+        config(rope_parameters={"partial_rotary_factor": 0.25}),
+        "RoPE over whole heads (read as 2 of 8)",
+    ),
     ("lfm2", {"lfm2.attention.head_count_kv": [0, 2, 0]}, config(num_key_value_heads=2), ""),
     ("x", {"x.feed_forward_length": 128}, config(), ""),
     ("x", {"tokenizer.ggml.model": "llama", "tokenizer.ggml.add_space_prefix": True}, config(), ""),
