@@ -1,6 +1,7 @@
 """What a run reads from outside, told without reading it: enough to know later that nothing has changed."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from .options import RunOptions
@@ -13,13 +14,15 @@ def inputs(options: RunOptions) -> dict[str, str]:
     change (ns) of each. The weights are not read for it: an edit that keeps size and time goes unseen, a copy counts
     as another; the manifest's `fingerprint` is over the weights themselves.
     """
-    local = Path(options.model).exists()
+    local = os.path.exists(options.model)
     fitted = {
         name: str(Path(getattr(options, f"{name}_dir")) / options.clean)
         for name in ("prism", "tuned")
     }
     named = {"model": options.model, "prompts": options.prompts, **fitted}
-    marks = {kind: mark(Path(path)) for kind, path in named.items() if path and Path(path).exists()}
+    marks = {
+        kind: mark(Path(path)) for kind, path in named.items() if path and os.path.exists(path)
+    }
     return marks if local else {"model": commit(options.model)} | marks
 
 
