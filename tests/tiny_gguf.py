@@ -58,23 +58,63 @@ def write(
 ) -> Path:
     """The file, with further keys of metadata (None leaves one out), further tensors, and one tensor less."""
     source = models / "byte-bpe"
-    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     writer = gguf.GGUFWriter(path, "llama")
-    keys = {f"llama.{key}": value for key, value in SIZES.items()} | dict(metadata or {})
+    add_all(writer, {f"llama.{key}": value for key, value in SIZES.items()} | dict(metadata or {}))
+    add_tokenizer(writer, json.loads((source / "tokenizer.json").read_text(encoding="utf-8")))
+    for name, weight in (tensors(source) | dict(more or {})).items():
+        if name != without:
+            writer.add_tensor(name, weight)
+    return finish(writer, path)
+
+
+def from_folder(
+    path: Path, folder: Path, family: str, keys: Mapping[str, Any], offset: float = 0
+) -> Path:
+    """A checkpoint folder with the tokenizer of golden/models/byte-bpe as a .gguf file of a family without reordering.
+
+    `keys` are those of the family beside the sizes; `offset` is what llama.cpp adds to the weights of the norms.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    heads = config["num_attention_heads"]
+    sizes = {
+        "block_count": config["num_hidden_layers"],
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": config["hidden_size"],
+        "feed_forward_length": config["intermediate_size"],
+        "attention.head_count": heads,
+        "attention.head_count_kv": config.get("num_key_value_heads", heads),
+    }
+    writer = gguf.GGUFWriter(path, family)
+    add_all(writer, {f"{family}.{key}": value for key, value in (sizes | dict(keys)).items()})
+    add_tokenizer(writer, json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")))
+    architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    for name, weight in load_file(folder / "model.safetensors").items():
+        moved = offset if name.endswith("norm.weight") else 0
+        theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        writer.add_tensor(theirs, weight.numpy() + np.float32(moved))
+    return finish(writer, path)
+
+
+def add_all(writer: gguf.GGUFWriter, keys: Mapping[str, Any]) -> None:
     kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
     kinds |= {str: writer.add_string, list: writer.add_array}
     for key, value in keys.items():
         if value is not None:
             kinds[type(value)](key, value)
+
+
+def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Mapping[str, Any]) -> None:
+    model = tokenizer["model"]
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(sorted(tokenizer["vocab"], key=tokenizer["vocab"].get))
+    writer.add_token_list(sorted(model["vocab"], key=model["vocab"].get))
     writer.add_token_types([3] + [1] * 329)
-    writer.add_token_merges([" ".join(pair) for pair in tokenizer["merges"]])
+    writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
-    for name, weight in (tensors(source) | dict(more or {})).items():
-        if name != without:
-            writer.add_tensor(name, weight)
+
+
+def finish(writer: gguf.GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -15,6 +15,7 @@ from lenses_min import LensError, RunOptions
 from lenses_min.forward import last_logits
 from lenses_min.gguf_file import check_metadata
 from lenses_min.loading import load
+from spec.recipe import build, new_model
 from tests import tiny_gguf
 
 IDS = [0, 9, 30, 31, 200, 7, 8]
@@ -52,6 +53,58 @@ def test_a_file_is_read_as_the_folder_it_was_made_from(
     expected = logits(folder(models, tmp_path / "folder"))
     for cached in (False, True, True):
         assert torch.allclose(logits(file, cached), expected, rtol=1e-5, atol=1e-5)
+
+
+EPS = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
+WIDE = {"attention.key_length": 128, "attention.value_length": 128}
+GEMMA3 = {
+    "attention.layer_norm_rms_epsilon": 1e-6,
+    "rope.freq_base": 1e6,
+    "attention.key_length": 256,
+    "attention.value_length": 256,
+    "attention.sliding_window": 16,
+}
+SIX_LAYERS = ["sliding_attention"] * 5 + ["full_attention"]
+ALIKE: dict[str, tuple[str, dict[str, Any], dict[str, Any], float]] = {
+    "qwen2": ("qwen2", {}, EPS, 0),
+    "qwen3": ("qwen3", {"head_dim": 128}, EPS | WIDE, 0),
+    "gemma3_text": (
+        "gemma3",
+        {
+            "head_dim": 256,
+            "query_pre_attn_scalar": 256,
+            "sliding_window": 16,
+            "num_hidden_layers": 6,
+            "layer_types": SIX_LAYERS,
+        },
+        GEMMA3,
+        1,
+    ),
+    "stablelm": (
+        "stablelm",
+        {},
+        {
+            "attention.layer_norm_epsilon": 1e-5,
+            "rope.dimension_count": 2,
+            "rope.freq_base": 10000.0,
+            "use_parallel_residual": False,
+        },
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", ALIKE)
+def test_families_are_read_as_the_folders_they_were_made_from(
+    family: str, models: Path, tmp_path: Path
+) -> None:
+    name, sizes, keys, offset = ALIKE[family]
+    made = build(new_model(family, seed=3, vocab_size=330, **sizes), tmp_path / "folder")
+    shutil.copy(models / "byte-bpe" / "tokenizer.json", made)
+    file = tiny_gguf.from_folder(tmp_path / "m.gguf", made, name, keys, offset)
+    expected = logits(made)
+    for _ in range(2):  # converted, and from the cache
+        assert torch.allclose(logits(file), expected, rtol=1e-4, atol=1e-4)
 
 
 LLAMA3 = {
