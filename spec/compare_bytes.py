@@ -3,6 +3,7 @@
 Kinds of files that are to be compared by value get a comparer of their own in compare.py; what has none comes here.
 """
 
+import os
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,7 +18,10 @@ def same_bytes(a: Path, b: Path) -> bool:
 
     Never by a cache, as filecmp would: a changed file may keep its size and time.
     """
-    return a.is_file() and b.is_file() and a.read_bytes() == b.read_bytes()
+    try:
+        return os.path.isfile(a) and os.path.isfile(b) and a.read_bytes() == b.read_bytes()
+    except OSError:
+        return False
 
 
 def compare_bytes(ledger: Ledger, expected: Path, obtained: Path) -> None:
@@ -25,7 +29,7 @@ def compare_bytes(ledger: Ledger, expected: Path, obtained: Path) -> None:
     contents = []
     for path, kind in ((expected, "expected run"), (obtained, "obtained run")):
         try:
-            contents.append(path.read_bytes() if path.is_file() else None)
+            contents.append(path.read_bytes() if os.path.isfile(path) else None)
             told = "no regular file, or a link to nothing"
         except OSError as error:
             contents.append(None)

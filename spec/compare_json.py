@@ -90,19 +90,20 @@ def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> 
     elif isinstance(expected, list):
         compare_lists(ledger, path, expected, obtained)
     else:
-        name = next((part for part in reversed(path) if isinstance(part, str)), "")
-        if path == PATH_INSIDE:
-            if mask(expected) == mask(obtained):
-                ledger.undemanded(dotted(path), layout(expected), layout(obtained))
-            expected, obtained = mask(expected), mask(obtained)
-        ledger.value(
-            row,
-            column,
-            written(expected),
-            written(obtained),
-            quantity(name, expected),
-            column_name(path),
-        )
+        compare_leaf(ledger, path, expected, obtained)
+
+
+def compare_leaf(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
+    """Two leaves of one JSON type."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if path == PATH_INSIDE:
+        masked = mask(expected), mask(obtained)
+        if masked[0] == masked[1]:
+            ledger.undemanded(dotted(path), layout(expected), layout(obtained))
+        expected, obtained = masked
+    texts = written(expected), written(obtained)
+    row, column = place(path)
+    ledger.value(row, column, *texts, quantity(name, expected), column_name(path))
 
 
 def quantity(name: str, value: Any) -> str:

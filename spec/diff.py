@@ -11,7 +11,7 @@ from .diff_columns import ColumnDiff, Note, Parting, Recorder, column_diffs, par
 from .diff_facts import SETTINGS, Change, differing, facts, milestones, must_fit
 from .directories import one_run
 from .how_made import how_made, never_twice
-from .listing import rest_of
+from .listing import listing, rest_of
 from .reading import Run
 from .tolerance import Tolerance
 from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
@@ -48,7 +48,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Diff:
-    """Everything found between the runs A and B. `notes` are values that are told and not judged."""
+    """Everything found between the runs A and B. `notes` are values that are told and not judged.
+
+    `left_out` are files beside the two runs that are of no run alone.
+    """
 
     a: Side
     b: Side
@@ -60,6 +63,7 @@ class Diff:
     columns: tuple[ColumnDiff, ...]
     mismatches: tuple[Mismatch, ...]
     notes: tuple[Note, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -88,7 +92,8 @@ def verdict_of(files: Sequence[FileDiff]) -> str:
 def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolerance) -> Diff:
     """Compare the runs of two directories; raises SpecError where one holds none, several, or another model."""
     a, b = (one_run(folder, name) for folder, name in zip(folders, names, strict=True))
-    return diff_runs(folders, (a, b), tolerance)
+    beside = {file for folder in folders for file in listing(folder).shared}
+    return replace(diff_runs(folders, (a, b), tolerance), left_out=tuple(sorted(beside)))
 
 
 def diff_runs(folders: Sequence[Path], runs: tuple[Run, Run], tolerance: Tolerance) -> Diff:

@@ -56,9 +56,12 @@ def matches(pattern: str, names: Collection[str]) -> set[str]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The files of a folder that are not hidden."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
+    """The files of a folder that are not hidden; none where it cannot be entered."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path.name for path in found if not path.name.startswith(".") and os.path.isfile(path)]
 
 
 def owner(name: str, clean: str) -> str | None:
@@ -97,15 +100,15 @@ def walk(folder: Path, above: tuple[str, ...], nested: bool) -> Iterator[Path]:
         real = os.path.realpath(path)
         if WORK_AREA.fullmatch(path.name):
             continue
-        if not path.is_dir() or real in above:
+        if not os.path.isdir(path) or real in above:
             yield path
         elif nested or not runs_in(path):
             yield from walk(path, (*above, real), nested)
 
 
 def label(name: str) -> str:
-    """A file's name on one line that can be printed."""
-    return name if name.isprintable() else repr(name)[1:-1]
+    """A file's name on one line that can be printed; no two names have one label."""
+    return name if name.isprintable() and "\\" not in name else repr(name)[1:-1]
 
 
 def run_of(file: str, runs: Collection[str]) -> str | None:

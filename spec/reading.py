@@ -1,5 +1,6 @@
 """A run directory → one frozen Run. Whatever cannot be read becomes a finding, never a crash."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,7 @@ def sole_run(folder: Path) -> str:
 
 def regular(path: Path) -> Path:
     """The path itself; raises ValueError where opening it could fail or wait for ever."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError("no regular file, or a link to nothing")
     return path
 

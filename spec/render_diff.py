@@ -6,13 +6,12 @@ from math import isfinite
 from typing import Any
 
 from .diff import MADE_OTHERWISE, SAME_BUT_TIMES, Diff, FileDiff, Side
-from .diff_columns import ColumnDiff, Parting
 from .diff_facts import JUDGED, Change
+from .render_columns import columns_table, layers_table, share
 from .render_differences import mismatch_lines
 from .text import aligned, printable, shown
 from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
 
-COLUMNS_SHOWN, PARTINGS_SHOWN = 12, 40
 ACCEPTED = (IDENTICAL, EQUAL)  # verdicts that a caller takes for no difference
 
 
@@ -24,7 +23,7 @@ def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
     blocks = [
         heading(diff),
         files_table(diff.files),
-        "\n".join(notes(diff.files)),
+        "\n".join([*notes(diff.files), *beside(diff)]),
         milestones(diff.milestones),
         layers_table(diff.partings),
     ]
@@ -75,6 +74,13 @@ def notes(files: Sequence[FileDiff]) -> list[str]:
     ]
 
 
+def beside(diff: Diff) -> list[str]:
+    """The files that lie beside the two runs and are of no run alone."""
+    more = f" and {len(diff.left_out) - 1} more" if len(diff.left_out) > 1 else ""
+    told = f"not compared, of no run alone: {', '.join(diff.left_out[:1])}{more}"
+    return [printable(told)] if diff.left_out else []
+
+
 def milestones(changes: Sequence[Change]) -> str:
     """The milestones that moved, A → B."""
     moved = [change for change in changes if change.moved]
@@ -87,71 +93,6 @@ def milestones(changes: Sequence[Change]) -> str:
         (f"milestones and summaries that moved: {len(moved)} of {len(changes)}", "A", "B"),
         lines,
         left=1,
-    )
-
-
-def layers_table(partings: Sequence[Parting]) -> str:
-    """For each pass of each table the layers at which the runs part; nothing where they never do."""
-    if not any(line.first_difference is not None for line in partings):
-        return ""
-    parted = sorted(partings, key=lambda p: p.first_difference is None)[:PARTINGS_SHOWN]
-    lines = [
-        (f"{p.table} {p.where}", number(p.first_difference), number(p.first_beyond), p.column)
-        for p in (parted if len(partings) > PARTINGS_SHOWN else partings)
-    ]
-    header = (
-        "layers where they part",
-        "first difference",
-        "first beyond tolerance",
-        "most in column",
-    )
-    more = f"\nand {len(partings) - len(lines)} passes more; --json lists all"
-    return aligned(header, lines, left=1) + more * (len(partings) > len(lines))
-
-
-def number(layer: int | None) -> str:
-    return "none" if layer is None else str(layer)
-
-
-def columns_table(columns: Sequence[ColumnDiff]) -> str:
-    """The columns that differ, the worst first."""
-    differing = [column for column in columns if column.differs]
-    header = ("column", "worst in", "median", "worst", "of tolerance", "beyond", "from layer")
-    table = (
-        [aligned(header, [column_line(c) for c in differing[:COLUMNS_SHOWN]], left=2)]
-        if differing
-        else []
-    )
-    more = len(differing) - COLUMNS_SHOWN
-    table += [f"{more} more columns differ; --json lists all"] if more > 0 else []
-    return "\n".join([*table, f"{len(columns) - len(differing)} columns are equal throughout"])
-
-
-def column_line(column: ColumnDiff) -> tuple[str, ...]:
-    measured = column.worst_error > 0
-    errors = [f"{e:.1e}" if measured else "" for e in (column.median_error, column.worst_error)]
-    layer = "" if column.layer is None else str(column.layer)
-    times = share(column.worst_fraction) if measured else ""
-    return (
-        column.name,
-        column.worst_row,
-        *errors,
-        times,
-        f"{column.beyond} of {column.compared}",
-        layer,
-    )
-
-
-def share(fraction: float) -> str:
-    """A share of the tolerance as people read it."""
-    if not isfinite(fraction):
-        return "none allowed"
-    return (
-        f"{fraction:,.0f} times"
-        if fraction >= 10
-        else f"{fraction:.1f} times"
-        if fraction > 1
-        else f"{fraction:.1%}"
     )
 
 
@@ -235,6 +176,7 @@ def machine(diff: Diff) -> str:
         "tolerance": diff.tolerance,
         **sides,
         **lists,
+        "not_compared": list(diff.left_out),
     }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
 

@@ -136,6 +136,7 @@ def test_a_document_names_its_run(flat: tuple[Path, Path], capsys: Output) -> No
     assert told.splitlines()[-1] == (
         "identical: the same bytes in 3 of 3 files, 2,873 values compared"
     )
+    assert "not compared, of no run alone: notes.txt\n" in told
     assert diffed(documents[0], flat[1], capsys)[0] == 0
     assert diffed(OUTPUTS / "fact", documents[1], capsys)[0] == 0
     assert diffed(documents[0], flat[1], capsys, "--run", "Fact")[0] == 0

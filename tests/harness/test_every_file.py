@@ -159,6 +159,23 @@ def test_what_cannot_be_opened_is_found_and_never_waited_for(capture: Capture) -
     assert wrong == dict.fromkeys(names, UNREADABLE)
 
 
+def test_what_may_not_be_read_is_never_the_same(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair(capture)
+    read = Path.read_bytes
+
+    def forbid(path: Path) -> bytes:
+        if path.name == "notes.txt":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbid)
+    found = compared((a, b))
+    assert [f.file for f in found.files if f.verdict == UNREADABLE] == ["notes.txt"]
+    assert "cannot be read: Permission denied" in {m.obtained for m in found.mismatches}
+
+
 def test_links_are_followed_and_end(capture: Capture) -> None:
     a, b = pair(capture)
     for folder in (a, b):
@@ -183,9 +200,11 @@ def test_a_file_name_of_any_characters_is_told_on_one_line(
     a, b = pair(capture)
     (b / "a\nb\x1b[0m").write_text("")
     (b / os.fsdecode(b"\xff.txt")).write_text("")
+    (b / "a\\nb\\x1b[0m").write_text("")
     assert main(["diff", str(a), str(b)]) == 1
     assert "\na\\nb\\x1b[0m " in (told := capsys.readouterr().out)
     assert "\n\\udcff.txt " in told
+    assert "\na\\\\nb\\\\x1b[0m " in told
 
 
 def test_runs_of_two_names_are_compared_with_all_their_files(tmp_path: Path) -> None:
