@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from transformer_lens import HookedTransformer
 
-sys.modules["transformer_lens.model_bridge"] = ModuleType("transformer_lens.model_bridge")
-sys.modules["transformer_lens.model_bridge"].TransformerBridge = None  # type: ignore[attr-defined]
+loading: Any = ModuleType("lenses_min.loading")  # the runner's own needs TransformerLens 4
+loading.LoadedModel, loading.load = SimpleNamespace, None
+sys.modules["lenses_min.loading"] = loading
 
 from lenses_min import forward, pipeline  # noqa: E402
-from lenses_min.loading import LoadedModel  # noqa: E402
 from lenses_min.norms import FormulaNorms  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
 from lenses_min.placement import place  # noqa: E402
@@ -50,7 +50,7 @@ def read_norms(model: Any) -> FormulaNorms:
     return FormulaNorms(scale, eps, torch.zeros(len(modules), 1, dtype=torch.bool))
 
 
-def load(options: RunOptions) -> LoadedModel:
+def load(options: RunOptions) -> SimpleNamespace:
     placement = place(options, SimpleNamespace(model_type="llama"))
     model = HookedTransformer.from_pretrained_no_processing(
         options.model_id, device=placement.device, torch_dtype=placement.dtype
@@ -79,8 +79,14 @@ def load(options: RunOptions) -> LoadedModel:
     )
     bias = model.unembed.b_U.detach().float()
     head = Unembedding(model.unembed.W_U.detach().float().T.contiguous(), bias)
-    return LoadedModel(
-        model, Tokens.of(model.tokenizer, family), read_norms(model), head, facts, placement
+    return SimpleNamespace(
+        bridge=model,
+        tokens=Tokens.of(model.tokenizer, family),
+        norms=read_norms(model),
+        head=head,
+        facts=facts,
+        placement=placement,
+        warnings=(),
     )
 
 
