@@ -4,8 +4,9 @@ Hooks stand only while the pass runs and are gone after it, also after an except
 """
 
 import difflib
+import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -119,11 +120,18 @@ class Tape:
         return Captured(residuals, final[0], Rows(torch.cat(self.after), layers, places), final[1:])
 
 
-def batches(lengths: Sequence[int], most: int = TOKENS) -> list[list[int]]:
-    """Which prompts share a forward, by index: of like length, at most `most` of them and TOKENS padded tokens."""
+def batches(
+    lengths: Sequence[int], most: int = TOKENS, alone_above: int | None = None
+) -> list[list[int]]:
+    """Which prompts share a forward, by index: of like length, at most `most` of them and TOKENS padded tokens.
+
+    A prompt of more than `alone_above` tokens is alone, see `Facts`.
+    """
+    shared = TOKENS if alone_above is None else alone_above
     found: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if found and len(found[-1]) < most and (len(found[-1]) + 1) * lengths[i] <= TOKENS:
+        room = lengths[i] <= shared and bool(found) and len(found[-1]) < most
+        if room and (len(found[-1]) + 1) * lengths[i] <= TOKENS:
             found[-1].append(i)
         else:
             found.append([i])
@@ -153,6 +161,19 @@ def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captu
     return [tape.captured(own) for tape, own in zip(tapes, logits)]
 
 
+def capture_apart(bridge: Any, ask: Ask, n_layers: int) -> Captured:
+    """A prompt alone, then every token that follows it in a forward of its own, with no token behind it."""
+    prompt = capture_batch(bridge, [replace(ask, follow=())], n_layers)[0]
+    reads = [Ask(ask.read[: len(ask.ids) + i], ()) for i in range(1, len(ask.follow) + 1)]
+    later = [capture_batch(bridge, [read], n_layers)[0] for read in reads]
+    ends = [found.residuals.rows(()) for found in later]
+    x = torch.stack([rows.x for rows in ends], 1).flatten(0, 1)
+    layers = [layer for layer in range(n_layers + 1) for _ in later]
+    places = [*range(len(ask.ids), len(ask.read))] * (n_layers + 1)
+    after_final = torch.stack([found.final for found in later])
+    return replace(prompt, after=Rows(x, layers, places), after_final=after_final)
+
+
 def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:
     """The model's own logits at the last position of each prompt, in its dtype."""
     return torch.cat(logits_at(bridge, batch, [range(len(ids) - 1, len(ids)) for ids in batch]))
@@ -180,6 +201,14 @@ def logits_at(
     more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
     running = library_errors("run the model", "it may need other inputs than tokens of text")
     with running, torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
-        logits = bridge(upload(filled, torch.device(bridge.cfg.device)), return_type="logits")
+        read = upload(filled, torch.device(bridge.cfg.device))
+        logits = bridge(read, return_type="logits", **uncached(bridge.original_model))
     place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
     return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]
+
+
+def uncached(model: Any) -> dict[str, bool]:
+    """Keys and values of one forward need not be kept; a model that knows no cache is not asked."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    knows = any(p.name == "use_cache" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return {"use_cache": False} if knows else {}

@@ -4,9 +4,7 @@ Everything is read from where `source_of` says. No code of a checkpoint is ever 
 TransformerLens sees neither a name nor a tokenizer: its aliases, look-ups and added tokens have no say.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,18 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misplaced_modules
 
 from . import conversion
-from .anatomy import own_norms, transform_of
+from .anatomy import alone_above, check_width, own_norms, transform_of
 from .architecture import adapter_name, unused_code
 from .bos import choose_bos, read_declared
 from .errors import LensError, library_errors
+from .last_token import LastToken, check_finite, of_transformers, vocabulary
 from .norms import FormulaNorms
 from .options import RunOptions
 from .placement import Placement, place
 from .pretrained import is_file, read_config, read_model, read_tokenizer
 from .sound import SOUND, fingerprint
 from .source import check_weight_files, source_of
+from .suite import built_in
 from .tokens import Tokens
 from .types import Bos, Facts, Norms, Unembedding
 
@@ -41,13 +41,15 @@ class LoadedModel:
     head: Unembedding
     facts: Facts
     placement: Placement
+    own: LastToken  # of transformers' own model, before it was wrapped
     warnings: tuple[str, ...] = ()  # of what the checkpoint holds and the run does not use
 
 
-def load(options: RunOptions) -> LoadedModel:
+def load(options: RunOptions, prompt: str = "") -> LoadedModel:
     """Configuration, tokenizer, weights, in that order, each refused with its reason.
 
-    Raises LensError for whatever keeps a model from being read whole and as its makers meant it.
+    The model reads `prompt`, or the first one of the built-in suite, before TransformerLens wraps it. Raises LensError
+    for whatever keeps a model from being read whole and as its makers meant it.
     """
     model = options.model
     name, where = source_of(model)
@@ -63,20 +65,29 @@ def load(options: RunOptions) -> LoadedModel:
         if conversion.keep(entry, plain, tokenizer):
             name, where = source_of(str(entry))
             config = read_config(name, where, model)
-    bos = read_bos(name, where, config, tokenizer, options)
+    bos, other = read_bos(name, where, config, tokenizer, options)
     hf_model, unread = read_model(name, where, config, placement, model)
     if entry and placement.device == "cpu":
         copy_mapped_weights(hf_model)
+    vocab = vocabulary(hf_model)
+    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, corrected=options.corrected)
+    own = first_reading(hf_model, tokens, prompt or built_in().passes[0].text, model)
     bridge = boot(hf_model, placement, model)
+    facts, head, norms = read_parts(bridge, own, options, str(config.model_type), placement)
     warnings = (*unused_code(config), *unread)
-    return read_parts(
-        bridge,
-        partial(Tokens, tokenizer, bos[0], other=bos[1]),
-        options,
-        config,
-        placement,
-        warnings,
-    )
+    return LoadedModel(bridge, tokens, norms, head, facts, placement, own, warnings)
+
+
+def first_reading(hf_model: Any, tokens: Tokens, prompt: str, model: str) -> LastToken:
+    """What transformers' own model says after a prompt, or after as much of it as the model can read.
+
+    Raises LensError where the unembedding is of another width than the residual stream.
+    """
+    longest = getattr(hf_model.config.get_text_config(), "max_position_embeddings", None)
+    ids = tokens.model_input(prompt)[:longest] or [0]
+    own = of_transformers(hf_model, ids, model)
+    check_width(own, model)
+    return own
 
 
 def place_weights(name: str, where: dict[str, Any], config: Any, options: RunOptions) -> Placement:
@@ -100,21 +111,17 @@ def read_bos(
 
 
 def read_parts(
-    bridge: Any,
-    tokens_of: Callable[..., Tokens],
-    options: RunOptions,
-    config: Any,
-    placement: Placement,
-    warnings: tuple[str, ...],
-) -> LoadedModel:
-    """What a lens needs of a bridge, read once; `tokens_of` lacks only the size of its vocabulary."""
+    bridge: Any, own: LastToken, options: RunOptions, family: str, placement: Placement
+) -> tuple[Facts, Unembedding, Norms]:
+    """What a lens needs of a bridge, read once; the norms are the model's own modules or the reference's formula."""
     check_parts(bridge, options.model)
     with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
-        norms: Norms = own_norms(bridge, options.model) if options.corrected else read_norms(bridge)
+        facts = read_facts(bridge, options, family, placement)
+        check_finite(own, options.model, facts.dtype)
         head = read_head(bridge, options.corrected)
-        facts = read_facts(bridge, options, str(config.model_type), placement)
-    tokens = tokens_of(vocab=facts.d_vocab, corrected=options.corrected)
-    return LoadedModel(bridge, tokens, norms, head, facts, placement, warnings)
+        if options.corrected:
+            return facts, head, own_norms(bridge, own, head, options.model)
+        return facts, head, read_norms(bridge)
 
 
 def check_parts(bridge: Any, model: str) -> None:
@@ -215,6 +222,7 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
     return Facts(
         family=family,
         **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
+        alone_above=alone_above(bridge.original_model),
         d_vocab=weight.shape[0],
         device=torch.device(placement.device).type,
         dtype=str(placement.dtype).removeprefix("torch."),

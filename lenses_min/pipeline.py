@@ -14,11 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
-from . import answers, consistency, probes, proof, raw_check, records
+from . import answers, consistency, probes, proof, raw_check, records, verify
 from .defects import defect_warnings, prompt_warnings
 from .determinism import deterministic, settings
 from .document import document, suite_document
-from .forward import Ask, Captured, batches, capture, capture_batch, last_logits
+from .forward import Ask, Captured, batches, capture_apart, capture_batch, last_logits
 from .lenses import LENSES, check_lenses
 from .lenses.norm import NormLens
 from .lenses.raw import RawLens
@@ -44,7 +44,7 @@ def run(options: RunOptions) -> Run:
     check_lenses(options.lenses)
     suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
     with deterministic(options.threads):
-        return analyse(load(options), suite, options, started)
+        return analyse(load(options, suite.passes[0].text), suite, options, started)
 
 
 def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Run:
@@ -63,10 +63,9 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     for line in prompt_warnings(model.tokens, encoded, suite.test_prompts, own):
         log.warning(line)
         warnings.append(line)
-    said = probes.test_prompts(suite.test_prompts, model.tokens, partial(last_logits, model.bridge))
-    held = proof.proof([result.error for result in passes], model.facts.dtype)
-    if not held["holds"]:
-        log.error("%s: %s", options.model_id, proof.sentence(held))
+    forward, most = partial(last_logits, model.bridge), model.facts.alone_above
+    said = probes.test_prompts(suite.test_prompts, model.tokens, forward, most)
+    held = verify.prove(model, passes, options)
     compose = partial(suite_document, suite.keywords) if options.prompts else document
     written = compose(model.facts, options, passes, said, summaries["prism"])
     bos = {"ids": list(model.tokens.bos.ids), "rule": model.tokens.bos.rule}
@@ -79,17 +78,9 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:
-    """Only the proof of a run, on the first prompt: the last layer against the model's own logits."""
+    """Only the proof of a run, on the first prompt: transformers, the bridge and the last layer of the norm lens."""
     with deterministic(options.threads):
-        model = load(options)
-        encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
-        residuals, final = capture(model.bridge, encoded.token_ids, model.facts.n_layers, [])
-        ends = residuals.rows(()).last_of([model.facts.n_layers])
-        logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
-        error = proof.last_layer_error(
-            to_host({"proof": {"lens": logits, "model": final}})["proof"]
-        )
-    return proof.proof([error], model.facts.dtype)
+        return verify.first_prompt(load(options))
 
 
 def build_lenses(
@@ -132,9 +123,9 @@ class Sweep:
         n_ctx, suite = self.model.facts.n_ctx, self.suite
         encoded = self.model.tokens.encode_all(suite.passes, n_ctx, joint, suite.test_prompts)
         done: dict[int, PassResult] = {}
-        for batch in batches(
-            [len(e.token_ids) + len(e.follow) for e in encoded], self.options.batch_size
-        ):
+        lengths = [len(e.token_ids) + len(e.follow) for e in encoded]
+        shared = batches(lengths, self.options.batch_size, self.model.facts.alone_above)
+        for batch in sorted(shared, key=lambda members: 0 not in members):  # the proof comes first
             done |= zip(batch, self.run_batch([encoded[i] for i in batch]))
         return [done[i] for i in range(len(encoded))]
 
@@ -145,7 +136,7 @@ class Sweep:
             Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow)
             for e in batch
         ]
-        found = capture_batch(self.model.bridge, asks, n)
+        found = self.capture(asks)
         rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]
         walked = self.walk(
             [Section(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)]
@@ -154,6 +145,13 @@ class Sweep:
             [Section(f.after, f.final, e.gold.answer_ids[1:]) for e, f in zip(batch, found)]
         )
         return [self.read(*each) for each in zip(batch, found, rows, walked, after)]
+
+    def capture(self, asks: Sequence[Ask]) -> list[Captured]:
+        """One forward; where the answer's tokens would change the prompt's numbers, one for each of them."""
+        model, most = self.model, self.model.facts.alone_above
+        if most is not None and asks[0].follow and len(asks[0].read) > most:
+            return [capture_apart(model.bridge, asks[0], model.facts.n_layers)]
+        return capture_batch(model.bridge, asks, model.facts.n_layers)
 
     def walk(self, sections: Sequence[Section]) -> list[Walked]:
         """Rows of some prompts through every lens."""
@@ -180,7 +178,11 @@ class Sweep:
         checked = raw_check.sampled_layers(
             options.raw_lens if detailed else "off", model.facts.n_layers
         )
-        host = to_host(self.read_out(encoded, found, rows.last_of(checked), walked, after))
+        groups = self.read_out(encoded, found, rows.last_of(checked), walked, after)
+        if encoded.token_ids == model.own.ids:
+            every = rows.last_of(range(model.facts.n_layers + 1))
+            groups["bridge"] = {"stream": every.x.float()}
+        host = to_host(groups)
         residuals = found.residuals
         bounds, own = (
             (options.copy_threshold, options.copy_margin),
@@ -200,7 +202,8 @@ class Sweep:
             consistency.last_layer_consistency(host, encoded.answers)
             if self.tells(encoded)
             else {},
-            proof.last_layer_error(host["proof"]),
+            proof.last_layer_error(host["proof"], model.facts.dtype),
+            verify.hold_bridge(model, host) if "bridge" in host else {},
             consistency.agreement(host, self.told, encoded.answers) if detailed else [],
             raw_check.samples(host, checked, encoded.answers),
             consistency.divergences(encoded, rows, host, self.pairs) if options.extended else [],

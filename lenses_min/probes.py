@@ -53,15 +53,18 @@ def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
 
 
 def test_prompts(
-    prompts: Sequence[str], tokens: Tokens, last_logits: Callable[[Sequence[Sequence[int]]], Tensor]
+    prompts: Sequence[str],
+    tokens: Tokens,
+    last_logits: Callable[[Sequence[Sequence[int]]], Tensor],
+    alone_above: int | None,
 ) -> list[dict[str, Any]]:
-    """`test_prompts`, in order; prompts of like length share a forward.
+    """`test_prompts`, in order; prompts of like length share a forward, see `batches`.
 
     Probabilities are a softmax rounded to the model's own dtype, entropy is that of the logits in full.
     """
     ids = [tokens.model_input(prompt) for prompt in prompts]
     found: dict[int, dict[str, Any]] = {}
-    for members in batches([*map(len, ids)]):
+    for members in batches([*map(len, ids)], alone_above=alone_above):
         logits = last_logits([ids[i] for i in members])
         host = to_host({"all": summarise(logits, logits.dtype, K_TEST)})["all"]
         found |= {i: entry(host, row, tokens, K_TEST) for row, i in enumerate(members)}

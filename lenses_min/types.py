@@ -113,7 +113,11 @@ class Unembedding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the outputs say of a model; `n_ctx` is the longest input in tokens."""
+    """What the outputs say of a model; `n_ctx` is the longest input in tokens.
+
+    A prompt of more than `alone_above` tokens runs alone, as its numbers depend on what is read behind it; None: of no
+    length.
+    """
 
     family: str
     n_layers: int
@@ -121,6 +125,7 @@ class Facts:
     n_heads: int
     d_vocab: int
     n_ctx: int
+    alone_above: int | None
     device: str
     dtype: str
     first_norm: str
@@ -188,13 +193,18 @@ class Lens(ABC):
 
 @dataclass(frozen=True)
 class PassResult:
-    """All of one pass: rows per lens, layer-n facts, and what the model itself says (of a detailed pass)."""
+    """All of one pass: rows per lens, layer-n facts, and what the model itself says (of a detailed pass).
+
+    `error` is the lens against the model at layer n; `bridge_error` the model against transformers' own, of the pass
+    whose prompt transformers read, empty in the others.
+    """
 
     encoded: Encoded
     records: dict[str, list[RecordRow]]
     pure: dict[str, list[PureRow]]
     consistency: dict[str, Any]
     error: dict[str, float]
+    bridge_error: dict[str, Any]
     agreement: list[dict[str, Any]]
     raw_samples: list[dict[str, Any]]
     divergences: list[AgreementRow]

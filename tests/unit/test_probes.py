@@ -37,7 +37,7 @@ def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) 
 
 def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: LoadedModel) -> None:
     found = run_test_prompts(
-        TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch)
+        TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch), None
     )
     assert [entry["prompt"] for entry in found] == list(TEST_PROMPTS)
     for entry in found:
@@ -55,7 +55,7 @@ def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) ->
     def half(batch: list[list[int]]) -> torch.Tensor:
         return last_logits(fact_model.bridge, batch).bfloat16()
 
-    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half)
+    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half, None)
     values = [p for entry in found for _, p in entry["topk"]]
     assert torch.tensor(values).bfloat16().double().tolist() == values
     assert any(

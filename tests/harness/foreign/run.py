@@ -16,7 +16,9 @@ from transformer_lens import HookedTransformer
 
 loading: Any = ModuleType("lenses_min.loading")  # the runner's own needs TransformerLens 4
 loading.LoadedModel, loading.load = SimpleNamespace, None
-sys.modules["lenses_min.loading"] = loading
+verify: Any = ModuleType("lenses_min.verify")  # so does its proof
+verify.prove = lambda model, passes, options: {}
+sys.modules |= {"lenses_min.loading": loading, "lenses_min.verify": verify}
 
 from lenses_min import forward, pipeline  # noqa: E402
 from lenses_min.norms import FormulaNorms  # noqa: E402
@@ -67,6 +69,7 @@ def load(options: RunOptions) -> SimpleNamespace:
         **{
             key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx", "d_vocab")
         },
+        alone_above=None,
         device=placement.device,
         dtype=str(placement.dtype).removeprefix("torch."),
         first_norm=norm,
@@ -86,6 +89,7 @@ def load(options: RunOptions) -> SimpleNamespace:
         head=head,
         facts=facts,
         placement=placement,
+        own=SimpleNamespace(ids=()),
         warnings=(),
     )
 

@@ -1,0 +1,348 @@
+"""The proof of a run can fail: it finds every planted fault, names the place, and takes no rounding for a fault."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenses_min import LensError, RunOptions, cli, forward, last_token, loading, pipeline, proof
+from lenses_min.last_token import LastToken, of_transformers
+from spec.recipe import build, new_model
+
+CONTRACTS = ("reference", "corrected")
+HALF = ("float16", "bfloat16")
+# Options that TransformerLens leaves out where it computes attention by itself.
+IGNORED = {
+    "scale": ("gpt2", {"scale_attn_weights": False}),
+    "scale-bfloat16": ("gpt2", {"scale_attn_weights": False, "dtype": "bfloat16"}),
+    "scale-float16": ("gpt2", {"scale_attn_weights": False, "dtype": "float16"}),
+}
+
+
+def options(model: Path, contract: str = "corrected", **more: Any) -> RunOptions:
+    return RunOptions(str(model), device="cpu", contract=contract, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A tiny model by family and configuration, built once."""
+    root, built = tmp_path_factory.mktemp("models"), {}
+
+    def make(family: str, **overrides: Any) -> Path:
+        key = repr((family, sorted(overrides.items())))
+        if key not in built:
+            built[key] = build(new_model(family, 5, **overrides), root / str(len(built)))
+        return built[key]
+
+    return make
+
+
+# The bound.
+
+
+@given(
+    st.lists(st.floats(-30, 0), min_size=2, max_size=40),
+    st.floats(-1000, 1000),
+    st.sampled_from(("float16", "bfloat16")),
+)
+def test_rounding_the_logits_once_keeps_the_bound_of_one_rounding(
+    depths: list[float], top: float, dtype: str
+) -> None:
+    z = np.array([0.0, *depths]) + top
+    rounded = torch.tensor(z).to(getattr(torch, dtype)).double().numpy()
+    error = proof.compare(z, rounded, dtype, 1)
+    assert error["max_logit_error"] <= max(proof.step(rounded, dtype), proof.step(z, dtype)) / 2
+    assert error["kl_bits"] <= max(error["bound_bits"], proof.bound_bits(z, dtype, 1)) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "step"),
+    [
+        (400, "bfloat16", 2.0),
+        (400, "float16", 0.25),
+        (400, "float32", 2.0**-15),
+        (7.9, "bfloat16", 2.0**-5),
+        (8.1, "bfloat16", 2.0**-4),
+        (0, "float16", 2.0**-24),
+    ],
+)
+def test_the_bound_follows_dtype_and_size(size: float, dtype: str, step: float) -> None:
+    z = np.array([size, size - size / 2, -1e9])  # a masked token has no share in KL
+    assert proof.step(z, dtype) == step
+    bits = step**2 / 8 / np.log(2)
+    more, least = (64, 1e-6) if dtype == "float32" else (1, 1e-9)
+    assert proof.bound_bits(z, dtype, 3) == pytest.approx(max(3 * more * bits, least))
+
+
+def test_the_error_is_zero_for_equal_logits_and_in_bits() -> None:
+    z = np.array([1.0, 2.0, -3.0])
+    equal = proof.last_layer_error({"lens": z, "model": z.copy()}, "float32")
+    assert equal == {"kl_bits": 0.0, "max_logit_error": 0.0, "bound_bits": 1e-6}
+    two = {"lens": np.array([1.0, 0.0]), "model": np.array([0.0, 0.0])}
+    off = proof.last_layer_error(two, "float32")
+    p = 1 / (1 + np.exp(-1))
+    assert off["kl_bits"] == pytest.approx(1 + p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    assert off["max_logit_error"] == 1.0
+
+
+def test_the_block_is_of_the_pass_nearest_to_its_bound() -> None:
+    errors = [
+        {"kl_bits": kl, "max_logit_error": 0.0, "bound_bits": bound}
+        for kl, bound in ((0.4, 0.5), (0.2, 0.21), (1e-9, 1e-6))
+    ]
+    held = proof.proof(errors, "bfloat16", {"kl_bits": 0.0})
+    assert (held["kl_bits"], held["bound_bits"], held["holds"]) == (0.2, 0.21, True)
+    errors[2]["kl_bits"] = 2e-6
+    assert proof.worst_of(errors) == 2
+    assert not proof.proof(errors, "bfloat16", {})["holds"]
+
+
+# Half precision is no fault.
+
+
+def lifted(source: Path, target: Path, by: float) -> Path:
+    """The same model with every logit higher: a bias of the final norm along a direction of the unembedding."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(source)
+    with torch.no_grad():
+        model.transformer.ln_f.weight[0] = 0
+        model.transformer.ln_f.bias[0] = by / 8
+        model.lm_head.weight[:, 0] = 8
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(source).save_pretrained(target)
+    return target
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("dtype", HALF)
+def test_logits_of_400_are_rounded_and_no_fault(
+    dtype: str, contract: str, folder: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    model = lifted(folder("gpt2"), tmp_path / "lifted", 400)
+    command = ["run", str(model), "--device", "cpu", "--contract", contract, "--self-test"]
+    sound = contract == "corrected" or dtype == "bfloat16"  # float16 still shows R1
+    assert cli.main([*command, "--dtype", dtype]) == (0 if sound else 1)
+    assert ("equals the model's own output" in capsys.readouterr().out) == sound
+
+
+@pytest.mark.parametrize("dtype", ["float32", *HALF])
+@pytest.mark.parametrize("name", ["softcap-postnorm", "layernorm-parallel", "fact", "deep-tied"])
+def test_the_proof_holds_with_room_in_every_dtype(name: str, dtype: str, models: Path) -> None:
+    """Nearest to its bound comes softcap-postnorm in float16, whose soft cap rounds three times: 0.41."""
+    held = pipeline.self_test(options(models / name, dtype=dtype))
+    assert held["holds"]
+    assert held["parts_at"] is None
+    assert -1e-12 <= held["kl_bits"] <= held["bound_bits"] / 2
+    bridge = held["transformers"]
+    assert -1e-12 <= bridge["kl_bits"] <= bridge["bound_bits"] / 2
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_soft_cap_left_out_is_found_in_half_precision(dtype: str, models: Path) -> None:
+    held = pipeline.self_test(options(models / "softcap-postnorm", "reference", dtype=dtype))
+    assert (held["holds"], held["parts_at"]) == (False, "the output transform")
+
+
+# What TransformerLens ignores.
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("name", IGNORED)
+def test_an_option_that_transformer_lens_ignores_is_refused(
+    name: str, contract: str, folder: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    family, overrides = IGNORED[name]
+    dtype = overrides.get("dtype", "float32")
+    model = folder(family, **{key: v for key, v in overrides.items() if key != "dtype"})
+    command = ["run", str(model), "--device", "cpu", "--contract", contract, "--dtype", dtype]
+    more = ["--self-test"] if dtype != "float32" else ["--out-dir", str(tmp_path / "out")]
+    assert cli.main([*command, *more]) == 1
+    error = capsys.readouterr().err
+    assert "does not compute what transformers computes" in error
+    assert "they part at block 0" in error
+    assert "scale_attn_weights=False" in error
+    assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_the_numbers_of_the_untouched_model_are_those_of_transformers(
+    folder: Callable[..., Path],
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    path, ids = folder("gpt2", scale_attn_weights=False), (1, 9, 30, 12, 40)
+    found = of_transformers(AutoModelForCausalLM.from_pretrained(path).eval(), ids, "m")
+    plain = AutoModelForCausalLM.from_pretrained(path).eval()
+    with torch.no_grad():
+        output = plain(torch.tensor([ids]), output_hidden_states=True)
+    assert found.logits == pytest.approx(output.logits[0, -1].numpy(), abs=1e-4)
+    for y, state in enumerate(output.hidden_states[:-1]):
+        assert found.stream[y] == pytest.approx(state[0, -1].numpy(), abs=1e-4)
+    assert found.normed == pytest.approx(output.hidden_states[-1][0, -1].numpy(), abs=1e-4)
+
+
+# Planted faults: each is found, and its place is named.
+
+
+def scaled(name: str) -> Callable[[Any], None]:
+    def plant(bridge: Any) -> None:
+        bridge.hook_dict[name].add_hook(lambda x, hook: x * 1.05, is_permanent=True)
+
+    return plant
+
+
+def uncapped(bridge: Any) -> None:
+    bridge.original_model.config.final_logit_softcapping = None
+
+
+FAULTS = {
+    "the embeddings": scaled("blocks.0.hook_in"),
+    "block 0": scaled("blocks.0.mlp.hook_out"),
+    "block 2": scaled("blocks.2.attn.hook_out"),
+    "block 3": scaled("blocks.3.hook_out"),
+    "the final norm": scaled("ln_final.hook_out"),
+    "the head": scaled("unembed.hook_out"),
+    "the output transform": uncapped,
+}
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("place", FAULTS)
+def test_a_fault_of_the_bridge_is_found_at_its_place(
+    place: str, contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loading.boot
+
+    def boot(*args: Any) -> Any:
+        bridge = real(*args)
+        FAULTS[place](bridge)
+        return bridge
+
+    monkeypatch.setattr(loading, "boot", boot)
+    name = "softcap-postnorm" if place == "the output transform" else "rms-rope"
+    with pytest.raises(LensError, match=rf"transformers computes\. .* part at {place}, by "):
+        pipeline.self_test(options(models / name, contract))
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_residuals_of_another_layer_are_found_though_the_logits_are_right(
+    contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(layer: int) -> str:
+        return f"blocks.{layer}.hook_in" if layer < 4 else "blocks.3.mlp.hook_out"
+
+    monkeypatch.setattr(forward, "hook_name", shifted)
+    with pytest.raises(LensError, match=r"read otherwise than by transformers from block 3 on"):
+        pipeline.run(options(models / "rms-rope", contract))
+    monkeypatch.setattr(last_token, "hook_name", shifted)
+    with pytest.raises(LensError, match=r"they part at block 3, by"):
+        pipeline.self_test(options(models / "rms-rope", contract))
+
+
+def test_a_lens_that_leaves_the_model_is_an_error_under_the_corrected_contract(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted behind the check at loading; under the reference contract, which is known to be off, it is told."""
+    real = pipeline.build_lenses
+
+    def untransformed(model: Any, asked: RunOptions) -> Any:
+        object.__setattr__(model, "head", replace(model.head, transform=None))
+        return real(model, asked)
+
+    monkeypatch.setattr(pipeline, "build_lenses", untransformed)
+    model = options(models / "softcap-postnorm")
+    with pytest.raises(LensError, match=r"NOT THE MODEL'S .*; they part at the output transform"):
+        pipeline.run(model)
+    with caplog.at_level(logging.ERROR, "lenses_min"):
+        logging.getLogger("lenses_min").propagate = True
+        held = pipeline.run(replace(model, contract="reference")).manifest["last_layer_proof"]
+    assert (held["holds"], held["parts_at"]) == (False, "the output transform")
+    assert "they part at the output transform" in caplog.text
+
+
+def test_a_transform_that_transformer_lens_does_not_tell_of_is_refused_at_loading(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loading.read_head
+    monkeypatch.setattr(
+        loading, "read_head", lambda *args: replace(real(*args), transform=lambda z: z)
+    )
+    with pytest.raises(LensError, match="what TransformerLens tells of the output transform does"):
+        loading.load(options(models / "softcap-postnorm"))
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_the_manifest_has_both_halves_of_the_proof(contract: str, models: Path) -> None:
+    held = pipeline.run(options(models / "rms-rope", contract)).manifest["last_layer_proof"]
+    errors = ["kl_bits", "max_logit_error", "bound_bits"]
+    assert list(held) == [*errors, "dtype", "holds", "parts_at", "transformers"]
+    assert list(held["transformers"]) == [*errors, "parts_at"]
+    assert held["holds"]
+    assert held["transformers"]["kl_bits"] <= held["transformers"]["bound_bits"] == 1e-6
+
+
+# What cannot be read at all.
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("more", [{}, {"do_layer_norm_before": False}])
+def test_a_projection_before_the_unembedding_is_refused_under_either_contract(
+    more: dict[str, Any], contract: str, folder: Callable[..., Path]
+) -> None:
+    model = folder("opt", word_embed_proj_dim=16, **more)
+    told = r"residual stream is 32 wide and its unembedding 16, .* under either contract"
+    with pytest.raises(LensError, match=told) as caught:
+        pipeline.run(options(model, contract))
+    assert "--contract" not in str(caught.value)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_overflow_in_float16_is_told_as_such(
+    contract: str, folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    source = folder("llama")
+    weights = load_file(source / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"] *= 2e4
+    for file in source.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(LensError, match=r"in float16: block 1 .* not finite; .*--dtype float32"):
+        pipeline.run(options(tmp_path, contract, dtype="float16"))
+    assert pipeline.self_test(options(tmp_path, dtype="float32"))["holds"]
+
+
+def test_a_model_that_cannot_run_on_ids_alone_is_refused(folder: Callable[..., Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder("gpt2")).eval()
+    before = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    with pytest.raises(LensError, match=r"transformers itself cannot run org/m on token ids: "):
+        of_transformers(model, [10**6], "org/m")
+    after = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    assert (before, after) == (0, 0), "no hook stays behind"
+
+
+def test_a_prompt_longer_than_the_model_reads_is_told_by_its_length(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"passes: [{{id: long, context: '{'the ' * 200}', answer: Berlin}}]")
+    with pytest.raises(LensError, match="the model reads 1 to 128"):
+        pipeline.run(options(folder("gpt2"), prompts=str(own)))
+
+
+def test_places_without_a_stack_of_blocks() -> None:
+    """Where transformers names no blocks or no unembedding, the logits alone are compared."""
+    bare = LastToken((1,), None, None, None, np.array([1.0, 2.0]))
+    whole = LastToken((1,), np.ones((3, 2)), np.ones(2), np.ones(2), np.array([1.0, 2.5]))
+    assert proof.deviations(bare, whole) == [("the head", 0.25)]
+    assert proof.bridge_error(bare, whole, "float32")["parts_at"] == "the head"
