@@ -34,10 +34,12 @@ def deterministic(threads: int = 0) -> Iterator[None]:
             torch.manual_seed(SEED)
             torch.use_deterministic_algorithms(True)
             torch.set_float32_matmul_precision("highest")
-            torch.set_num_threads(threads or count)
+            if threads:
+                torch.set_num_threads(threads)
             yield
         finally:
-            torch.set_num_threads(count)
+            if threads:
+                torch.set_num_threads(count)
             torch.set_float32_matmul_precision(full)
             torch.use_deterministic_algorithms(strict, warn_only=warn)
             if workspace is None:

@@ -26,6 +26,15 @@ from .options import TunedOptions
 log = logging.getLogger("lenses_min")
 
 
+def solve_layers(gram: Tensor, cross: Tensor) -> Tensor:
+    """x [L, D, K] of gram [L, D, D] @ x = cross [L, D, K], a layer at a time.
+
+    After torch.set_num_threads, torch's solver of many systems at once can fail with MKL (torch 2.13, D = 577).
+    """
+    layers = zip(gram, cross, strict=True)
+    return torch.stack([torch.linalg.solve(a, b) for a, b in layers])
+
+
 class Trainer:
     """Translators W [n, D, D], b [n, D] of one model, and what their training needs."""
 
@@ -57,7 +66,7 @@ class Trainer:
             cross += wide.transpose(1, 2) @ ((y - x[:-1]) * root)
         penalty = self.options.ridge * gram.diagonal(dim1=1, dim2=2).mean(-1)
         penalty = penalty[:, None, None] * torch.eye(width + 1, device=device)
-        solved = torch.linalg.solve(gram + penalty, cross)
+        solved = solve_layers(gram + penalty, cross)
         return solved[:, :-1].transpose(1, 2).contiguous(), solved[:, -1].contiguous()
 
     def read(self, x: Tensor, layer: int, translated: bool = True) -> Tensor:
@@ -94,13 +103,16 @@ class Trainer:
             total += part.detach()
         return total
 
-    def train(self, checkpoint: Checkpoint, started: float) -> dict[str, Any]:
-        """AdamW with a cosine schedule and clipped gradients; the best by validation is kept."""
+    def train(self, checkpoint: Checkpoint, started: float, start: list[float]) -> dict[str, Any]:
+        """AdamW with a cosine schedule and clipped gradients; the best by validation is kept.
+
+        `start` is what `validate` says before the first step.
+        """
         settings, parameters = self.options, [self.weight, self.bias]
         optimizer = torch.optim.AdamW(
             [p.requires_grad_() for p in parameters], lr=settings.lr, weight_decay=0.0
         )
-        best, step, stale = self.validate(), 0, 0
+        best, step, stale = start, 0, 0
         kept = [p.detach().clone() for p in parameters]
         if found := checkpoint.read():
             step, best, stale, kept = found["step"], found["best"], found["stale"], found["kept"]
@@ -178,7 +190,7 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
     checkpoint = Checkpoint(
         folder / "training.pt", {**asdict(options), "fingerprint": model.facts.fingerprint}
     )
-    trained = trainer.train(checkpoint, started)
+    trained = trainer.train(checkpoint, started, start)
     provenance = {
         "lens": "tuned",
         "fitted_on": list(options.text),

@@ -253,3 +253,17 @@ def test_tuned_without_artifacts_is_one_clear_error(models: Path, tmp_path: Path
     )
     with pytest.raises(LensError, match=r"no tuned lens in .*; fit one with lenses-min fit tuned"):
         pipeline.run(options)
+
+
+def test_every_layer_is_solved_whatever_number_of_threads_was_set() -> None:
+    """torch's solver of many systems at once fails here with MKL and 577 rows."""
+    draw = torch.Generator().manual_seed(0)
+    a = torch.randn(2, 577, 577, generator=draw)
+    gram, cross = a @ a.mT + torch.eye(577), torch.randn(2, 577, 5, generator=draw)
+    count = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        solved = fitting.solve_layers(gram, cross)
+    finally:
+        torch.set_num_threads(count)
+    torch.testing.assert_close(gram @ solved, cross, rtol=1e-2, atol=1e-2)
