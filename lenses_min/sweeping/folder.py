@@ -89,7 +89,7 @@ def rotate(folder: Path) -> Path:
         time = datetime.datetime.fromisoformat(read_json(folder / MANIFEST)["started_at"])
     except (KeyError, TypeError, ValueError):
         time = datetime.datetime.fromtimestamp(folder.stat().st_mtime)
-    name = f"run-{time.astimezone(datetime.timezone.utc):%Y-%m-%d-%H-%M}"
+    name = f"run-{time.astimezone(datetime.UTC):%Y-%m-%d-%H-%M}"
     names = (folder.with_name(f"{name}-{i}" if i > 1 else name) for i in count(1))
     return folder.rename(next(path for path in names if not path.exists()))
 
