@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Everything CI checks, on a bare machine with Python: environment, lint, types, tests. Offline after installation.
+# Tests run in a random order; its seed stands at the end, and --randomly-seed=N repeats it.
 # Further arguments go to pytest, for example: bash scripts/run_cpu_tests.sh tests/unit -k norm
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,4 +13,8 @@ export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 "$@"
+if [ $# = 0 ]; then
+    echo "the same at the lowest capability level of the processor:"
+    bash scripts/run_matrix.sh --short
+fi

@@ -1,5 +1,6 @@
 """Shared fixtures: the tiny models of golden/ and one finished run to look at."""
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
@@ -28,6 +29,26 @@ def process_as_found() -> Iterator[None]:
     before = process_state()
     yield
     assert differences(before, process_state()) == []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files first, in the order drawn, where processes share the suite: else one waits at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What the libraries have made lasts as long as the process: no test looks for garbage among it."""
+    gc.freeze()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The seed of the order, which -q hides with the header where pytest-randomly would print it."""
+    if (seed := config.getoption("randomly_seed", None)) is not None:
+        terminalreporter.write_line(f"order of the tests: --randomly-seed={seed}")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +89,13 @@ def sweep(
         return lenses_min.pipeline.Sweep(fact_model, lenses, suite, options).run()
 
     return run
+
+
+@pytest.fixture
+def cpu_of_16_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a model runs depends on this, and not on the devices and the free memory of the machine that tests."""
+    monkeypatch.setattr(lenses_min.placement, "available", lambda device: device == "cpu")
+    monkeypatch.setattr(lenses_min.placement, "free_memory", lambda device: {device: 16 * 2**30})
 
 
 OWN = """
@@ -173,5 +201,12 @@ settings.register_profile(  # of scripts/mutation_test.sh: a failure need not be
     settings.get_profile("repeatable"),
     max_examples=30,
     phases=[Phase.explicit, Phase.generate],
+)
+settings.register_profile(  # of scripts/run_nightly.sh: fresh examples every time
+    "nightly",
+    settings.get_profile("repeatable"),
+    derandomize=False,
+    max_examples=1000,
+    print_blob=True,
 )
 settings.load_profile("repeatable")

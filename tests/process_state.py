@@ -1,6 +1,5 @@
 """What a command or a test may change in its process, as plain values to compare before and after."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -13,9 +12,6 @@ import torch
 import tqdm
 from huggingface_hub.utils import are_progress_bars_disabled
 from transformers.utils import logging as transformers_logging
-
-with contextlib.suppress(ImportError):
-    import ray  # noqa: F401  sets variables and sys.path when it is imported, which is not a test's doing
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 

@@ -9,6 +9,7 @@ import pytest
 
 from spec.golden import load_cases
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 
 

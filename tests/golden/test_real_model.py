@@ -21,6 +21,7 @@ from spec import oracle
 from spec.reading import read_run
 from spec.schema import validate
 
+pytestmark = pytest.mark.long
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LENSES = ("norm", "final", "raw", "prism", "tuned")
 
@@ -44,7 +45,7 @@ def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("smollm2")
     text = folder / "text.txt"
     text.write_text(topics["assert"] + topics["binary"] + topics["class"], encoding="utf-8")
-    clean, small = NAME.split("/")[1], {"tokens": 700, "length": 64}
+    clean, small = NAME.split("/")[1], {"tokens": 350, "length": 32}
     prism.fit(model, PrismOptions((str(text),), str(folder / "prisms" / clean), k=64, **small))
     tuned.fit(model, TunedOptions((str(text),), str(folder / "tuned" / clean), steps=0, **small))
     command = ["run", str(gguf), "--model-id", NAME, "--device", "cpu", "--quiet", "--lens", ",".join(LENSES)]

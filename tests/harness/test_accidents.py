@@ -18,6 +18,7 @@ from spec.check import Report, report
 from spec.golden import GOLDEN, load_cases
 from spec.runner import Outcome, job, write_jobs
 
+pytestmark = pytest.mark.long
 ROOT = GOLDEN.parent
 Perform = Callable[[Path, list[str]], tuple[int, str]]
 

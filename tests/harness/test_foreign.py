@@ -6,7 +6,7 @@ Needs the interpreter of scripts/setup_reference_env.sh, which run_cpu_tests.sh 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,25 @@ import pytest
 from lenses_min import RunOptions, pipeline
 from spec.__main__ import main
 from spec.capture import read_capture
+from spec.check import report
 from spec.compare import compare
 from spec.golden import GOLDEN, load_cases, select, verify
 from spec.reading import read_run
-from spec.runner import job
+from spec.runner import Outcome, job
 from spec.tolerance import by_name
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / os.environ.get("REFERENCE_VENV", ".venv-reference") / "bin" / "python"
-pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(),
-    reason="no interpreter with TransformerLens 2; make it: bash scripts/setup_reference_env.sh",
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not PYTHON.exists(),
+        reason="no interpreter with TransformerLens 2; make it: bash scripts/setup_reference_env.sh",
+    ),
+]
 CASES = ["fact-prism", "rms-rope"]
+WITH_VARIABLES = [name for name, case in load_cases().items() if case.env]
+PLAIN = [name for name in load_cases() if name not in WITH_VARIABLES]  # share one process
 Output = pytest.CaptureFixture[str]
 Check = Callable[..., dict[str, Any]]
 
@@ -42,26 +48,18 @@ def foreign(folder: Path) -> Path:
     return folder / "run.py"
 
 
+def captured(folder: Path, names: Sequence[str]) -> Path:
+    """A capture of the run.py as it stands."""
+    out = folder / "capture"
+    words = ["--run-py", str(foreign(folder / "foreign")), "--python", str(PYTHON)]
+    assert main(["capture", *words, "--out", str(out), *names]) == 0
+    return out
+
+
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture of the run.py as it stands, every case."""
-    folder = tmp_path_factory.mktemp("before")
-    run_py = foreign(folder / "foreign")
-    assert (
-        main(
-            [
-                "capture",
-                "--run-py",
-                str(run_py),
-                "--python",
-                str(PYTHON),
-                "--out",
-                str(folder / "capture"),
-            ]
-        )
-        == 0
-    )
-    return folder / "capture"
+    """A capture of every case that needs no variable of the environment."""
+    return captured(tmp_path_factory.mktemp("before"), PLAIN)
 
 
 @pytest.fixture
@@ -83,22 +81,26 @@ def check(before: Path, tmp_path: Path, capsys: Output) -> Check:
     return change
 
 
-def test_what_it_writes_matches_every_golden(before: Path) -> None:
-    from spec.check import report
-    from spec.golden import load_cases
-    from spec.runner import Outcome
+def mismatches(capture: Path, names: Sequence[str]) -> list[str]:
+    """The cases whose capture differs from golden/."""
+    cases = [load_cases()[name] for name in names]
+    folders = {name: capture / "outputs" / name for name in names}
+    judged = report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results
+    return [result.case for result in judged if result.comparison.mismatches]
 
-    cases = list(load_cases().values())
-    folders = {case.name: before / "outputs" / case.name for case in cases}
-    assert [
-        r.case
-        for r in report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results
-        if r.comparison.mismatches
-    ] == []
+
+def test_what_it_writes_matches_the_goldens(before: Path) -> None:
+    assert mismatches(before, PLAIN) == []
     told = read_capture(before).provenance
     assert told["libraries"]["transformer-lens"].startswith("2.16")
     assert "lenses_min/lenses/norm.py" in told["modules"]
     assert not any(name.startswith("spec") for name in told["modules"])
+
+
+@pytest.mark.nightly
+def test_what_it_writes_under_variables_matches_the_goldens(tmp_path: Path) -> None:
+    """A process for each environment, which takes longer than the cases."""
+    assert mismatches(captured(tmp_path, WITH_VARIABLES), WITH_VARIABLES) == []
 
 
 def test_a_refactoring_is_identical(check: Check) -> None:
@@ -115,6 +117,7 @@ def test_a_refactoring_is_identical(check: Check) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_nats_for_bits_is_located(check: Check) -> None:
     report = check(
         "lenses_min/metrics.py", "log_p, out=room)) / log(2)", "log_p, out=room))", ["rms-rope"]

@@ -11,6 +11,7 @@ import pytest
 
 import lenses_min
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 
 

@@ -5,6 +5,7 @@ a JSON object: `folder`, which holds the packages to run, `command`, the argumen
 the file for what the child prints. Each line on stdout is the child's exit status.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -35,6 +36,7 @@ def warm_up(model: str) -> None:
         model, device="cpu", dtype=torch.float32, tokenizer=tokenizer
     )
     bridge(torch.tensor([[1, 2, 3]]), return_type="logits")
+    gc.freeze()  # no child looks for garbage among all that
 
 
 def perform(folder: str, command: list[str], log: str) -> int:

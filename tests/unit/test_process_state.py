@@ -1,6 +1,7 @@
 """Every command leaves the process as it found it, however it ends."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -23,6 +24,9 @@ from lenses_min.sweeping.engines import Job, Local, Outcome
 from spec import __main__ as spec_command_line
 from spec.commands import COMMANDS as SPEC_COMMANDS
 from tests.process_state import differences, process_state, random_states
+
+with contextlib.suppress(ImportError):
+    import ray  # noqa: F401  its import sets variables and sys.path, which is no test's doing
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FACT = str(GOLDEN / "models" / "fact")
@@ -95,7 +99,7 @@ def test_every_command_is_tried_here() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, cpu_of_16_gib: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder of the commands, with the files that they read."""
     (tmp_path / "text.txt").write_text(SENTENCE * 60)
     (tmp_path / "jobs.jsonl").write_text(
@@ -110,7 +114,7 @@ def odd_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a caller may have set, and no command would set: none is the default of its library."""
     package, handler = logging.getLogger("lenses_min"), logging.NullHandler()
     levels = {logging.root: logging.root.level, package: package.level}
-    verbosity, threads = transformers_logging.get_verbosity(), torch.get_num_threads()
+    verbosity = transformers_logging.get_verbosity()
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setenv("TQDM_DISABLE", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
@@ -123,14 +127,12 @@ def odd_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     transformers_logging.set_verbosity_debug()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
-    torch.set_num_threads(threads + 1)
     for number in signals:
         signal.signal(number, lambda *_: pytest.fail("a signal came"))
     with np.errstate(all="raise"):
         yield
     for number, before in signals.items():
         signal.signal(number, before)
-    torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(False)
     transformers_logging.set_verbosity(verbosity)

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from lenses_min.sweeping import folder as folders
 from lenses_min.sweeping import sweep
 from lenses_min.sweeping.engines import Job, Outcome
 from lenses_min.sweeping.jobs import BUILT_IN, entries, jobs_of
+
+with suppress(ImportError):
+    import ray  # noqa: F401  its import sets variables and sys.path, which is no test's doing
 
 FLAGS = "--device cuda --fp32-unembed --keep-residuals --copy-threshold .5 --copy-margin .2 --prism off --prism-dir p"
 FLAGS += " --lens raw --raw-lens full --contract corrected --tuned-dir t --prompts {} --batch-size 3 --no-cache"

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What only repeats the tests of every day, on more: tests marked nightly, properties on a thousand fresh examples, random
+# models, the whole suite in five orders (one process, then two), and the matrix. Takes about an hour on two cores.
+# Each part prints its seed; all parts run, and the exit status is 1 where one of them failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup_env.sh
+setup_env
+setup_browser
+bash scripts/setup_reference_env.sh > /dev/null
+
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1
+failed=0
+part() {
+    echo "== $*"
+    "$@" || failed=1
+}
+tests() {
+    part .venv/bin/python -m pytest --dist loadfile "$@"
+}
+
+tests -n 2 -m nightly
+tests -n 2 --hypothesis-profile=nightly tests/property tests/harness/test_*_properties.py
+part .venv/bin/python scripts/fuzz.py --examples 500 --seed "$RANDOM"
+for processes in 0 2 2 2 2; do
+    tests -n "$processes"
+done
+part bash scripts/run_matrix.sh
+exit "$failed"
