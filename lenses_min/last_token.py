@@ -210,7 +210,10 @@ def check_finite(found: LastToken, name: str, dtype: str) -> None:
     """Raises LensError that names the first place with a value that is not finite."""
     for place, row in found.places():
         if not np.isfinite(row).all():
+            advice = "get a sound checkpoint"
+            if dtype != "float32":
+                advice = f"let it compute in a wider dtype (--dtype float32), or {advice}"
             raise LensError(
                 f"{name} overflows in {dtype}: {place} of transformers' own model gives values that are not finite; "
-                "let it compute in a wider dtype (--dtype float32), or get a sound checkpoint"
+                f"{advice}"
             )

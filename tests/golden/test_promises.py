@@ -95,6 +95,7 @@ VISION = {
     "image_size": 28,
     "patch_size": 14,
 }
+MROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
 QWEN = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
 
 
@@ -117,7 +118,7 @@ MULTIMODAL: dict[str, Callable[[], Any]] = {
         {"model_type": "mistral"},
         VISION | {"model_type": "pixtral", "head_dim": 8},
     ),
-    "qwen2_5_vl": lambda: with_vision(Qwen2_5_VLConfig, {}, QWEN),
+    "qwen2_5_vl": lambda: with_vision(Qwen2_5_VLConfig, {"rope_parameters": MROPE}, QWEN),
 }
 
 

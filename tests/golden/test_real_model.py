@@ -51,7 +51,7 @@ def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFact
     command = ["run", str(gguf), "--model-id", NAME, "--device", "cpu", "--quiet", "--lens", ",".join(LENSES)]
     where = {"--out-dir": "out", "--prism-dir": "prisms", "--tuned-dir": "tuned"}
     paths = [part for flag, name in where.items() for part in (flag, str(folder / name))]
-    with patch.object(pipeline, "load", lambda options: model):
+    with patch.object(pipeline, "load", lambda options, prompt: model):
         assert cli.main([*command, *paths]) == 0
     return folder
 

@@ -53,7 +53,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "another shape": (weights(lambda t: t.update({UP: torch.zeros(3, 3)})), SHAPE),
     "overflow": (
         weights(lambda t: t["lm_head.weight"].mul_(1e38)),
-        "of norm is not finite: the model overflows; get",
+        "overflows in float32: the head of transformers' own model gives values that are not finite; get a",
     ),
     "another tokenizer": (
         lambda f: shutil.copy(GOLDEN / "models" / "byte-bpe" / "tokenizer.json", f),

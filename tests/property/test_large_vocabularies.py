@@ -199,7 +199,8 @@ def test_the_errors_of_fits_and_proofs_are_exact(shape: Any) -> None:
     of_fit = metrics.kl_of_logits(torch.stack([z, z]), torch.stack([final, z]))
     assert (of_fit / log(2)).tolist() == [near(exact), 0]
     for logits_of_model, bits in ((final, exact), (z, 0)):
-        error = proof.last_layer_error({"lens": wide(z), "model": wide(logits_of_model)})
+        logits = {"lens": wide(z), "model": wide(logits_of_model)}
+        error = proof.last_layer_error(logits, "float32")
         assert error["kl_bits"] == near(bits)
         assert error["kl_bits"] >= 0
 

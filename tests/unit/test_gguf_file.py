@@ -100,7 +100,8 @@ def test_families_are_read_as_the_folders_they_were_made_from(
 ) -> None:
     name, sizes, keys, offset = ALIKE[family]
     made = build(new_model(family, seed=3, vocab_size=330, **sizes), tmp_path / "folder")
-    shutil.copy(models / "byte-bpe" / "tokenizer.json", made)
+    for part in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(models / "byte-bpe" / part, made)
     file = tiny_gguf.from_folder(tmp_path / "m.gguf", made, name, keys, offset)
     expected = logits(made)
     for _ in range(2):  # converted, and from the cache

@@ -18,7 +18,9 @@ loading: Any = ModuleType("lenses_min.loading")  # the runner's own needs Transf
 loading.LoadedModel, loading.load = SimpleNamespace, None
 verify: Any = ModuleType("lenses_min.verify")  # so does its proof
 verify.prove = lambda model, passes, options: {}
-sys.modules |= {"lenses_min.loading": loading, "lenses_min.verify": verify}
+last_token: Any = ModuleType("lenses_min.last_token")
+last_token.LastToken = SimpleNamespace
+sys.modules |= {module.__name__: module for module in (loading, verify, last_token)}
 
 from lenses_min import forward, pipeline  # noqa: E402
 from lenses_min.norms import FormulaNorms  # noqa: E402
@@ -52,11 +54,12 @@ def read_norms(model: Any) -> FormulaNorms:
     return FormulaNorms(scale, eps, torch.zeros(len(modules), 1, dtype=torch.bool))
 
 
-def load(options: RunOptions) -> SimpleNamespace:
+def load(options: RunOptions, prompt: str) -> SimpleNamespace:
     placement = place(options, SimpleNamespace(model_type="llama"))
     model = HookedTransformer.from_pretrained_no_processing(
         options.model_id, device=placement.device, torch_dtype=placement.dtype
     )
+    object.__setattr__(model, "original_model", model)  # not as a part of itself
     cfg = model.cfg
     architecture = cfg.original_architecture
     family = next(
