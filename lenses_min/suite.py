@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .errors import LensError
 from .textfiles import parse_json, parse_yaml, read_text
-from .types import Prompt
 
 BUILT_IN = Path(__file__).with_name("prompts.yaml")
 SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
@@ -65,6 +64,23 @@ class Document(BaseModel):
     passes: list[Entry]
     test_prompts: list[Text] = []
     keywords: list[Text] = []
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One pass: the text the model reads and the answer that counts as right.
+
+    A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
+    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
+    """
+
+    id: str
+    variant: str
+    text: str
+    answer: str
+    detailed: bool = False
+    rival: "Prompt | None" = None
+    join: str | None = None
 
 
 @dataclass(frozen=True)

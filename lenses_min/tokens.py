@@ -9,10 +9,10 @@ from typing import Any
 
 from tokenizers.models import Unigram
 
-from .bos import Declared, reference_bos
 from .errors import LensError
 from .joins import joins
-from .types import Bos, Encoded, Gold, Prompt
+from .suite import Prompt
+from .types import Bos, Encoded, Gold
 
 VARIANTS = {" ": "with_space", "": "no_space"}
 HOW = {" ": "after a space", "": "right after the prompt"}
@@ -31,11 +31,6 @@ class Tokens:
     vocab: int = sys.maxsize
     other: Bos | None = None
     corrected: bool = False
-
-    @classmethod
-    def of(cls, tokenizer: Any, family: str, vocab: int = sys.maxsize) -> "Tokens":
-        """The rules of the reference contract, without a config.json."""
-        return cls(tokenizer, reference_bos(tokenizer, family, Declared()), vocab=vocab)
 
     def context(self, text: str) -> list[int]:
         """Ids of the text without special tokens; raises LensError where the model has no such id."""

@@ -14,23 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One pass: the text the model reads and the answer that counts as right.
-
-    A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
-    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
-    """
-
-    id: str
-    variant: str
-    text: str
-    answer: str
-    detailed: bool = False
-    rival: "Prompt | None" = None
-    join: str | None = None
+from .suite import Prompt
 
 
 @dataclass(frozen=True)

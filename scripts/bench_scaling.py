@@ -28,8 +28,7 @@ from bench_subjects import peak, random_llama, smollm2
 
 from lenses_min import RunOptions, forward, pipeline
 from lenses_min.loading import load
-from lenses_min.suite import Suite
-from lenses_min.types import Prompt
+from lenses_min.suite import Prompt, Suite
 
 SWEEPS = {
     "layers": (6, 12, 24, 48),

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lenses_min.bos import Declared, choose_bos
+from lenses_min.suite import Prompt
 from lenses_min.tokens import VARIANTS, Tokens
-from lenses_min.types import Prompt
 from tests.tiny_tokenizers import KINDS, TEXT, WORDS, tokenizer
 
 PIECES = st.sampled_from(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from lenses_min import files, milestones
 from lenses_min.records import RowContext, is_run, rest_mass
 from lenses_min.rows import PureRow
+from lenses_min.suite import Prompt
 from lenses_min.tokens import Tokens
-from lenses_min.types import Bos, Encoded, Gold, Prompt
+from lenses_min.types import Bos, Encoded, Gold
 from spec import oracle
 
 from .strategies import TEXTS

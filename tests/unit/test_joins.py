@@ -10,8 +10,8 @@ from lenses_min import RunOptions, pipeline
 from lenses_min.bos import Declared, choose_bos
 from lenses_min.defects import prompt_warnings
 from lenses_min.joins import joins
+from lenses_min.suite import Prompt
 from lenses_min.tokens import Tokens
-from lenses_min.types import Prompt
 from spec.reading import read_run
 from spec.schema import validate
 from tests.tiny_tokenizers import tokenizer

@@ -10,9 +10,9 @@ from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.norms import FormulaNorms
 from lenses_min.records import RowContext
 from lenses_min.rows import PureRow
-from lenses_min.suite import built_in
+from lenses_min.suite import Prompt, built_in
 from lenses_min.tokens import Tokens
-from lenses_min.types import Bos, Encoded, Gold, Lens, Prompt, Rows, Unembedding
+from lenses_min.types import Bos, Encoded, Gold, Lens, Rows, Unembedding
 
 MAIN, ABLATION, CONTROL = built_in().passes
 TEXTS = {0: " Berlin", 1: " Paris", 2: " x"}

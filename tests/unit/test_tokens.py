@@ -1,12 +1,14 @@
 """Step 10: one place decodes an id. BOS rule and gold alignment."""
 
+from typing import Any
+
 import pytest
 
 from lenses_min import LensError
+from lenses_min.bos import Declared, reference_bos
 from lenses_min.loading import LoadedModel
-from lenses_min.suite import built_in
+from lenses_min.suite import Prompt, built_in
 from lenses_min.tokens import Tokens, is_keyword
-from lenses_min.types import Prompt
 
 MAIN = built_in().passes[0]
 
@@ -36,34 +38,39 @@ class Words:
         return [f"<{chr(i)}>" for i in ids]
 
 
+def reference(tokenizer: Any, family: str) -> Tokens:
+    """A tokenizer under the reference contract, without a config.json."""
+    return Tokens(tokenizer, reference_bos(tokenizer, family, Declared()))
+
+
 @pytest.mark.parametrize(
     ("family", "bos"),
     [("llama", 7), ("gpt_neox", 7), ("qwen2", None), ("qwen3", None), ("bloom", None)],
 )
 def test_bos_rule(family: str, bos: int | None) -> None:
-    tokens = Tokens.of(Words(), family)
+    tokens = reference(Words(), family)
     assert tokens.model_input("a") == ([] if bos is None else [bos]) + [97]
 
 
 def test_a_tokenizer_without_bos_lends_its_eos() -> None:
     words = Words()
     words.bos_token_id = None
-    assert Tokens.of(words, "gpt2").model_input("a") == [9, 97]
+    assert reference(words, "gpt2").model_input("a") == [9, 97]
 
 
 def test_the_copy_rule_reads_the_prompt_without_bos() -> None:
-    encoded = Tokens.of(Words(), "llama").encode(Prompt("pos", "orig", "ab", "Berlin"), 9)
+    encoded = reference(Words(), "llama").encode(Prompt("pos", "orig", "ab", "Berlin"), 9)
     assert encoded.token_ids == (7, 97, 98)
     assert encoded.context_ids == (97, 98)
 
 
 def test_alignment_with_space_without_space_and_unresolved() -> None:
     prompt = Prompt("pos", "orig", "ab", "Berlin")
-    with_space = Tokens.of(Words(), "llama").align(prompt)
+    with_space = reference(Words(), "llama").align(prompt)
     assert with_space.variant == "with_space"
     assert with_space.answer_ids == tuple(map(ord, " Berlin"))
     assert with_space.pieces == ("< >", "<B>", "<e>", "<r>")
-    squeezed = Tokens.of(Words(deaf="Berlin "), "llama").align(prompt)
+    squeezed = reference(Words(deaf="Berlin "), "llama").align(prompt)
     assert (squeezed.variant, squeezed.alignment, squeezed.first_id) == (
         "unknown",
         "unresolved",
@@ -76,20 +83,20 @@ def test_no_space_is_tried_second() -> None:
         def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
             return {"input_ids": [1, 2] if " " in text else list(map(ord, text))}
 
-    gold = Tokens.of(Greedy(), "llama").align(Prompt("pos", "orig", "ab", "Z"))
+    gold = reference(Greedy(), "llama").align(Prompt("pos", "orig", "ab", "Z"))
     assert (gold.variant, gold.answer_ids) == ("no_space", (ord("Z"),))
 
 
 def test_each_id_is_decoded_once() -> None:
     words = Words()
-    tokens = Tokens.of(words, "llama")
+    tokens = reference(words, "llama")
     assert [tokens.text(98) for _ in range(3)] == ["b"] * 3
     assert words.decoded == 1
 
 
 def test_an_empty_prompt_is_told_where_there_is_no_bos() -> None:
     with pytest.raises(LensError, match="prompt pos/orig has 0 tokens, the model reads 1 to 8"):
-        Tokens.of(Words(), "qwen2").encode(Prompt("pos", "orig", "", "a"), 8)
+        reference(Words(), "qwen2").encode(Prompt("pos", "orig", "", "a"), 8)
 
 
 def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
@@ -117,6 +124,6 @@ def test_keywords(text: str, keyword: bool) -> None:
 
 def test_a_prompt_may_fill_the_context_and_may_be_one_token(fact_model: LoadedModel) -> None:
     assert len(fact_model.tokens.encode(MAIN, 17).token_ids) == 17
-    assert Tokens.of(Words(), "qwen2").encode(Prompt("pos", "orig", "a", "b"), 8).token_ids == (97,)
+    assert reference(Words(), "qwen2").encode(Prompt("pos", "orig", "a", "b"), 8).token_ids == (97,)
     with pytest.raises(LensError, match=r"; use another prompt or a model with a longer context$"):
         fact_model.tokens.encode(MAIN, 16)

@@ -23,6 +23,7 @@ last_token.LastToken = SimpleNamespace
 sys.modules |= {module.__name__: module for module in (loading, verify, last_token)}
 
 from lenses_min import forward, pipeline  # noqa: E402
+from lenses_min.bos import Declared, reference_bos  # noqa: E402
 from lenses_min.norms import FormulaNorms  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
 from lenses_min.placement import place  # noqa: E402
@@ -87,7 +88,7 @@ def load(options: RunOptions, prompt: str) -> SimpleNamespace:
     head = Unembedding(model.unembed.W_U.detach().float().T.contiguous(), bias)
     return SimpleNamespace(
         bridge=model,
-        tokens=Tokens.of(model.tokenizer, family),
+        tokens=Tokens(model.tokenizer, reference_bos(model.tokenizer, family, Declared())),
         norms=read_norms(model),
         head=head,
         facts=facts,
