@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import LensError
 from .options import RunOptions
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .result import Run
+    from .output.run import Run
 
 __all__ = ["LensError", "RunOptions", "__version__", "load", "run"]
-__version__ = "0.1.0"
 
 
 def load(folder: str | PathLike[str], name: str | None = None) -> "Run":
@@ -26,7 +26,7 @@ def load(folder: str | PathLike[str], name: str | None = None) -> "Run":
 
     Raises LensError where there is none, or a file cannot be read.
     """
-    from .reading import load as load_run
+    from .output.load import load as load_run
 
     return load_run(folder, name)
 

@@ -14,23 +14,24 @@ from typing import Any
 
 from torch import Tensor
 
-from . import answers, consistency, probes, proof, raw_check, records, verify
-from .defects import defect_warnings, prompt_warnings
-from .determinism import deterministic, settings
-from .document import document, suite_document
-from .forward import Ask, Captured, batches, capture_apart, capture_batch, last_logits
+from .core import answers, last_layer, probes, raw_lens, records
+from .core.decode import Section, Walked, walk
+from .core.forward import Ask, Captured, batches, capture_apart, capture_batch, last_logits
+from .core.metrics import to_host
+from .core.norms import normalise_all
+from .core.types import Encoded, Lens, PassResult, Rows
 from .lenses import LENSES, check_lenses
 from .lenses.norm import NormLens
 from .lenses.raw import RawLens
-from .loading import LoadedModel, load
-from .manifest import manifest
-from .metrics import to_host
-from .norms import normalise_all
+from .model import proof, verify
+from .model.determinism import deterministic, settings
+from .model.load import LoadedModel, load
 from .options import RunOptions
-from .result import Run
-from .suite import Suite, built_in, read_suite
-from .types import Encoded, Lens, PassResult, Rows
-from .walk import Section, Walked, walk
+from .output.defects import defect_warnings, prompt_warnings
+from .output.document import document, suite_document
+from .output.manifest import manifest
+from .output.run import Run
+from .prompts.suite import Suite, built_in, read_suite
 
 log = logging.getLogger("lenses_min")
 
@@ -175,7 +176,7 @@ class Sweep:
     ) -> PassResult:
         """What one forward left of a prompt and the lenses said of it: to the host in one transfer, and to rows."""
         model, options, detailed = self.model, self.options, encoded.prompt.detailed
-        checked = raw_check.sampled_layers(
+        checked = raw_lens.sampled_layers(
             options.raw_lens if detailed else "off", model.facts.n_layers
         )
         groups = self.read_out(encoded, found, rows.last_of(checked), walked, after)
@@ -199,14 +200,12 @@ class Sweep:
                 if detailed
             },
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
-            consistency.last_layer_consistency(host, encoded.answers)
-            if self.tells(encoded)
-            else {},
+            last_layer.last_layer_consistency(host, encoded.answers) if self.tells(encoded) else {},
             proof.last_layer_error(host["proof"], model.facts.dtype),
             verify.hold_bridge(model, host) if "bridge" in host else {},
-            consistency.agreement(host, self.told, encoded.answers) if detailed else [],
-            raw_check.samples(host, checked, encoded.answers),
-            consistency.divergences(encoded, rows, host, self.pairs) if options.extended else [],
+            last_layer.agreement(host, self.told, encoded.answers) if detailed else [],
+            raw_lens.samples(host, checked, encoded.answers),
+            last_layer.divergences(encoded, rows, host, self.pairs) if options.extended else [],
             answers.answer_rows(encoded, rows, host, [lens.name for lens in self.lenses])
             if options.prompts
             else [],
@@ -243,9 +242,9 @@ class Sweep:
         if detailed:
             groups["said"] = probes.at_temperatures(final)
         if self.tells(encoded):
-            groups |= consistency.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
+            groups |= last_layer.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
         for a, b in self.told if detailed else ():
-            groups |= consistency.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
+            groups |= last_layer.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
         norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
         both, section = (
             {"raw_norm": norm.decode, "raw_raw": raw.decode},

@@ -33,8 +33,9 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import torch
 from bench_subjects import Subjects, peak, random_llama, smollm2
 
-from lenses_min import pipeline, records
-from lenses_min.result import Run
+from lenses_min import pipeline
+from lenses_min.core import records
+from lenses_min.output.run import Run
 
 
 @contextmanager

@@ -26,9 +26,10 @@ import numpy as np
 import torch
 from bench_subjects import peak, random_llama, smollm2
 
-from lenses_min import RunOptions, forward, pipeline
-from lenses_min.loading import load
-from lenses_min.suite import Prompt, Suite
+from lenses_min import RunOptions, pipeline
+from lenses_min.core import forward
+from lenses_min.model.load import load
+from lenses_min.prompts.suite import Prompt, Suite
 
 SWEEPS = {
     "layers": (6, 12, 24, 48),

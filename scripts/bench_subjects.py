@@ -18,11 +18,12 @@ import torch
 from transformer_lens.tools.analysis import logit_lens
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from lenses_min import RunOptions, pipeline, records
-from lenses_min.loading import LoadedModel, load
-from lenses_min.result import Run
-from lenses_min.source import source_of
-from lenses_min.suite import built_in
+from lenses_min import RunOptions, pipeline
+from lenses_min.core import records
+from lenses_min.model.load import LoadedModel, load
+from lenses_min.model.source import source_of
+from lenses_min.output.run import Run
+from lenses_min.prompts.suite import built_in
 
 ROOT = Path(__file__).parents[1]
 K = records.K_FULL

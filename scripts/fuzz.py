@@ -27,11 +27,11 @@ import yaml
 import lenses_min
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.process import configure_logging, silence_transformers
-from spec.reading import read_run
 from spec.recipe import FAMILIES, TinyModel, build, tokenizer_files
 from spec.recipe.model import BYTES, WORDS
 from spec.recipe.tokenizer import PUNCTUATION, SPECIALS, VOCABULARY
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 ODD = (
     *(

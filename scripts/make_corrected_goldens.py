@@ -25,7 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spec import columns, oracle
+from spec import oracle
 from spec.golden import (
     CORRECTED_CASES,
     CORRECTED_LENSES,
@@ -35,7 +35,8 @@ from spec.golden import (
     file_hashes,
     load_cases,
 )
-from spec.schema_document import CONTROL, POSITIVE
+from spec.runs import columns
+from spec.schema.document import CONTROL, POSITIVE
 
 PASSES = (
     ("pos", "orig", POSITIVE),

@@ -64,27 +64,27 @@ def fact_options(models: Path) -> "lenses_min.RunOptions":
 
 
 @pytest.fixture(scope="session")
-def fact_run(fact_options: "lenses_min.RunOptions") -> "lenses_min.result.Run":
+def fact_run(fact_options: "lenses_min.RunOptions") -> "lenses_min.output.run.Run":
     return lenses_min.pipeline.run(fact_options)
 
 
 @pytest.fixture(scope="session")
-def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.loading.LoadedModel":
-    return lenses_min.loading.load(fact_options)
+def fact_model(fact_options: "lenses_min.RunOptions") -> "lenses_min.model.load.LoadedModel":
+    return lenses_min.model.load.load(fact_options)
 
 
 @pytest.fixture(scope="session")
 def sweep(
-    fact_model: "lenses_min.loading.LoadedModel",
+    fact_model: "lenses_min.model.load.LoadedModel",
 ) -> "Callable[[lenses_min.RunOptions], list[Any]]":
     """All of every pass over `fact`, as the stages between forward and files see it."""
 
     def run(options: "lenses_min.RunOptions") -> list[Any]:
         lenses, _ = lenses_min.pipeline.build_lenses(fact_model, options)
         suite = (
-            lenses_min.suite.read_suite(Path(options.prompts))
+            lenses_min.prompts.suite.read_suite(Path(options.prompts))
             if options.prompts
-            else lenses_min.suite.built_in()
+            else lenses_min.prompts.suite.built_in()
         )
         return lenses_min.pipeline.Sweep(fact_model, lenses, suite, options).run()
 
@@ -94,8 +94,10 @@ def sweep(
 @pytest.fixture
 def cpu_of_16_gib(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a model runs depends on this, and not on the devices and the free memory of the machine that tests."""
-    monkeypatch.setattr(lenses_min.placement, "available", lambda device: device == "cpu")
-    monkeypatch.setattr(lenses_min.placement, "free_memory", lambda device: {device: 16 * 2**30})
+    monkeypatch.setattr(lenses_min.model.placement, "available", lambda device: device == "cpu")
+    monkeypatch.setattr(
+        lenses_min.model.placement, "free_memory", lambda device: {device: 16 * 2**30}
+    )
 
 
 OWN = """
@@ -121,7 +123,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def own_run(fact_options: "lenses_min.RunOptions", own: str) -> "lenses_min.result.Run":
+def own_run(fact_options: "lenses_min.RunOptions", own: str) -> "lenses_min.output.run.Run":
     return lenses_min.pipeline.run(
         replace(fact_options, prompts=own, lenses=("final", "raw"), batch_size=3)
     )

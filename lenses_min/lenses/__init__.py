@@ -7,9 +7,9 @@ the summary that the outputs carry.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.types import Lens, Norms, Unembedding
 from ..errors import LensError
 from ..options import RunOptions
-from ..types import Lens, Norms, Unembedding
 from . import final, norm, prism, raw, tuned
 
 Builder = Callable[[Norms, Unembedding, RunOptions], tuple[Lens | None, dict[str, Any]]]

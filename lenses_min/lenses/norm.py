@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..core.types import Lens, Norms, Unembedding
 from ..options import RunOptions
-from ..types import Lens, Norms, Unembedding
 
 
 def unembed(x: Float[Tensor, "N D"], head: Unembedding) -> Float[Tensor, "N V"]:

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..core.types import Lens, Norms, Unembedding
 from ..errors import LensError
 from ..options import RunOptions
-from ..types import Lens, Norms, Unembedding
 from .norm import unembed
 
 ORTHOGONALITY_BOUND = 1e-3  # max |QᵀQ − I|; float32 Procrustes solutions reach about 1e-6

@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..core.types import Lens, Norms, Unembedding
 from ..options import RunOptions
-from ..types import Lens, Norms, Unembedding
 from .norm import unembed
 
 

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..core.types import Lens, Norms, Unembedding
 from ..errors import LensError
 from ..options import RunOptions
-from ..types import Lens, Norms, Unembedding
 from .norm import unembed
 
 TRANSLATORS = "translators.safetensors"

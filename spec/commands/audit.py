@@ -18,9 +18,9 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import render_audit
-    from ..audit import audit
+    from ..audit.decisions import audit
     from ..golden import GOLDEN, require_intact
+    from ..report import audit as render_audit
 
     require_intact(GOLDEN)
     found = audit()

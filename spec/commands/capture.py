@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
 
 def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
     """A library and its cases of these names."""
-    from ..library import load_library
+    from ..lifecycle.library import load_library
 
     if library is not None:
         return library, load_library(library, names)
@@ -60,8 +60,8 @@ def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..capture import capture
-    from ..foreign import Foreign
+    from ..lifecycle.capture import capture
+    from ..runners.external import Foreign
 
     foreign = Foreign(args.run_py, args.python, args.timeout)
     library, cases = cases_of(args.cases, args.names)

@@ -12,7 +12,7 @@ from .capture import add_foreign
 from .workspace import workspace
 
 if TYPE_CHECKING:
-    from ..check import Report
+    from ..runners.check import Report
 
 
 def add(commands: Any) -> None:
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import render
+    from ..report import check as render
 
     if bool(args.run_py) != bool(args.python):
         raise SpecError("--run-py and --python go together, got one of them; give both")
@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 def compared(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "Report":
     """Run whichever runner is named and judge its outputs by golden/ or by an earlier capture."""
-    from ..capture import changed_modules, read_capture
-    from ..check import report
-    from ..foreign import Foreign, run_foreign
-    from ..runner import run_command
+    from ..lifecycle.capture import changed_modules, read_capture
+    from ..runners.check import report
+    from ..runners.command import run_command
+    from ..runners.external import Foreign, run_foreign
 
     known = read_capture(args.against) if args.against is not None else None
     if known and (lacking := [case.name for case in cases if case.name not in known.cases]):

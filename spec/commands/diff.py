@@ -44,11 +44,12 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import render_diff, render_directories
-    from ..diff import diff
-    from ..diff_directories import diff_directories, several
-    from ..tolerance import by_name
-    from ..verdicts import EQUAL, IDENTICAL
+    from ..compare.diff import diff
+    from ..compare.diff_directories import diff_directories, several
+    from ..compare.tolerance import by_name
+    from ..compare.verdicts import EQUAL, IDENTICAL
+    from ..report import diff as render_diff
+    from ..report import directories
 
     try:
         tolerance = by_name(args.tolerance or DEFAULT)
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     accepted = (IDENTICAL, EQUAL) if args.tolerance else (IDENTICAL,)
     if names == [None, None] and any(map(several, folders)):
         found = diff_directories(*folders, tolerance)
-        machine, text = render_directories.machine, render_directories.text
+        machine, text = directories.machine, directories.text
         verdict, shown = found.verdict, machine(found) if args.json else text(found, accepted)
     else:
         one = diff(folders, names, tolerance)
@@ -75,8 +76,8 @@ def sides(
 
     Raises SpecError where --run is given too often, or beside a document of another run.
     """
-    from ..directories import of_document
-    from ..listing import runs_in
+    from ..runs.directory import of_document
+    from ..runs.listing import runs_in
 
     if len(asked) > 2:
         raise SpecError(f"--run may be given twice, got {', '.join(asked)}; a diff has two sides")

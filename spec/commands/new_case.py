@@ -56,7 +56,7 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..new_case import add_case, entry
+    from ..lifecycle.new_case import add_case, entry
 
     with tempfile.TemporaryDirectory() as folder:
         model, checkpoint = model_of(args, Path(folder))

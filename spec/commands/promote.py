@@ -11,7 +11,7 @@ from ..errors import SpecError
 from ..golden import GOLDEN, Case, case_entries, cases_from
 
 if TYPE_CHECKING:
-    from ..capture import Capture
+    from ..lifecycle.capture import Capture
 
 CHANGELOG = GOLDEN.parent / "CHANGELOG.md"
 
@@ -54,9 +54,9 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..capture import read_capture, read_captured_library
-    from ..promote import promote
-    from ..promote_checks import changed_cases, refusals
+    from ..lifecycle.capture import read_capture, read_captured_library
+    from ..lifecycle.promote import promote
+    from ..lifecycle.promote_checks import changed_cases, refusals
 
     capture = (
         read_captured_library(args.capture, args.provenance)
@@ -85,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
 
 def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
     """All that a promotion would change: new cases with what the schema says of them, others mismatch by mismatch."""
-    from ..check import report
-    from ..render import text
-    from ..runner import Outcome
+    from ..report.check import text
+    from ..runners.check import report
+    from ..runners.command import Outcome
 
     known = case_entries(golden)
     cases = cases_from(case_entries(capture.folder))
@@ -104,9 +104,9 @@ def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
 
 def new_case(case: Case, folder: Path) -> str:
     """A new case: its files, and every rule of the schema that it breaks."""
-    from ..reading import read_run
-    from ..schema import validate
-    from ..text import indent, printable
+    from ..report.text import indent, printable
+    from ..runs.run import read_run
+    from ..schema.validate import validate
 
     run = read_run(folder, case.model_id.split("/")[-1])
     broken = validate(run)

@@ -25,9 +25,9 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import render_validate
-    from ..directories import runs_of
-    from ..validating import judge
+    from ..report import validate as render_validate
+    from ..runs.directory import runs_of
+    from ..schema.validating import judge
 
     places = [place for folder in args.folders for place in runs_of(folder)]
     results = [judge(folder, clean) for folder, clean in dict.fromkeys(places)]

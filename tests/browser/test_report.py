@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import lenses_min as lm
-from lenses_min.looking.page import page
+from lenses_min.report.page import page
 
 CORRECTED = Path(__file__).parents[2] / "golden" / "corrected"
 CHROMIUM = (

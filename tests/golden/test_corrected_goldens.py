@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lenses_min import RunOptions, pipeline
-from spec.compare import compare
+from spec.compare.runs import compare
 from spec.errors import SpecError
 from spec.golden import CORRECTED_CASES, GOLDEN, corrected, load_cases
-from spec.reading import read_run
-from spec.runner import job
-from spec.schema import validate
-from spec.tolerance import by_name
+from spec.runs.run import read_run
+from spec.runners.command import job
+from spec.schema.validate import validate
+from spec.compare.tolerance import by_name
 
 
 @pytest.mark.parametrize("name", CORRECTED_CASES)

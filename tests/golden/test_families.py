@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from lenses_min import RunOptions, pipeline
 from spec import oracle
-from spec.reading import read_run
+from spec.runs.run import read_run
 from spec.recipe import FAMILIES, build, new_model
-from spec.schema import validate
+from spec.schema.validate import validate
 
 LAYERNORM = {"bloom", "cohere", "falcon", "gpt2", "gpt_neox", "gptj", "opt", "phi", "stablelm"}
 TRANSFORMED = {"cohere": (0.0625, None), "gemma2": (None, 30.0), "granite": (0.25, None)}

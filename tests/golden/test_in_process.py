@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from lenses_min import RunOptions, pipeline
-from spec.compare import compare
+from spec.compare.runs import compare
 from spec.golden import GOLDEN, load_cases
-from spec.reading import read_run
-from spec.runner import job
-from spec.tolerance import by_name
+from spec.runs.run import read_run
+from spec.runners.command import job
+from spec.compare.tolerance import by_name
 
 # One case for each branch of the runner that changes an output.
 CASES = [

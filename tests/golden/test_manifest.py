@@ -10,19 +10,7 @@ import pytest
 
 from spec.__main__ import main
 from spec.errors import SpecError
-from spec.golden import (
-    CORRECTED,
-    GOLDEN,
-    LINE_ENDS,
-    MANIFEST,
-    build_manifest,
-    file_hashes,
-    load_cases,
-    read_manifest,
-    require_intact,
-    select,
-    verify,
-)
+from spec.golden import CORRECTED, GOLDEN, LINE_ENDS, MANIFEST, build_manifest, file_hashes, load_cases, read_manifest, require_intact, select, verify
 
 
 def test_every_hash_holds_and_no_file_is_unlisted() -> None:

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from lenses_min import LensError, RunOptions, pipeline
-from lenses_min.result import Run
+from lenses_min.output.run import Run
 from spec.recipe import FAMILIES, build, new_model
 from tests import tiny_gguf
 

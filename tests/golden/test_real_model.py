@@ -12,14 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lenses_min import RunOptions, cli, loading, pipeline
-from lenses_min.fitting import prism, tuned
-from lenses_min.fitting.options import PrismOptions, TunedOptions
-from lenses_min.forward import capture
-from lenses_min.loading import LoadedModel
+from lenses_min import RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.model import load
+from lenses_min.fit import prism, tuned
+from lenses_min.fit.options import PrismOptions, TunedOptions
+from lenses_min.core.forward import capture
+from lenses_min.model.load import LoadedModel
 from spec import oracle
-from spec.reading import read_run
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 pytestmark = pytest.mark.long
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -36,7 +38,7 @@ def gguf() -> Path:
 
 @pytest.fixture(scope="module")
 def model(gguf: Path) -> LoadedModel:
-    return loading.load(RunOptions(str(gguf), NAME, device="cpu"))
+    return load.load(RunOptions(str(gguf), NAME, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFact
     where = {"--out-dir": "out", "--prism-dir": "prisms", "--tuned-dir": "tuned"}
     paths = [part for flag, name in where.items() for part in (flag, str(folder / name))]
     with patch.object(pipeline, "load", lambda options, prompt: model):
-        assert cli.main([*command, *paths]) == 0
+        assert command_line.main([*command, *paths]) == 0
     return folder
 
 

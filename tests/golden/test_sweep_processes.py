@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lenses_min import cli
+from lenses_min.cli import command_line
 
 pytestmark = pytest.mark.long
 MODELS = ("fact", "rms-rope", "qk-norm")
@@ -39,7 +39,7 @@ def files(folder: Path) -> dict[str, object]:
 def expected(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     out = tmp_path_factory.mktemp("runs")
     for model in MODELS:
-        assert cli.main(["run", str(models / model), "--device", "cpu", "--out-dir", str(out), "--quiet"]) == 0
+        assert command_line.main(["run", str(models / model), "--device", "cpu", "--out-dir", str(out), "--quiet"]) == 0
     return files(out)
 
 
@@ -49,7 +49,7 @@ def workers(out: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             line = process.cmdline()
-            found += [process] if "lenses_min.sweeping" in line and str(out) in line[-1] else []
+            found += [process] if "lenses_min.sweep" in line and str(out) in line[-1] else []
     return found
 
 
@@ -81,7 +81,7 @@ def test_killed_at_random_points_a_sweep_ends_with_the_same_files(models: Path, 
         time.sleep(draw.uniform(0, 2))
     wait(lambda: not workers(tmp_path), 5)
     kept = {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}
-    assert cli.main(["sweep", *line]) == 0
+    assert command_line.main(["sweep", *line]) == 0
     assert files(latest) == expected
     assert {path.name for path in tmp_path.iterdir()} == {"run-latest", ".run-latest.lock"}, "never anew"
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}.items(), "not again"

@@ -3,8 +3,8 @@
 `bash scripts/run_gpu_tests.sh` runs it. Every test but that of sharding has a variant for the CPU, so that its own code
 is tried everywhere; the variants for CUDA are skipped where there is none, and say so.
 
-Tolerance classes (spec/tolerance.py): float32 on CUDA is held to fp32, two orders of the same sums without TF32. The
-default dtypes are held to bf16: float16 has three more bits, but the tiny models' logits are larger than those the
+Tolerance classes (spec/compare/tolerance.py): float32 on CUDA is held to fp32, two orders of the same sums without TF32.
+The default dtypes are held to bf16: float16 has three more bits, but the tiny models' logits are larger than those the
 class was reckoned for, and float16 on the CPU takes up to all of it (at T = 0.1).
 """
 
@@ -21,17 +21,17 @@ import pytest
 import torch
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.forward import Ask, capture_batch
-from lenses_min.loading import LoadedModel, load
-from lenses_min.metrics import to_host
-from lenses_min.suite import built_in
-from lenses_min.walk import Section
-from spec.diff import diff
+from lenses_min.core.decode import Section
+from lenses_min.core.forward import Ask, capture_batch
+from lenses_min.core.metrics import to_host
+from lenses_min.model.load import LoadedModel, load
+from lenses_min.prompts.suite import built_in
+from spec.compare.diff import diff
+from spec.compare.tolerance import by_name
+from spec.compare.verdicts import CHANGED
 from spec.golden import GOLDEN, Case, corrected, load_cases
-from spec.render_diff import text
-from spec.runner import job
-from spec.tolerance import by_name
-from spec.verdicts import CHANGED
+from spec.report.diff import text
+from spec.runners.command import job
 
 NO_GPU = "no GPU: nothing was tested on CUDA"
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)

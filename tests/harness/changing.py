@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from spec import reading_csv, reading_json
-from spec.compare import Comparison
+from spec.compare.runs import Comparison
 from spec.golden import GOLDEN
-from spec.reading import Run, read_run
+from spec.runs import csv_dialect, json_text
+from spec.runs.run import Run, read_run
 
 
 @cache
@@ -24,10 +24,10 @@ def with_cell(run: Run, kind: str, row: int, column: str, text: str) -> Run:
     return replace(run, tables={**run.tables, kind: rebuilt(table.header, rows)})
 
 
-def rebuilt(header: Any, rows: Any) -> reading_csv.Table:
+def rebuilt(header: Any, rows: Any) -> csv_dialect.Table:
     lines = [list(header), *map(list, rows)]
-    return reading_csv.parse(
-        "".join(",".join(map(reading_csv.encode, line)) + "\n" for line in lines)
+    return csv_dialect.parse(
+        "".join(",".join(map(csv_dialect.encode, line)) + "\n" for line in lines)
     )
 
 
@@ -38,8 +38,8 @@ def with_leaf(run: Run, path: tuple[str | int, ...], value: Any) -> Run:
     for part in path[:-1]:
         inner = inner[part]
     inner[path[-1]] = value
-    text = reading_json.layout(document)
-    return replace(run, document=reading_json.parse(text), document_text=text)
+    text = json_text.layout(document)
+    return replace(run, document=json_text.parse(text), document_text=text)
 
 
 def only(comparison: Comparison) -> tuple[str, str, str, str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from spec import reading_csv
-from spec.reading import sole_run
+from spec.runs import csv_dialect
+from spec.runs.run import sole_run
 
 Change = Callable[[Path], None]
 Corruption = tuple[str, Change, str, str, str, str]  # case, change, rule, file part, row, column
@@ -30,12 +30,12 @@ def lines(kind: str, change: Callable[[list[list[str]]], Any]) -> Change:
 
     def apply(folder: Path) -> None:
         path = csv_path(folder, kind)
-        table = reading_csv.parse(path.read_text(encoding="utf-8"))
+        table = csv_dialect.parse(path.read_text(encoding="utf-8"))
         content = [list(table.header), *map(list, table.rows)]
         changed = change(content)
         content = changed if changed and isinstance(changed[0], list) else content
         path.write_text(
-            "".join(",".join(map(reading_csv.encode, line)) + "\n" for line in content),
+            "".join(",".join(map(csv_dialect.encode, line)) + "\n" for line in content),
             encoding="utf-8",
         )
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from spec import oracle, reading_csv
+from spec import oracle
+from spec.runs import csv_dialect
 
 Array = NDArray[np.float64]
 Decode = Callable[[Array, int], Array]
@@ -172,7 +173,7 @@ def output(case: str, ending: str) -> Path:
 
 
 def rows_of(case: str, ending: str) -> list[dict[str, str]]:
-    table = reading_csv.parse(output(case, ending).read_bytes().decode("utf-8"))
+    table = csv_dialect.parse(output(case, ending).read_bytes().decode("utf-8"))
     return [dict(zip(table.header, row, strict=True)) for row in table.rows]
 
 

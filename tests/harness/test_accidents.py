@@ -14,9 +14,9 @@ import pytest
 from accidents import ACCIDENTS, RESIDUAL, Sight
 from replacing import replace_piece
 
-from spec.check import Report, report
 from spec.golden import GOLDEN, load_cases
-from spec.runner import Outcome, job, write_jobs
+from spec.runners.check import Report, report
+from spec.runners.command import Outcome, job, write_jobs
 
 pytestmark = pytest.mark.long
 ROOT = GOLDEN.parent

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from corrupting import PURE, csv_path, lines
 
-from spec import render_audit
 from spec.__main__ import main
-from spec.audit import KNOWN, Audit, audit, audit_case, read_known
-from spec.audit_margins import Place
+from spec.audit.decisions import KNOWN, Audit, audit, audit_case, read_known
+from spec.audit.margins import Place
+from spec.compare.tolerance import BF16, FP32
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
-from spec.tolerance import BF16, FP32
+from spec.report import audit as render_audit
 
 Edit = Callable[[list[dict]], object]
 HELD = ["pure-next-token", "pos/orig layer 6 pos 16", "entropy_collapse"]

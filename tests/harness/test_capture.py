@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spec.__main__ import main
-from spec.capture import read_capture
-from spec.capture_worker import read_original
 from spec.errors import SpecError
 from spec.golden import GOLDEN, verify
+from spec.lifecycle.capture import read_capture
+from spec.runners.worker import read_original
 
 HELPER = """
 import shutil

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from spec.check import Report, check
 from spec.golden import GOLDEN, load_cases, select
-from spec.render import machine, text
+from spec.report.check import machine, text
+from spec.runners.check import Report, check
 
 CASES = ["fact", "rms-rope"]
 Runner = Callable[..., str]

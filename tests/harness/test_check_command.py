@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from spec.__main__ import main
-from spec.check import Report
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
-from spec.runner import Outcome, job, split_command
+from spec.runners.check import Report
+from spec.runners.command import Outcome, job, split_command
 
 Runner = Callable[..., str]
 

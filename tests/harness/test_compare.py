@@ -8,11 +8,11 @@ import pytest
 import torch
 from changing import captured, only, rebuilt, with_cell
 
-from spec import reading_csv
-from spec.compare import compare
+from spec.compare.runs import compare
+from spec.compare.tolerance import FP32, by_name
 from spec.golden import load_cases
-from spec.reading import PURE, RECORDS, Finding
-from spec.tolerance import FP32, by_name
+from spec.runs import csv_dialect
+from spec.runs.run import PURE, RECORDS, Finding
 
 
 @pytest.mark.parametrize("case", load_cases().values(), ids=lambda case: case.name)
@@ -48,11 +48,11 @@ def test_what_a_cell_may_not_become(column: str, text: str, kind: str) -> None:
 def test_quoting_and_the_last_line_feed_are_compared() -> None:
     run = captured("fact")
     text = "".join(
-        ",".join(map(reading_csv.encode, r)) + "\n"
+        ",".join(map(csv_dialect.encode, r)) + "\n"
         for r in (run.tables[PURE].header, *run.tables[PURE].rows)
     )
-    quoted = reading_csv.parse(text.replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1))
-    cut = reading_csv.parse(text[:-1])
+    quoted = csv_dialect.parse(text.replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1))
+    cut = csv_dialect.parse(text[:-1])
     assert only(compare(run, replace(run, tables={**run.tables, PURE: quoted}), FP32))[2:] == (
         "token",
         "quoting",

@@ -6,9 +6,9 @@ from typing import Any
 
 from changing import captured, only, with_leaf
 
-from spec import reading_json
-from spec.compare import compare
-from spec.tolerance import FP32
+from spec.compare.runs import compare
+from spec.compare.tolerance import FP32
+from spec.runs import json_text
 
 
 def test_missing_extra_and_reordered_keys_are_named() -> None:
@@ -17,7 +17,7 @@ def test_missing_extra_and_reordered_keys_are_named() -> None:
     def found(change: Any) -> list[tuple[str, str, str]]:
         document = copy.deepcopy(dict(run.document or {}))
         document["model_stats"] = change(document["model_stats"])
-        text = reading_json.layout(document)
+        text = json_text.layout(document)
         other = replace(run, document=document, document_text=text)
         return [(m.row, m.column, m.kind) for m in compare(run, other, FP32).mismatches]
 
@@ -35,7 +35,7 @@ def test_json_layout_and_number_text_are_compared() -> None:
     tight = replace(run, document_text=run.document_text.replace("  ", " "))
     assert only(compare(run, tight, FP32))[2:] == ("layout", "format")
     text = run.document_text.replace('"copy_thresh": 0.95', '"copy_thresh": 9.5e-1')
-    other = replace(run, document=reading_json.parse(text), document_text=text)
+    other = replace(run, document=json_text.parse(text), document_text=text)
     assert only(compare(run, other, FP32))[2:] == ("diagnostics.copy_thresh", "format")
 
 

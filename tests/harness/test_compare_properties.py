@@ -7,10 +7,10 @@ from changing import captured, only, with_cell, with_leaf
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from spec import columns
-from spec.compare import compare
-from spec.compare_tables import row_name
-from spec.tolerance import BF16, FP32, Bound, Tolerance
+from spec.compare.runs import compare
+from spec.compare.tables import row_name
+from spec.compare.tolerance import BF16, FP32, Bound, Tolerance
+from spec.runs import columns
 
 CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
 

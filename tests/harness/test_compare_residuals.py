@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from spec.compare import compare
-from spec.reading import read_run
-from spec.tolerance import FP32
+from spec.compare.runs import compare
+from spec.compare.tolerance import FP32
+from spec.runs.run import read_run
 
 NAME = "Keep-residuals_02_resid.pt"
 

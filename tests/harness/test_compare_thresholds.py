@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 from changing import captured, with_cell, with_leaf
 
-from spec.compare import compare
-from spec.reading import PURE, Run
-from spec.tolerance import BF16_WIDE, FP32
+from spec.compare.runs import compare
+from spec.compare.tolerance import BF16_WIDE, FP32
+from spec.runs.run import PURE, Run
 
 KL = [4.0, 0.9, 0.51, 0.49, 0.2]  # of layers 0 … 4 of pos/orig, in bits
 KL_LAYERS = [None, 0, 1, 2, 3, 4]

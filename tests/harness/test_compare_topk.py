@@ -7,11 +7,11 @@ from changing import captured, only, with_cell, with_leaf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spec import columns
-from spec.compare import compare
-from spec.compare_topk import order_faults
-from spec.reading import PURE
-from spec.tolerance import FP32
+from spec.compare.runs import compare
+from spec.compare.tolerance import FP32
+from spec.compare.topk import order_faults
+from spec.runs import columns
+from spec.runs.run import PURE
 
 
 def ties(a: float, b: float) -> bool:

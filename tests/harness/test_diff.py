@@ -8,12 +8,12 @@ import pytest
 import torch
 from corrupting import PURE, both, cell, csv_path, key, lines, remove, tensor
 
-from spec.diff import CHANGED, EQUAL, IDENTICAL, ONLY_A, ONLY_B, UNREADABLE, Diff, diff
-from spec.diff_columns import general, spot
+from spec.compare.diff import CHANGED, EQUAL, IDENTICAL, ONLY_A, ONLY_B, UNREADABLE, Diff, diff
+from spec.compare.diff_columns import general, spot
+from spec.compare.tolerance import BF16, FP32
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
-from spec.render_diff import share, text
-from spec.tolerance import BF16, FP32
+from spec.report.diff import share, text
 
 Capture = Callable[[str], Path]
 OUTPUTS = GOLDEN / "outputs"

@@ -10,7 +10,7 @@ from corrupting import PURE, cell
 
 from spec.__main__ import main
 from spec.golden import GOLDEN
-from spec.listing import files_below, listing, run_of, runs_in
+from spec.runs.listing import files_below, listing, run_of, runs_in
 
 Capture = Callable[[str], Path]
 Output = pytest.CaptureFixture[str]

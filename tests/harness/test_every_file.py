@@ -10,11 +10,20 @@ import pytest
 from corrupting import csv_path
 
 from spec.__main__ import main
-from spec.check import Report, report
-from spec.diff import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD, ONLY_A, UNREADABLE, Diff, diff
+from spec.compare.diff import (
+    CHANGED,
+    EQUAL,
+    IDENTICAL,
+    NOT_UNDERSTOOD,
+    ONLY_A,
+    UNREADABLE,
+    Diff,
+    diff,
+)
+from spec.compare.tolerance import FP32
 from spec.golden import GOLDEN, load_cases
-from spec.runner import Outcome
-from spec.tolerance import FP32
+from spec.runners.check import Report, report
+from spec.runners.command import Outcome
 
 Capture = Callable[[str], Path]
 Runner = Callable[..., str]
@@ -270,7 +279,7 @@ path.write_text("".join(line + (",more" if i == 0 else ",0.5") + "\n" for i, lin
 
 
 def checked_against(library: Path, command: str, folder: Path) -> Report:
-    from spec.check import check
+    from spec.runners.check import check
 
     folder.mkdir()
     return check([load_cases()["fact"]], library, command, folder)

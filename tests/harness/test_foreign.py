@@ -14,13 +14,13 @@ import pytest
 
 from lenses_min import RunOptions, pipeline
 from spec.__main__ import main
-from spec.capture import read_capture
-from spec.check import report
-from spec.compare import compare
+from spec.compare.runs import compare
+from spec.compare.tolerance import by_name
 from spec.golden import GOLDEN, load_cases, select, verify
-from spec.reading import read_run
-from spec.runner import Outcome, job
-from spec.tolerance import by_name
+from spec.lifecycle.capture import read_capture
+from spec.runners.check import report
+from spec.runners.command import Outcome, job
+from spec.runs.run import read_run
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / os.environ.get("REFERENCE_VENV", ".venv-reference") / "bin" / "python"
@@ -105,7 +105,7 @@ def test_what_it_writes_under_variables_matches_the_goldens(tmp_path: Path) -> N
 
 def test_a_refactoring_is_identical(check: Check) -> None:
     report = check(
-        "lenses_min/metrics.py",
+        "lenses_min/core/metrics.py",
         "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
         "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(dim=-1).long()",
     )
@@ -113,14 +113,17 @@ def test_a_refactoring_is_identical(check: Check) -> None:
     assert {v for case in report["cases"] for v in case["verdicts"].values()} == {"identical"}
     assert (
         report["note"]
-        == "of run.py's own files, these differ from the capture: lenses_min/metrics.py"
+        == "of run.py's own files, these differ from the capture: lenses_min/core/metrics.py"
     )
 
 
 @pytest.mark.nightly
 def test_nats_for_bits_is_located(check: Check) -> None:
     report = check(
-        "lenses_min/metrics.py", "log_p, out=room)) / log(2)", "log_p, out=room))", ["rms-rope"]
+        "lenses_min/core/metrics.py",
+        "log_p, out=room)) / log(2)",
+        "log_p, out=room))",
+        ["rms-rope"],
     )
     columns = {found["column"]: found for found in report["classes"]}
     assert set(columns) <= {

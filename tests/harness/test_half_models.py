@@ -12,10 +12,11 @@ import oracle_forward as plain
 import pytest
 import torch
 
-from lenses_min import RunOptions, loading
-from lenses_min.forward import capture
+from lenses_min import RunOptions
+from lenses_min.core.forward import capture
+from lenses_min.core.metrics import measure
 from lenses_min.lenses.norm import NormLens
-from lenses_min.metrics import measure
+from lenses_min.model import load
 from spec import oracle
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -28,7 +29,7 @@ STEPS = 25  # roundings of one direction, in u
 @pytest.mark.parametrize("name", ["fact", "rms-rope", "layernorm-parallel", "softcap-postnorm"])
 def test_half_precision_stays_near_float64(name: str, dtype: str, models: Path) -> None:
     exact, tiny, u = plain.run(name, plain.GERMANY), plain.load(name), ROUNDOFF[dtype]
-    model = loading.load(RunOptions(str(models / name), device="cpu", dtype=dtype))
+    model = load.load(RunOptions(str(models / name), device="cpu", dtype=dtype))
     assert (model.facts.dtype, model.head.weight.dtype) == (dtype, torch.float32)
     n = model.facts.n_layers
     residuals, final = capture(model.bridge, exact.input_ids, n, range(n + 1))

@@ -16,11 +16,13 @@ import pytest
 import torch
 
 import lenses_min
-from lenses_min import LensError, RunOptions, cli, files, pipeline
-from lenses_min.result import Run
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.output import store
+from lenses_min.output.run import Run
+from lenses_min.sweep import job
 from spec.golden import GOLDEN
-from spec.reading import read_run
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 
 def forked(child: Callable[[], object], kill_after: float | None = None) -> int:
@@ -65,7 +67,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
         for path in folder.iterdir()
-        if files.is_output(path.name, "Fact")
+        if store.is_output(path.name, "Fact")
     }
 
 
@@ -176,7 +178,7 @@ def test_what_a_dead_run_left_goes_and_a_live_one_is_waited_for(
     ready, go = os.pipe(), os.pipe()
 
     def child() -> None:
-        with files.staged(tmp_path, "Fact") as stage:
+        with store.staged(tmp_path, "Fact") as stage:
             os.write(ready[1], b"x")
             os.read(go[0], 1)
             (stage / "output-Fact.json").write_text(str(len(list(stage.iterdir()))))
@@ -229,7 +231,7 @@ def test_a_full_disk(
 
 
 def perform(options: RunOptions, folder: Path) -> int:
-    return cli.perform(options, False, folder)
+    return job.perform(options, False, folder)
 
 
 def test_files_that_may_not_grow(fact_run: Run, tmp_path: Path) -> None:
@@ -269,4 +271,4 @@ def test_a_target_whose_name_is_no_text(fact_run: Run, tmp_path: Path) -> None:
     told = {"folder": str(folder)}
     replace(fact_run, manifest=told).save(folder)
     assert lenses_min.load(folder).manifest == told
-    assert files.write_error(folder, "Fact", told) is not None
+    assert store.write_error(folder, "Fact", told) is not None

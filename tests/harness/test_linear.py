@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from spec.compare import compare
-from spec.compare_ledger import Ledger
-from spec.compare_tables import compare_names
-from spec.listing import AGREEMENT, ANSWERS, PURE
-from spec.reading import Run
-from spec.reading_csv import Table
-from spec.schema_csv import Row, expected_columns
-from spec.schema_document import MILESTONES
-from spec.schema_further import check_further
-from spec.schema_order import check_order
-from spec.schema_rows import Facts, Pass
-from spec.schema_suite import check_suite
-from spec.tolerance import FP32
+from spec.compare.ledger import Ledger
+from spec.compare.runs import compare
+from spec.compare.tables import compare_names
+from spec.compare.tolerance import FP32
+from spec.runs.csv_dialect import Table
+from spec.runs.listing import AGREEMENT, ANSWERS, PURE
+from spec.runs.run import Run
+from spec.schema.cells import Row, expected_columns
+from spec.schema.document import MILESTONES
+from spec.schema.further_tables import check_further
+from spec.schema.row_order import check_order
+from spec.schema.rows import Facts, Pass
+from spec.schema.suite import check_suite
 
 SIZES = (200, 400)
 

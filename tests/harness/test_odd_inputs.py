@@ -13,12 +13,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from lenses_min import LensError, RunOptions, cli, pipeline
-from lenses_min.suite import read_suite
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.prompts.suite import read_suite
+from lenses_min.sweep import job
 from spec.golden import GOLDEN
-from spec.reading import read_run
 from spec.recipe import build, new_model
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 FUZZ = runpy.run_path(str(GOLDEN.parent / "scripts" / "fuzz.py"))
 
@@ -69,7 +70,7 @@ def test_a_harmed_checkpoint_is_one_clear_error(
     harm, message = HARM[name]
     folder, out = Path(shutil.copytree(models / "rms-rope", tmp_path / "model")), tmp_path / "out"
     harm(folder)
-    assert cli.perform(RunOptions(str(folder), device="cpu"), False, out) == 1
+    assert job.perform(RunOptions(str(folder), device="cpu"), False, out) == 1
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from spec.__main__ import main
-from spec.capture import RECORD, captured_files, write_json
 from spec.errors import SpecError
 from spec.golden import GOLDEN, MANIFEST, build_manifest, contents, read_manifest, verify
-from spec.library import load_library
-from spec.new_case import entry
+from spec.lifecycle.capture import RECORD, captured_files, write_json
+from spec.lifecycle.library import load_library
+from spec.lifecycle.new_case import entry
 
 REASON = "run.py rounds the entropy now"
 Output = pytest.CaptureFixture[str]

@@ -9,29 +9,29 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spec import reading_csv, reading_json
 from spec.golden import GOLDEN, load_cases
-from spec.reading import PURE, RECORDS, read_run, runs_in
+from spec.runs import csv_dialect, json_text
+from spec.runs.run import PURE, RECORDS, read_run, runs_in
 
 Capture = Callable[[str], Path]
 TEXT = st.text(alphabet=st.sampled_from('a,"\\\n\r é⟨'), max_size=6) | st.text(max_size=6)
 
 
 def csv_text(rows: list[list[str]]) -> str:
-    return "".join(",".join(map(reading_csv.encode, row)) + "\n" for row in rows)
+    return "".join(",".join(map(csv_dialect.encode, row)) + "\n" for row in rows)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(TEXT, min_size=2, max_size=4), min_size=1, max_size=4))
 @example([["a", "b"], ["\r", "\\"], ["\r\n", '"'], ["\\\\", '\\"\r'], ["", ""]])
 def test_any_token_text_survives(rows: list[list[str]]) -> None:
-    table = reading_csv.parse(csv_text(rows))
+    table = csv_dialect.parse(csv_text(rows))
     assert [list(table.header), *map(list, table.rows)] == rows
     assert table.complete
 
 
 def test_bare_carriage_return_stays_in_its_cell() -> None:
-    table = reading_csv.parse("layer,top1,prob1\n0,\r,0.5\n1,b,0.25\n")
+    table = csv_dialect.parse("layer,top1,prob1\n0,\r,0.5\n1,b,0.25\n")
     assert table.rows == (("0", "\r", "0.5"), ("1", "b", "0.25"))
 
 
@@ -51,22 +51,22 @@ def test_doubled_backslash_of_the_capture_is_one() -> None:
     ],
 )
 def test_text_out_of_the_dialect_is_refused(text: str, message: str) -> None:
-    with pytest.raises(reading_csv.CsvError, match=message):
-        reading_csv.parse(text)
+    with pytest.raises(csv_dialect.CsvError, match=message):
+        csv_dialect.parse(text)
 
 
 def test_last_line_without_line_feed_is_kept_and_told() -> None:
-    table = reading_csv.parse("a,b\n1,")
+    table = csv_dialect.parse("a,b\n1,")
     assert (table.rows, table.complete) == ((("1", ""),), False)
 
 
 def test_table_needs_a_source_per_row() -> None:
     with pytest.raises(ValueError, match="one source per row, got 1 rows and 0 sources"):
-        reading_csv.Table(("a",), (("1",),), (), True)
+        csv_dialect.Table(("a",), (("1",),), (), True)
 
 
 def test_numbers_keep_their_text() -> None:
-    found = reading_json.parse('{"b": 1e-5, "a": 1.0, "c": 1, "d": NaN}')
+    found = json_text.parse('{"b": 1e-5, "a": 1.0, "c": 1, "d": NaN}')
     assert list(found) == ["b", "a", "c", "d"]
     assert [found["b"].text, found["a"].text, found["d"].text] == ["1e-5", "1.0", "NaN"]
     assert type(found["c"]) is int
@@ -81,8 +81,8 @@ def test_numbers_keep_their_text() -> None:
     ],
 )
 def test_broken_documents_are_refused(text: str, message: str) -> None:
-    with pytest.raises(reading_json.JsonError, match=message):
-        reading_json.parse(text)
+    with pytest.raises(json_text.JsonError, match=message):
+        json_text.parse(text)
 
 
 @pytest.mark.parametrize("case", load_cases())
@@ -91,10 +91,10 @@ def test_every_capture_reads_and_writes_back(case: str) -> None:
     assert run.findings == ()
     assert run.strays == ()
     assert run.document is not None
-    assert reading_json.layout(run.document) == run.document_text
+    assert json_text.layout(run.document) == run.document_text
     assert {RECORDS, PURE} <= set(run.tables)
     for table in run.tables.values():
-        assert [[reading_csv.encode(cell) for cell in row] for row in table.rows] == [
+        assert [[csv_dialect.encode(cell) for cell in row] for row in table.rows] == [
             list(s) for s in table.sources
         ]
 

@@ -13,9 +13,9 @@ from corruptions_further import FURTHER
 from corruptions_rows import ROWS
 
 from spec.golden import GOLDEN, load_cases
-from spec.reading import read_run
-from spec.schema import RULES, Violation, validate
-from spec.schema_rows import Facts, is_float32
+from spec.runs.run import read_run
+from spec.schema.rows import Facts, is_float32
+from spec.schema.validate import RULES, Violation, validate
 
 Capture = Callable[[str], Path]
 CORRUPTIONS = {**ROWS, **CELLS, **DOCUMENT, **FILES}

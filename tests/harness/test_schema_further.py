@@ -10,8 +10,8 @@ from corruptions_further import FURTHER
 from lenses_min import RunOptions, pipeline
 from spec.__main__ import main
 from spec.golden import GOLDEN
-from spec.reading import read_run
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 PROMPTS = """
 passes:

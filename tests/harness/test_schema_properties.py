@@ -7,10 +7,10 @@ from changing import captured, with_cell
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spec import columns
-from spec.compare_tables import row_name
-from spec.schema import validate
-from spec.tolerance import FP32
+from spec.compare.tables import row_name
+from spec.compare.tolerance import FP32
+from spec.runs import columns
+from spec.schema.validate import validate
 
 CASES = (
     "rms-rope",

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from spec import reading_csv
 from spec.__main__ import main
-from spec.compare_ledger import Mismatch
+from spec.compare.ledger import Mismatch
 from spec.golden import GOLDEN
-from spec.text import mismatch_line, printable
+from spec.report.text import mismatch_line, printable
+from spec.runs import csv_dialect
 
 RAW = ["\r", "\n", "\x00", "\x1b[2J", "\x7f", "\x9b", "\u2028", "\u202e", "\u200b", "\ue000", "\ud800"]  # fmt: skip
 
@@ -27,7 +27,7 @@ def spoil(folder: Path) -> None:
     table = folder / "output-Fact-records.csv"
     lines = table.read_text(encoding="utf-8").split("\n")
     cells = lines[1].split(",")
-    cells[4] = reading_csv.encode("\x1b[2J\x9b\u202e")
+    cells[4] = csv_dialect.encode("\x1b[2J\x9b\u202e")
     lines[0], lines[1] = lines[0].replace("rest_mass", "rest\x1bmass"), ",".join(cells)
     table.write_text("\n".join(lines), encoding="utf-8")
     document = folder / "output-Fact.json"

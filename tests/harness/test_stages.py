@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from spec import columns
-from spec.compare import Mismatch, compare
-from spec.explain import classes
-from spec.listing import AGREEMENT, ANSWERS, PURE, RECORDS, TABLE_KINDS
-from spec.meaning import STAGES, UNKNOWN, column_name, part_of
-from spec.reading import Run
-from spec.reading_csv import Table, encode, parse
-from spec.reading_json import layout
-from spec.reading_json import parse as parse_document
-from spec.render_classes import first_screen
-from spec.schema_csv import expected_columns
-from spec.schema_document import CORRECTED_DOCUMENT, DOCUMENT, Items, Leaf, TopK, suite_document
-from spec.tolerance import FP32
+from spec.compare.classify import classes
+from spec.compare.runs import Mismatch, compare
+from spec.compare.stages import STAGES, UNKNOWN, column_name, part_of
+from spec.compare.tolerance import FP32
+from spec.report.classes import first_screen
+from spec.runs import columns
+from spec.runs.csv_dialect import Table, encode, parse
+from spec.runs.json_text import layout
+from spec.runs.json_text import parse as parse_document
+from spec.runs.listing import AGREEMENT, ANSWERS, PURE, RECORDS, TABLE_KINDS
+from spec.runs.run import Run
+from spec.schema.cells import expected_columns
+from spec.schema.document import CORRECTED_DOCUMENT, DOCUMENT, Items, Leaf, TopK, suite_document
 
 ROWS = ("prompt_id", "prompt_variant", "layer", "pos", "token", "lens", "against")
 STAGE_OF = {

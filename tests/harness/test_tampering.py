@@ -11,12 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spec.commands.diff import DEFAULT
-from spec.compare import compare
-from spec.diff import CHANGED, IDENTICAL, diff
+from spec.compare.diff import CHANGED, IDENTICAL, diff
+from spec.compare.runs import compare
+from spec.compare.tolerance import FP32, by_name
+from spec.compare.verdicts import file_verdicts
 from spec.golden import GOLDEN
-from spec.reading import read_run
-from spec.tolerance import FP32, by_name
-from spec.verdicts import file_verdicts
+from spec.runs.run import read_run
 
 Capture = Callable[[str], Path]
 SIDECARS = {

@@ -5,10 +5,10 @@ from math import inf, nan
 import pytest
 from changing import captured, with_cell, with_leaf
 
-from spec import columns
-from spec.compare import compare
-from spec.reading import PURE
-from spec.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance, by_name
+from spec.compare.runs import compare
+from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance, by_name
+from spec.runs import columns
+from spec.runs.run import PURE
 
 
 def test_bf16_is_loose_on_floats_only() -> None:

@@ -11,7 +11,7 @@ from corrupting import PURE, cell, remove
 
 from spec.__main__ import main
 from spec.golden import GOLDEN, load_cases
-from spec.schema import RULES
+from spec.schema.validate import RULES
 
 Capture = Callable[[str], Path]
 

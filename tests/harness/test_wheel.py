@@ -56,7 +56,7 @@ def as_found():
     assert not tqdm.tqdm([], file=open(os.devnull, "w"), disable=False).disable, "progress bars"
 
 sys.path.insert(0, sys.argv.pop(1))
-from lenses_min.cli import main
+from lenses_min.cli.command_line import main
 try:
     status = main()
 finally:
@@ -83,7 +83,7 @@ def test_the_wheel_holds_its_data_and_nothing_else(installed: Path) -> None:
     assert {
         "lenses_min/py.typed",
         "lenses_min/prompts.yaml",
-        "lenses_min/looking/page.html",
+        "lenses_min/report/page.html",
     } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"lenses_min"}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "lenses_min").rglob("*.py")}

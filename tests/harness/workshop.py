@@ -54,10 +54,12 @@ def perform(folder: str, command: list[str], log: str) -> int:
         import pytest
 
         return int(pytest.main(["-p", "no:cacheprovider", *command[1:]]))
-    from lenses_min import cli
+    from lenses_min.cli import command_line
 
-    assert Path(cli.__file__).is_relative_to(folder), f"the runner came from {cli.__file__}"
-    return cli.main(command)
+    assert Path(command_line.__file__).is_relative_to(folder), (
+        f"the runner came from {command_line.__file__}"
+    )
+    return command_line.main(command)
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lenses_min.core.norms import FormulaNorms
+from lenses_min.core.types import Lens, Unembedding
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.raw import RawLens
 from lenses_min.lenses.tuned import TunedLens
-from lenses_min.norms import FormulaNorms
-from lenses_min.types import Lens, Unembedding
 from spec import oracle
 
 from .strategies import SEEDS, logits

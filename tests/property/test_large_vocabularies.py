@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lenses_min import consistency, distribution, metrics, probes, proof, walk
-from lenses_min.answers import model_log_p
-from lenses_min.metrics import to_host
-from lenses_min.types import Rows
+from lenses_min.core import decode, distribution, last_layer, metrics, probes
+from lenses_min.core.answers import model_log_p
+from lenses_min.core.metrics import to_host
+from lenses_min.core.types import Rows
+from lenses_min.model import proof
 from spec import oracle
 
 from .strategies import logits
@@ -123,9 +124,9 @@ def test_the_numbers_of_a_row_are_exact(shape: Any, seed: int, other: Any) -> No
 def divergences(a: torch.Tensor, b: torch.Tensor) -> dict[str, np.ndarray]:
     """Numbers of the agreement table of two lenses, and of the first with the model."""
     rows = Rows(torch.zeros(1, 1), [0], [0])
-    section = walk.Section(rows, b, [], pairs=[("a", "b"), ("a", "model")])
+    section = decode.Section(rows, b, [], pairs=[("a", "b"), ("a", "model")])
     lenses = {"a": lambda x, layers: a[None], "b": lambda x, layers: b[None]}
-    host = to_host(walk.walk(lenses, [section], len(a), 1)[0].numbers)
+    host = to_host(decode.walk(lenses, [section], len(a), 1)[0].numbers)
     for name, of_model in host["a~model"].items():
         assert of_model == pytest.approx(host["a~b"][name], rel=RELATIVE)
     return host["a~b"]
@@ -165,8 +166,8 @@ def test_nearly_equal_distributions_diverge_by_no_less_than_nothing(step: float)
 @every_shape
 def test_the_blocks_of_temperatures_are_exact(shape: Any) -> None:
     z, final = shape(3, V), spread(4, V)
-    host = to_host(consistency.compare_logits(z, final, [5]) | {"said": probes.at_temperatures(z)})
-    block = consistency.last_layer_consistency(host, [5])
+    host = to_host(last_layer.compare_logits(z, final, [5]) | {"said": probes.at_temperatures(z)})
+    block = last_layer.last_layer_consistency(host, [5])
     q = oracle.softmax(wide(final))
     best, kl = oracle.temperature_estimate(wide(z), q)
     assert block["temp_est"] == near(best, relative=1e-5)
@@ -280,7 +281,7 @@ def memory() -> Iterator[Memory]:
 @pytest.mark.parametrize("v", [49_152, V, 1_000_000])
 def test_float64_takes_no_second_copy_of_the_logits(v: int, memory: Memory) -> None:
     """Beside 32 MiB of logits: less than half of that, or, of a million tokens, a few float64 rows of 8 MB."""
-    z = torch.randn(walk.CHUNK_ELEMENTS // v, v, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(decode.CHUNK_ELEMENTS // v, v, generator=torch.Generator().manual_seed(0))
     with memory:
         metrics.measure(z, z[0] / 2, [1, 2], 20)
     assert memory.most < z.nbytes * (0.5 if v <= V else 2)

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenses_min.forward import capture, last_logits
+from lenses_min.core.forward import capture, last_logits
+from lenses_min.core.norms import FormulaNorms
+from lenses_min.core.types import Unembedding
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.raw import RawLens
-from lenses_min.loading import LoadedModel
-from lenses_min.norms import FormulaNorms
-from lenses_min.types import Unembedding
+from lenses_min.model.load import LoadedModel
 from spec import oracle
 
 from .strategies import SEEDS, logits

@@ -8,9 +8,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lenses_min import consistency, metrics, raw_check
-from lenses_min import walk as walking
-from lenses_min.distribution import softmax
+from lenses_min.core import decode as walking
+from lenses_min.core import last_layer, metrics, raw_lens
+from lenses_min.core.distribution import softmax
 from spec import oracle
 
 from .strategies import SCALES, SEEDS, SIZES, logits
@@ -115,7 +115,7 @@ def test_a_permuted_vocabulary_permutes_nothing_but_ids(seed: int, v: int) -> No
 def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -> None:
     from unittest.mock import patch
 
-    from lenses_min.types import Rows
+    from lenses_min.core.types import Rows
 
     z, final = logits(seed, 7, 5), logits(seed + 1, 5)
     rows = Rows(z, list(range(7)), [0] * 7)
@@ -139,8 +139,8 @@ def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -
 @given(SEEDS, SIZES, SCALES)
 def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float) -> None:
     z, final = logits(seed, v, scale=scale), logits(seed + 1, v, scale=scale)
-    block = consistency.last_layer_consistency(
-        metrics.to_host(consistency.compare_logits(z, final, [0])), [0]
+    block = last_layer.last_layer_consistency(
+        metrics.to_host(last_layer.compare_logits(z, final, [0])), [0]
     )
     q = oracle.softmax(final.double().numpy())
     best, kl = oracle.temperature_estimate(z.double().numpy(), q)
@@ -160,9 +160,9 @@ def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float)
 @given(SEEDS, SIZES, st.sampled_from([0.5, 2.0]))
 def test_a_scaled_copy_is_recognised_by_its_temperature(seed: int, v: int, factor: float) -> None:
     final = logits(seed, v, scale=3.0)
-    scaled = final * float(consistency.TEMPERATURES[15 if factor == 2.0 else 9])
-    block = consistency.last_layer_consistency(
-        metrics.to_host(consistency.compare_logits(scaled, final, [])), []
+    scaled = final * float(last_layer.TEMPERATURES[15 if factor == 2.0 else 9])
+    block = last_layer.last_layer_consistency(
+        metrics.to_host(last_layer.compare_logits(scaled, final, [])), []
     )
     assert block["kl_after_temp_bits"] == pytest.approx(0, abs=1e-5)
     assert block["p_answer_lens"] is None
@@ -171,7 +171,7 @@ def test_a_scaled_copy_is_recognised_by_its_temperature(seed: int, v: int, facto
 
 @given(st.integers(1, 100), st.sampled_from(["off", "sample", "full"]))
 def test_sampled_layers_equal_the_oracle(n_layers: int, mode: str) -> None:
-    assert raw_check.sampled_layers(mode, n_layers) == oracle.raw_lens_layers(n_layers, mode)
+    assert raw_lens.sampled_layers(mode, n_layers) == oracle.raw_lens_layers(n_layers, mode)
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=6))
@@ -180,7 +180,7 @@ def test_risk_equals_the_oracle(samples: list[tuple[float, bool, bool]]) -> None
         {"layer": i, "kl_norm_vs_raw_bits": kl, "is_answer_norm": norm, "is_answer_raw": raw}
         for i, (kl, norm, raw) in enumerate(samples)
     ]
-    summary = raw_check.raw_lens_check("full", entries)["summary"]
+    summary = raw_lens.raw_lens_check("full", entries)["summary"]
     alone = [i for i, (_, norm, raw) in enumerate(samples) if norm and not raw]
     assert summary["first_norm_only_semantic_layer"] == (alone[0] if alone else None)
     assert summary["lens_artifact_risk"] == oracle.raw_lens_risk(
@@ -212,7 +212,7 @@ def test_divergences_equal_the_oracle_and_keep_their_bounds(
 
 
 def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
-    from lenses_min.types import Rows
+    from lenses_min.core.types import Rows
 
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])

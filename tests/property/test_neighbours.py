@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenses_min import RunOptions, loading, pipeline
-from lenses_min.forward import Ask, batches, capture, capture_apart, capture_batch, last_logits
-from lenses_min.loading import LoadedModel
-from lenses_min.probes import test_prompts as run_test_prompts
+from lenses_min import RunOptions, pipeline
+from lenses_min.core.forward import Ask, batches, capture, capture_apart, capture_batch, last_logits
+from lenses_min.core.probes import test_prompts as run_test_prompts
+from lenses_min.model import load as loading
+from lenses_min.model.load import LoadedModel
 from spec.recipe import build, new_model
 
 SWITCH = 12

@@ -5,9 +5,9 @@ from functools import cache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lenses_min.bos import Declared, choose_bos
-from lenses_min.suite import Prompt
-from lenses_min.tokens import VARIANTS, Tokens
+from lenses_min.core.tokens import VARIANTS, Tokens
+from lenses_min.model.bos import Declared, choose_bos
+from lenses_min.prompts.suite import Prompt
 from tests.tiny_tokenizers import KINDS, TEXT, WORDS, tokenizer
 
 PIECES = st.sampled_from(

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lenses_min import files, milestones
-from lenses_min.records import RowContext, is_run, rest_mass
-from lenses_min.rows import PureRow
-from lenses_min.suite import Prompt
-from lenses_min.tokens import Tokens
-from lenses_min.types import Bos, Encoded, Gold
+from lenses_min.core import milestones
+from lenses_min.core.records import RowContext, is_run, rest_mass
+from lenses_min.core.rows import PureRow
+from lenses_min.core.tokens import Tokens
+from lenses_min.core.types import Bos, Encoded, Gold
+from lenses_min.output import store
+from lenses_min.prompts.suite import Prompt
 from spec import oracle
 
 from .strategies import TEXTS
@@ -126,16 +127,16 @@ def parse(text: str) -> list[list[str]]:
 
 @given(ROWS)
 def test_csv_round_trips_any_token(rows: list[PureRow]) -> None:
-    text = files.csv_text(rows, files.PURE_COLUMNS)
+    text = store.csv_text(rows, store.PURE_COLUMNS)
     header, *lines = parse(text)
-    assert header == files.PURE_COLUMNS
+    assert header == store.PURE_COLUMNS
     for row, line in zip(rows, lines, strict=True):
         expected = [
-            "" if value is None else str(value) for value in files.cells(row, files.PURE_COLUMNS)
+            "" if value is None else str(value) for value in store.cells(row, store.PURE_COLUMNS)
         ]
         assert line == expected
         floats = [
-            value for value in files.cells(row, files.PURE_COLUMNS) if isinstance(value, float)
+            value for value in store.cells(row, store.PURE_COLUMNS) if isinstance(value, float)
         ]
         assert [float(repr(value)) for value in floats] == floats
 
@@ -146,7 +147,7 @@ def test_the_csv_module_reads_what_it_would_have_written(tokens: list[str]) -> N
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n", escapechar="\\", quoting=csv.QUOTE_MINIMAL)
     writer.writerow(["first", *tokens])
-    assert ",".join(map(files.csv_cell, ["first", *tokens])) + "\n" == stream.getvalue()
+    assert ",".join(map(store.csv_cell, ["first", *tokens])) + "\n" == stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -154,16 +155,16 @@ def test_the_csv_module_reads_what_it_would_have_written(tokens: list[str]) -> N
     [("\\", "\\\\"), ("\r", "\r"), ('"', '""""'), ("\n", '"\n"'), ("a\\,", '"a\\\\,"')],
 )
 def test_the_dialect_by_example(token: str, cell: str) -> None:
-    assert files.csv_cell(token) == cell
+    assert store.csv_cell(token) == cell
 
 
 @given(TEXTS, st.floats(allow_nan=False, allow_infinity=False))
 def test_json_round_trips_any_token(token: str, value: float) -> None:
-    assert json.loads(files.json_text({"topk": [[token, value]]})) == {"topk": [[token, value]]}
+    assert json.loads(store.json_text({"topk": [[token, value]]})) == {"topk": [[token, value]]}
 
 
 def test_frames_have_the_columns_of_the_files(fact_run) -> None:
-    for table, columns in (("records", files.RECORD_COLUMNS), ("pure", files.PURE_COLUMNS)):
+    for table, columns in (("records", store.RECORD_COLUMNS), ("pure", store.PURE_COLUMNS)):
         frame = fact_run.frame(table)
         assert isinstance(frame, pd.DataFrame)
         assert list(frame.columns) == columns

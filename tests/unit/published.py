@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lenses_min.looking import terminal
-from lenses_min.result import Run
+from lenses_min.output.run import Run
+from lenses_min.report import terminal
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "outputs" / "fact-prism"
 NAME = "Meta-Llama-3.1-8B"

@@ -12,7 +12,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from lenses_min import LensError, RunOptions
-from lenses_min.loading import load
+from lenses_min.model.load import load
 
 CONTRACTS = ("reference", "corrected")
 

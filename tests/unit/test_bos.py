@@ -12,12 +12,13 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import cat
 
-from lenses_min import LensError, RunOptions, conversion, pipeline
-from lenses_min.bos import Declared, choose_bos, read_declared
-from lenses_min.pretrained import read_tokenizer
-from lenses_min.tokens import Tokens
-from spec.reading import read_run
-from spec.schema import validate
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.core.tokens import Tokens
+from lenses_min.model import gguf_cache
+from lenses_min.model.bos import Declared, choose_bos, read_declared
+from lenses_min.model.pretrained import read_tokenizer
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 from tests.tiny_tokenizers import tokenizer
 
 S, END = 1, 2  # the ids of <s> and </s>
@@ -221,6 +222,6 @@ def test_a_converted_file_keeps_whether_bos_is_added(models: Path, tmp_path: Pat
         config=SimpleNamespace(),
         save_pretrained=lambda part: shutil.copytree(models / "fact", part),
     )
-    conversion.write(tmp_path / "part", model, read)
+    gguf_cache.write(tmp_path / "part", model, read)
     again = read_tokenizer(str(tmp_path / "part"), {"local_files_only": True}, "m")
     assert read_declared(str(tmp_path / "part"), {}, again).add_bos_token is False

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, LlamaConfig
 
-from lenses_min import checkpoint
+from lenses_min.model import checkpoint
 
 
 def config(dtype: torch.dtype | None = None) -> Any:

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from syrupy.assertion import SnapshotAssertion
 
-from lenses_min import LensError, cli, pipeline
+from lenses_min import LensError, pipeline
+from lenses_min.cli import command_line
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def described(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def parser_of(*command: str) -> argparse.ArgumentParser:
-    found = cli.parser()
+    found = command_line.parser()
     for name in command:
         below = [a for a in found._actions if isinstance(a, argparse._SubParsersAction)]
         found = below[0].choices[name]
@@ -60,7 +61,7 @@ def test_help(
     lines = described(parser_of(*command.split()))
     assert lines == snapshot
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*command.split(), "--help"])
+        command_line.main([*command.split(), "--help"])
     assert stopped.value.code == 0
     page = "".join(capsys.readouterr().out.split())
     for line in lines:
@@ -68,7 +69,7 @@ def test_help(
 
 
 def run(model: Path | str, out: Path, *more: str) -> int:
-    return cli.main(["run", str(model), "--device", "cpu", "--out-dir", str(out), *more])
+    return command_line.main(["run", str(model), "--device", "cpu", "--out-dir", str(out), *more])
 
 
 def test_a_run_prints_its_layers_and_its_files(
@@ -217,7 +218,7 @@ def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -
     ]
     path = tmp_path / "jobs.jsonl"
     path.write_text("\n".join(map(json.dumps, jobs)))
-    assert cli.main(["batch", str(path)]) == 1
+    assert command_line.main(["batch", str(path)]) == 1
     assert {"output-fact.json", "output-nothing.error.json"} <= {
         found.name for found in tmp_path.iterdir()
     }
@@ -236,18 +237,18 @@ def test_every_bad_job_is_told_with_its_line(
 ) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_text(text)
-    assert cli.main(["batch", str(path)]) == 2
+    assert command_line.main(["batch", str(path)]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_missing_jobs_file(tmp_path: Path, capsys) -> None:
-    assert cli.main(["batch", str(tmp_path / "none.jsonl")]) == 2
+    assert command_line.main(["batch", str(tmp_path / "none.jsonl")]) == 2
     assert "cannot read the jobs file" in capsys.readouterr().err
 
 
 def test_a_command_must_be_named(capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main([])
+        command_line.main([])
     assert stopped.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
 
@@ -255,7 +256,7 @@ def test_a_command_must_be_named(capsys) -> None:
 def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, capsys) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_text('{"model": "a"}\n  \n{"modle": 1, "x": 2}\n[2]\n{"model": 3}\n')
-    assert cli.main(["batch", str(path)]) == 2
+    assert command_line.main(["batch", str(path)]) == 2
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith(
         f"lenses-min: error: {path}:3: unknown job keys modle, x; known keys: batch_size, bos, cache"
@@ -306,11 +307,11 @@ def test_auto_prints_its_arithmetic(
     models: Path, tmp_path: Path, cpu_of_16_gib: None, capsys
 ) -> None:
     command = ["run", str(models / "fact"), "--out-dir", str(tmp_path)]
-    assert cli.main(command) == 0
+    assert command_line.main(command) == 0
     line = capsys.readouterr().out.splitlines()[1]
     counted = r"cpu: [\d,]+ parameters \(by its files\) × 4 bytes \+ 20% on top \+ 4.0 GiB = 4.0 GiB needed"
     assert re.fullmatch(rf"{counted}, 16.0 GiB free: taken", line)
     assert json.loads((tmp_path / "run-fact.manifest.json").read_text())["placement"] == [line]
-    assert cli.main([*command, "--device-map", "auto"]) == 1
+    assert command_line.main([*command, "--device-map", "auto"]) == 1
     told = "device_map auto shards a model over GPUs, and no CUDA device is available; use --device"
     assert capsys.readouterr().err == f"lenses-min: error: fact: {told}\n"

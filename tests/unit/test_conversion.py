@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lenses_min import LensError, RunOptions, conversion, loading, pipeline
-from lenses_min.placement import Placement
-from lenses_min.pretrained import read_config, read_model, read_tokenizer
-from lenses_min.source import source_of
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.model import gguf_cache, load
+from lenses_min.model.placement import Placement
+from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
+from lenses_min.model.source import source_of
 from tests import tiny_gguf
 
 
@@ -33,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     for level in ("info", "warning"):
-        monkeypatch.setattr(conversion.log, level, lambda text, *parts: lines.append(text % parts))
+        monkeypatch.setattr(gguf_cache.log, level, lambda text, *parts: lines.append(text % parts))
     return lines
 
 
@@ -53,7 +54,7 @@ def test_a_run_from_the_cache_is_the_same(
     assert outputs(file, tmp_path / "first") == plain
     (place,) = [path for path in cache.iterdir() if path.suffix != ".lock"]
     assert said == [f"converted tiny.gguf once: 0 MB in {place}"]
-    monkeypatch.setattr(conversion, "keep", None)
+    monkeypatch.setattr(gguf_cache, "keep", None)
     assert outputs(file, tmp_path / "second") == plain
     assert len(said) == 1
 
@@ -63,21 +64,21 @@ def test_another_content_version_or_rule_is_another_entry(
 ) -> None:
     other = tmp_path / file.name
     other.write_bytes(file.read_bytes())
-    assert conversion.entry(other) == conversion.entry(file)
+    assert gguf_cache.entry(other) == gguf_cache.entry(file)
     other.write_bytes(file.read_bytes()[:-1] + b"x")
-    assert conversion.entry(other) != conversion.entry(file)
-    before = conversion.entry(file)
-    for name, value in (("__version__", "other"), ("RULE", conversion.RULE - 1)):
+    assert gguf_cache.entry(other) != gguf_cache.entry(file)
+    before = gguf_cache.entry(file)
+    for name, value in (("__version__", "other"), ("RULE", gguf_cache.RULE - 1)):
         with monkeypatch.context() as patched:
-            patched.setattr(conversion, name, value)
-            assert conversion.entry(file) != before
+            patched.setattr(gguf_cache, name, value)
+            assert gguf_cache.entry(file) != before
 
 
 def read(file: Path) -> tuple[Path, Any, Any]:
     name, where = source_of(str(file))
     config = read_config(name, where, "tiny")
     model, _ = read_model(name, where, config, Placement("cpu", torch.float32), "tiny")
-    return conversion.entry(file), model, read_tokenizer(name, where, "tiny")
+    return gguf_cache.entry(file), model, read_tokenizer(name, where, "tiny")
 
 
 def test_a_killed_conversion_leaves_nothing_that_is_taken(
@@ -96,7 +97,7 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken(
 
     monkeypatch.setattr(model, "save_pretrained", slowly)
     with ThreadPool(2) as two:
-        assert two.map(lambda _: conversion.keep(place, model, tokenizer), range(2)) == [True, True]
+        assert two.map(lambda _: gguf_cache.keep(place, model, tokenizer), range(2)) == [True, True]
     assert saves == [part], "by one of the two"
     assert not part.exists()
     assert load_file(place / "model.safetensors")
@@ -111,12 +112,12 @@ def test_what_cannot_be_kept_is_read_from_the_file(
     )
     other = read_tokenizer(str(file.parent), {"gguf_file": file.name}, "tiny")
     other.add_tokens(["more"])
-    assert not conversion.keep(place, model, tokenizer)
+    assert not gguf_cache.keep(place, model, tokenizer)
     assert "its tokenizer reads otherwise when it is saved" in said[0]
     assert not place.exists()
     cache.rename(cache.with_name("x"))
     cache.write_text("")
-    assert loading.load(RunOptions(str(file), device="cpu")).facts.n_layers == 4
+    assert load.load(RunOptions(str(file), device="cpu")).facts.n_layers == 4
     assert f"the weights of the .gguf file cannot be kept in {cache}" in said[1]
 
 
@@ -134,7 +135,7 @@ def test_nothing_incomplete_enters_the_cache(
     file = tiny_gguf.write(tmp_path / "part.gguf", models, **harm)
     for cached in (True, False):
         with pytest.raises(LensError) as caught:
-            loading.load(RunOptions(str(file), device="cpu", cache=cached))
+            load.load(RunOptions(str(file), device="cpu", cache=cached))
         assert told in str(caught.value)
     assert not cache.exists()
 
@@ -142,5 +143,5 @@ def test_nothing_incomplete_enters_the_cache(
 def test_a_broken_file_is_one_clear_error(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(LensError, match="cannot read the config of"):
-        loading.load(RunOptions(str(tmp_path / "bad.gguf"), device="cpu"))
+        load.load(RunOptions(str(tmp_path / "bad.gguf"), device="cpu"))
     assert not cache.exists()

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenses_min import RunOptions, cli, pipeline
-from lenses_min.files import MISSING, table_text
-from lenses_min.result import Run
-from spec.reading_csv import CsvError, parse_corrected
+from lenses_min import RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.output.run import Run
+from lenses_min.output.store import MISSING, table_text
+from spec.runs.csv_dialect import CsvError, parse_corrected
 
 ODD = [
     *sorted(MISSING),
@@ -146,7 +147,7 @@ def test_the_self_test_of_a_layernorm_model(
         contract,
         "--self-test",
     ]
-    assert cli.main([*command, "--out-dir", str(tmp_path / "out")]) == status
+    assert command_line.main([*command, "--out-dir", str(tmp_path / "out")]) == status
     assert f"the last layer {told}" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
@@ -154,7 +155,7 @@ def test_the_self_test_of_a_layernorm_model(
 def test_a_self_test_of_nothing_is_one_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", str(tmp_path / "none"), "--self-test"]) == 1
+    assert command_line.main(["run", str(tmp_path / "none"), "--self-test"]) == 1
     assert "there is no checkpoint folder" in capsys.readouterr().err
 
 
@@ -162,5 +163,8 @@ def test_a_run_beyond_its_bound_says_so(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = str(models / "softcap-postnorm")
-    assert cli.main(["run", model, "--device", "cpu", "--out-dir", str(tmp_path), "--quiet"]) == 0
+    assert (
+        command_line.main(["run", model, "--device", "cpu", "--out-dir", str(tmp_path), "--quiet"])
+        == 0
+    )
     assert "IS NOT THE MODEL'S OWN OUTPUT" in capsys.readouterr().err

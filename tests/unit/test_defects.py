@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from syrupy.assertion import SnapshotAssertion
 
-from lenses_min.defects import defect_warnings
+from lenses_min.output.defects import defect_warnings
 
 
 def test_every_warning(fact_model, snapshot: SnapshotAssertion) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.determinism import SEED, WORKSPACE, deterministic, settings
-from spec.diff import diff
-from spec.tolerance import by_name
-from spec.verdicts import CHANGED
+from lenses_min.model.determinism import SEED, WORKSPACE, deterministic, settings
+from spec.compare.diff import diff
+from spec.compare.tolerance import by_name
+from spec.compare.verdicts import CHANGED
 
 MEASURED = ("finished_at", "elapsed_s", "peak_memory")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lenses_min import cli, placement
+from lenses_min.cli import command_line
+from lenses_min.model import placement
 
 GIB = 2**30
 
@@ -27,7 +28,7 @@ def test_what_is_here_and_where_the_ten_would_run(
     kept = tmp_path / "lenses-min" / "gguf" / "m"
     kept.mkdir(parents=True)
     (kept / "model.safetensors").write_bytes(bytes(2**27))
-    assert cli.main(["doctor"]) == 0
+    assert command_line.main(["doctor"]) == 0
     told = lines(capsys)
     assert told["GGUF"] == ["cache", f"{kept.parent},", "0.1", "GiB"]
     assert {"torch", "transformers", "ray", "accelerate", "cpu"} <= {*told}
@@ -59,13 +60,13 @@ def test_models_that_are_named(
     models: Path, cpu_of_16_gib: None, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.chdir(models)
-    assert cli.main(["doctor", "fact", "some/model"]) == 0
+    assert command_line.main(["doctor", "fact", "some/model"]) == 0
     told = lines(capsys)
     assert told["fact"] == ["0.00101B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
     assert " ".join(told["some/model"]).endswith(
         "neither its files here nor its name tell its size"
     )
-    assert cli.main(["doctor", "fact", "./none", "org/M-900B"]) == 1
+    assert command_line.main(["doctor", "fact", "./none", "org/M-900B"]) == 1
     told = lines(capsys)
     assert "nowhere here: there is no checkpoint folder or .gguf file at ./none" in " ".join(
         told["./none"]

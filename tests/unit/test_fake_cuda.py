@@ -15,20 +15,22 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 
-from lenses_min import LensError, RunOptions, anatomy, loading, pipeline, probes
-from lenses_min.forward import Captured, Residuals, hook_name, last_logits
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.core import probes
+from lenses_min.core.decode import Section
+from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
+from lenses_min.core.metrics import to_host
+from lenses_min.core.norms import FormulaNorms, ModuleNorms
+from lenses_min.core.types import Lens, Norms, Rows, Unembedding
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.raw import RawLens
 from lenses_min.lenses.tuned import TunedLens
-from lenses_min.loading import LoadedModel
-from lenses_min.metrics import to_host
-from lenses_min.norms import FormulaNorms, ModuleNorms
+from lenses_min.model import load, readout
+from lenses_min.model.load import LoadedModel
 from lenses_min.pipeline import Sweep
-from lenses_min.suite import built_in
-from lenses_min.types import Lens, Norms, Rows, Unembedding
-from lenses_min.walk import Section
+from lenses_min.prompts.suite import built_in
 
 CUDA = "cuda:0"
 
@@ -129,8 +131,8 @@ def on_gpus(
     name, contract, gpus = request.param
     suite = replace(built_in(), passes=built_in().passes[::2])
     options = RunOptions(str(models / name), device="cpu", contract=contract, keep_residuals=True)
-    model = loading.load(options)
-    monkeypatch.setattr(anatomy, "bridge_error", lambda own, found, dtype: {"parts_at": None})
+    model = load.load(options)
+    monkeypatch.setattr(readout, "bridge_error", lambda own, found, dtype: {"parts_at": None})
     with fake_cuda() as mode:
         if gpus == 1:
             move(model.bridge.original_model, lambda _: CUDA)
@@ -138,10 +140,10 @@ def on_gpus(
             bridge, norms = model.bridge, there(model.norms)
         else:
             bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
-            head = loading.read_head(bridge, options.corrected)
-            norms = anatomy.own_norms(bridge, model.own, head, name)
+            head = load.read_head(bridge, options.corrected)
+            norms = readout.own_norms(bridge, model.own, head, name)
         model = replace(
-            model, bridge=bridge, norms=norms, head=loading.read_head(bridge, options.corrected)
+            model, bridge=bridge, norms=norms, head=load.read_head(bridge, options.corrected)
         )
         assert len({p.device for p in bridge.original_model.parameters()}) == gpus
         yield (
@@ -171,15 +173,15 @@ def test_a_sharded_model_is_read_at_loading(
     models: Path, fact_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past every step that could mix devices; a fake's numbers are none: zeros, or weights that are not finite."""
-    monkeypatch.setattr(anatomy, "bridge_error", lambda own, found, dtype: {"parts_at": None})
+    monkeypatch.setattr(readout, "bridge_error", lambda own, found, dtype: {"parts_at": None})
     with fake_cuda():
         bridge = sharded(str(models / "fact"), 6, None)
         with pytest.raises(
             LensError, match=r"weights that are not finite: lm_head.weight and 56 more"
         ):
-            loading.fingerprint(bridge, "m")
-        head = loading.read_head(bridge, True)
-        assert anatomy.own_norms(bridge, fact_model.own, head, "m").last == 6
+            load.fingerprint(bridge, "m")
+        head = load.read_head(bridge, True)
+        assert readout.own_norms(bridge, fact_model.own, head, "m").last == 6
 
 
 CASES = [(2, 5, "reference"), (12, 200, "reference"), (2, 200, "corrected"), (12, 5, "corrected")]
@@ -190,7 +192,7 @@ def test_transfers_do_not_grow(
     n: int, length: int, contract: str, fact_model: LoadedModel, monkeypatch: Any
 ) -> None:
     """Layers, positions, chunks of the vocabulary, the tokens of an answer: one to the host, three are allowed."""
-    monkeypatch.setattr("lenses_min.walk.CHUNK_ELEMENTS", 500 * fact_model.facts.d_vocab)
+    monkeypatch.setattr("lenses_min.core.decode.CHUNK_ELEMENTS", 500 * fact_model.facts.d_vocab)
     width, vocab = fact_model.facts.d_model, fact_model.facts.d_vocab
     options = RunOptions("m", contract=contract, prompts="own.yaml", lenses=("norm", "final"))
     encoded = fact_model.tokens.encode(built_in().passes[0], fact_model.facts.n_ctx)
@@ -231,8 +233,8 @@ def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(
         bridge = sharded(str(models / "layernorm-parallel"), 4, None)
         assert (bridge.cfg.device, bridge.cfg.n_devices) == ("cuda:0", 2)
         assert str(bridge.unembed.original_component.weight.device) == "cuda:1"
-        assert str(loading.read_head(bridge, False).weight.device) == "cuda:0"
-        assert str(loading.read_norms(bridge).scale.device) == "cuda:0"
+        assert str(load.read_head(bridge, False).weight.device) == "cuda:0"
+        assert str(load.read_norms(bridge).scale.device) == "cuda:0"
         assert not pipeline.LENSES.keys() - {"norm", "final", "raw", "prism", "tuned"}, (
             "each has its place here"
         )

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenses_min import LensError, RunOptions, files, pipeline
-from lenses_min.result import Run
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.output import store
+from lenses_min.output.run import Run
 
 
 def test_a_failure_while_writing_leaves_nothing(
@@ -23,7 +24,7 @@ def test_a_failure_while_writing_leaves_nothing(
         written.append(path.name)
         path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr("lenses_min.result.write_text", full_disk)
+    monkeypatch.setattr("lenses_min.output.run.write_text", full_disk)
     with pytest.raises(
         LensError, match=r"could not write the outputs to .*: No space left on device"
     ):
@@ -62,16 +63,16 @@ def test_an_unwritable_target_is_one_clear_error(fact_run: Run, tmp_path: Path) 
 
 def test_json_refuses_what_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
-        files.json_text({"kl": float("nan")})
+        store.json_text({"kl": float("nan")})
 
 
 def test_error_report_is_whole_or_absent(tmp_path: Path) -> None:
-    path = files.write_error(tmp_path / "new", "M", {"message": "x"})
+    path = store.write_error(tmp_path / "new", "M", {"message": "x"})
     assert path is not None
     assert json.loads(path.read_text()) == {"message": "x"}
     assert os.listdir(path.parent) == ["output-M.error.json"]
     (tmp_path / "file").write_text("")
-    assert files.write_error(tmp_path / "file", "M", {}) is None
+    assert store.write_error(tmp_path / "file", "M", {}) is None
 
 
 def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) ->
 
 
 def test_an_error_report_makes_its_folder(tmp_path: Path) -> None:
-    assert files.write_error(tmp_path / "new" / "deep", "M", {}) is not None
+    assert store.write_error(tmp_path / "new" / "deep", "M", {}) is not None
 
 
 def test_the_manifest_is_named_last(fact_run: Run, tmp_path: Path) -> None:

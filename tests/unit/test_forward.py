@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lenses_min import LensError
-from lenses_min.forward import (
+from lenses_min.core.forward import (
     TOKENS,
     UNEMBED,
     batches,
@@ -14,7 +14,7 @@ from lenses_min.forward import (
     logits_at,
     lookup,
 )
-from lenses_min.loading import LoadedModel
+from lenses_min.model.load import LoadedModel
 
 
 def live_hooks(model: LoadedModel) -> int:
@@ -56,7 +56,7 @@ def test_no_hook_stays_behind(fact_model: LoadedModel) -> None:
 
 def test_layer_zero_holds_learned_positions(models, monkeypatch) -> None:
     from lenses_min import RunOptions
-    from lenses_min.loading import load
+    from lenses_min.model.load import load
 
     model = load(RunOptions(str(models / "layernorm-learned-pos"), device="cpu"))
     residuals, _ = capture(model.bridge, [5, 5, 5], 4, [0])
@@ -105,7 +105,7 @@ def test_logits_are_the_same_where_the_unembedding_has_no_hook(
         fact_model.tokens.model_input(text) for text in ("The capital of Germany", "The capital")
     ]
     expected = last_logits(fact_model.bridge, batch)
-    monkeypatch.setattr("lenses_min.forward.UNEMBED", "nowhere.hook_in")
+    monkeypatch.setattr("lenses_min.core.forward.UNEMBED", "nowhere.hook_in")
     assert UNEMBED in fact_model.bridge.hook_dict
     assert torch.allclose(last_logits(fact_model.bridge, batch), expected, rtol=1e-4, atol=1e-5)
 

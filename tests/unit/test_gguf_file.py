@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lenses_min import LensError, RunOptions
-from lenses_min.forward import last_logits
-from lenses_min.gguf_file import check_metadata
-from lenses_min.loading import load
+from lenses_min.core.forward import last_logits
+from lenses_min.model.gguf_file import check_metadata
+from lenses_min.model.load import load
 from spec.recipe import build, new_model
 from tests import tiny_gguf
 

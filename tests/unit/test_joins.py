@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.bos import Declared, choose_bos
-from lenses_min.defects import prompt_warnings
-from lenses_min.joins import joins
-from lenses_min.suite import Prompt
-from lenses_min.tokens import Tokens
-from spec.reading import read_run
-from spec.schema import validate
+from lenses_min.core.tokens import Tokens
+from lenses_min.model.bos import Declared, choose_bos
+from lenses_min.output.defects import prompt_warnings
+from lenses_min.prompts.joins import joins
+from lenses_min.prompts.suite import Prompt
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 from tests.tiny_tokenizers import tokenizer
 
 SPACE, NOTHING, EITHER, RATHER_NOT = (" ",), ("",), (" ", ""), ("", " ")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenses_min.looking.legible import legible, plain, short
+from lenses_min.report.escape import legible, plain, short
 
 
 @pytest.mark.parametrize(

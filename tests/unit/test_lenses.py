@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lenses_min import LensError, RunOptions
+from lenses_min.core.norms import FormulaNorms, ModuleNorms
+from lenses_min.core.types import Unembedding
 from lenses_min.lenses import LENSES, prism
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.raw import RawLens
-from lenses_min.norms import FormulaNorms, ModuleNorms
-from lenses_min.types import Unembedding
 
 D, V, L = 6, 11, 3
 

@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from lenses_min import LensError, RunOptions, loading, pretrained
-from lenses_min.architecture import check_causal
+from lenses_min import LensError, RunOptions
+from lenses_min.core.forward import capture
 from lenses_min.errors import library_errors
-from lenses_min.forward import capture
-from lenses_min.loading import fingerprint, load, norm_name, read_norms
-from lenses_min.placement import Placement
-from lenses_min.pretrained import read_config, read_model, read_tokenizer
+from lenses_min.model import load as loading
+from lenses_min.model import pretrained
+from lenses_min.model.architecture import check_causal
+from lenses_min.model.load import fingerprint, load, norm_name, read_norms
+from lenses_min.model.placement import Placement
+from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
 
 
 def test_the_head_is_float32_in_half_precision(models: Path) -> None:

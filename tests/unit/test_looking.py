@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import lenses_min as lm
-from lenses_min import cli
-from lenses_min.looking import facts, figures, heatmap, terminal
-from lenses_min.looking.page import choices, page
-from lenses_min.result import Run
+from lenses_min.cli import command_line
+from lenses_min.output.run import Run
+from lenses_min.report import facts, figures, heatmap, terminal
+from lenses_min.report.page import choices, page
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS, CORRECTED = ROOT / "golden" / "outputs", ROOT / "golden" / "corrected"
@@ -23,7 +23,7 @@ def shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *folders: Path
 ) -> list[str]:
     monkeypatch.setenv("COLUMNS", "80")
-    assert cli.main(["show", *map(str, folders)]) == 0
+    assert command_line.main(["show", *map(str, folders)]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -231,7 +231,10 @@ def test_raw_off_is_told() -> None:
 def test_a_report_on_the_command_line(tmp_path: Path, capsys) -> None:
     out = tmp_path / "r.html"
     assert (
-        cli.main(["report", str(OUTPUTS / "fact"), str(OUTPUTS / "deep-tied"), "-o", str(out)]) == 0
+        command_line.main(
+            ["report", str(OUTPUTS / "fact"), str(OUTPUTS / "deep-tied"), "-o", str(out)]
+        )
+        == 0
     )
     assert capsys.readouterr().out.startswith(f"{out} (")
     assert out.read_text(encoding="utf-8").endswith("</html>")
@@ -247,19 +250,22 @@ def test_what_cannot_be_read_or_written_is_one_clear_error(
         (tmp_path, "holds no run"),
         (tmp_path / "none", "No such file or directory"),
     ):
-        assert cli.main([command, str(OUTPUTS / "fact"), str(folder), *out]) == 1
+        assert command_line.main([command, str(OUTPUTS / "fact"), str(folder), *out]) == 1
         err = capsys.readouterr().err
         assert told in err
         assert len(err.splitlines()) == 1
     with pytest.raises(SystemExit) as stopped:
-        cli.main([command])
+        command_line.main([command])
     assert stopped.value.code == 2
     if out:
         assert (
-            cli.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path / "no" / "r.html")]) == 1
+            command_line.main(
+                [command, str(OUTPUTS / "fact"), "-o", str(tmp_path / "no" / "r.html")]
+            )
+            == 1
         )
         assert f"cannot write {tmp_path}/no/r.html: No such file" in capsys.readouterr().err
-        assert cli.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path)]) == 1
+        assert command_line.main([command, str(OUTPUTS / "fact"), "-o", str(tmp_path)]) == 1
         assert "cannot write" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from lenses_min import metrics, walk
-from lenses_min.types import Rows
+from lenses_min.core import decode as walk
+from lenses_min.core import metrics
+from lenses_min.core.types import Rows
 
 
 def test_a_vanishing_vector_has_a_vanishing_cosine() -> None:

@@ -10,9 +10,9 @@ import pytest
 from published import shown
 
 import lenses_min as lm
-from lenses_min.looking import facts
-from lenses_min.looking.page import page, raw_lines
-from lenses_min.result import Run
+from lenses_min.output.run import Run
+from lenses_min.report import facts
+from lenses_min.report.page import page, raw_lines
 
 FACT = Path(__file__).parents[2] / "golden" / "outputs" / "fact"
 

@@ -9,14 +9,16 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from lenses_min import LensError, RunOptions, files, forward, lenses, metrics, pipeline
+from lenses_min import LensError, RunOptions, lenses, pipeline
+from lenses_min.core import forward, metrics
+from lenses_min.core.milestones import milestones
+from lenses_min.core.types import Lens, Unembedding
 from lenses_min.lenses.norm import unembed
-from lenses_min.milestones import milestones
-from lenses_min.result import Run
-from lenses_min.suite import built_in
-from lenses_min.types import Lens, Unembedding
-from spec.reading import read_run
-from spec.schema import validate
+from lenses_min.output import store
+from lenses_min.output.run import Run
+from lenses_min.prompts.suite import built_in
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 PASSES, TEST_PROMPTS = built_in().passes, built_in().test_prompts
 
@@ -64,7 +66,7 @@ def test_a_new_lens_is_one_file_and_one_registry_line(toy_run: Run, tmp_path: Pa
     assert [row.layer for row in toy_run.records("toy")] == [2, 3, 4]
     assert [row.layer for row in toy_run.pure("toy")] == [0, 1, 2, 3, 4] * 3
     header, *rows = (tmp_path / "output-rms-rope-pure-next-token-toy.csv").read_text().splitlines()
-    assert header.split(",") == files.PURE_COLUMNS
+    assert header.split(",") == store.PURE_COLUMNS
     assert len(rows) == 15
 
 
@@ -122,7 +124,7 @@ def test_nothing_of_the_run_stays_in_torch(fact_options: RunOptions) -> None:
 
 def test_two_runs_write_the_same_bytes(fact_run: Run, fact_options: RunOptions) -> None:
     again = pipeline.run(fact_options)
-    assert files.json_text(again.document) == files.json_text(fact_run.document)
+    assert store.json_text(again.document) == store.json_text(fact_run.document)
     for lens in fact_run.lenses:
         assert again.pure(lens) == fact_run.pure(lens)
         assert again.records(lens) == fact_run.records(lens)
@@ -172,7 +174,7 @@ def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(
     side_by_side: Run, fact_run: Run
 ) -> None:
     assert side_by_side.lenses == ["norm", "final", "raw"]
-    assert files.json_text(side_by_side.document) == files.json_text(fact_run.document)
+    assert store.json_text(side_by_side.document) == store.json_text(fact_run.document)
     assert (side_by_side.pure(), side_by_side.records()) == (fact_run.pure(), fact_run.records())
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from lenses_min import LensError, RunOptions, placement
-from lenses_min.placement import Placement, place
+from lenses_min import LensError, RunOptions
+from lenses_min.model import placement
+from lenses_min.model.placement import Placement, place
 
 GIB = 2**30
 
@@ -69,7 +70,7 @@ def test_a_named_dtype_overrides_the_policy(device: str, dtype: str, machine: An
 def test_a_broken_weight_file_is_one_clear_error(
     models: Path, tmp_path: Path, machine: Any
 ) -> None:
-    from lenses_min.loading import load
+    from lenses_min.model.load import load
 
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     (tmp_path / "config.json").write_bytes((models / "rms-rope" / "config.json").read_bytes())

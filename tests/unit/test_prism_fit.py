@@ -10,13 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenses_min import LensError, RunOptions, cli, pipeline
-from lenses_min.fitting import prism
-from lenses_min.fitting.options import PrismOptions
-from lenses_min.loading import LoadedModel
-from lenses_min.suite import BUILT_IN
-from spec.reading import read_run
-from spec.schema import validate
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.fit import prism
+from lenses_min.fit.options import PrismOptions
+from lenses_min.model.load import LoadedModel
+from lenses_min.prompts.suite import BUILT_IN
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 WORDS = "The capital of Germany is called simply Berlin . The capital of France is called simply Paris . "
 SEEDS = st.integers(0, 2**32 - 1)
@@ -118,7 +119,7 @@ def test_on_the_command_line_and_in_a_run(
         ["--out", str(tmp_path / "prisms"), "--device", "cpu"],
     )
     command = ["fit", "prism", model, *out, "--prompts", str(BUILT_IN)]
-    assert cli.main([*command, "--contract", "corrected"]) == 0
+    assert command_line.main([*command, "--contract", "corrected"]) == 0
     assert "32 of 32 directions aligned" in capsys.readouterr().out
     note = json.loads((tmp_path / "prisms" / "layernorm-parallel" / "provenance.json").read_text())
     assert note["norms"] == "the model's own modules"
@@ -134,14 +135,14 @@ def test_on_the_command_line_and_in_a_run(
     assert run.lenses == ["norm", "prism"]
     assert validate(read_run(tmp_path / "o", "layernorm-parallel")) == []
 
-    assert cli.main([*command, "--samples", "8"]) == 1
+    assert command_line.main([*command, "--samples", "8"]) == 1
     assert (
         "8 residuals do not span 32 directions; give more text or a smaller --k"
         in capsys.readouterr().err
     )
-    assert cli.main(["fit", "prism", model, *out]) == 2
+    assert command_line.main(["fit", "prism", model, *out]) == 2
     assert "a fit needs a --text file to learn from" in capsys.readouterr().err
-    assert cli.main([*command, "--k", "0"]) == 2
+    assert command_line.main([*command, "--k", "0"]) == 2
     assert "k must be above 0, got 0" in capsys.readouterr().err
 
 

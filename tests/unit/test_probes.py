@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min.forward import capture, last_logits
-from lenses_min.loading import LoadedModel
-from lenses_min.metrics import to_host
-from lenses_min.probes import at_temperatures, final_and_temperatures
-from lenses_min.probes import test_prompts as run_test_prompts
-from lenses_min.suite import built_in
+from lenses_min.core.forward import capture, last_logits
+from lenses_min.core.metrics import to_host
+from lenses_min.core.probes import at_temperatures, final_and_temperatures
+from lenses_min.core.probes import test_prompts as run_test_prompts
+from lenses_min.model.load import LoadedModel
+from lenses_min.prompts.suite import built_in
 from spec import oracle
 
 MAIN, TEST_PROMPTS = built_in().passes[0], built_in().test_prompts

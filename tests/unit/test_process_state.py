@@ -17,10 +17,11 @@ import torch
 import tqdm
 from transformers.utils import logging as transformers_logging
 
-from lenses_min import LensError, RunOptions, cli
+from lenses_min import LensError, RunOptions
+from lenses_min.cli import command_line
 from lenses_min.process import configure_logging, restore_environment, silence_transformers
-from lenses_min.sweeping import __main__ as worker
-from lenses_min.sweeping.engines import Job, Local, Outcome
+from lenses_min.sweep import __main__ as worker
+from lenses_min.sweep.engines import Job, Local, Outcome
 from spec import __main__ as spec_command_line
 from spec.commands import COMMANDS as SPEC_COMMANDS
 from tests.process_state import differences, process_state, random_states
@@ -52,25 +53,25 @@ FIT = (FACT, "--text", "text.txt", "--out", "fitted", "--device", "cpu", "--leng
 COMMANDS = {
     "run": Command(("run", FACT, *RUN), ("run", "./none", *RUN), "lenses_min.pipeline.run"),
     "batch": Command(("batch", "jobs.jsonl"), ("batch", "none"), "lenses_min.pipeline.run"),
-    "show": Command(("show", FACT_OUTPUTS), ("show", "none"), "lenses_min.looking.terminal.show"),
+    "show": Command(("show", FACT_OUTPUTS), ("show", "none"), "lenses_min.report.terminal.show"),
     "report": Command(
-        ("report", FACT_OUTPUTS, "-o", "r.html"), ("report", "none"), "lenses_min.looking.page.page"
+        ("report", FACT_OUTPUTS, "-o", "r.html"), ("report", "none"), "lenses_min.report.page.page"
     ),
-    "doctor": Command(("doctor", FACT), ("doctor", "./none"), "lenses_min.doctor.verdict"),
+    "doctor": Command(("doctor", FACT), ("doctor", "./none"), "lenses_min.cli.doctor.verdict"),
     "fit tuned": Command(
         ("fit", "tuned", *FIT, "--tokens", "400", "--steps", "1"),
         ("fit", "tuned", *FIT, "--tokens", "16"),
-        "lenses_min.loading.load",
+        "lenses_min.model.load.load",
     ),
     "fit prism": Command(
         ("fit", "prism", *FIT, "--k", "4"),
         ("fit", "prism", *FIT, "--samples", "8"),
-        "lenses_min.loading.load",
+        "lenses_min.model.load.load",
     ),
     "sweep": Command(
         ("sweep", FACT, *RUN, "--self-test"),
         ("sweep", "./none", *RUN, "--self-test"),
-        "lenses_min.sweeping.sweep.outcome_of",
+        "lenses_min.sweep.sweep.outcome_of",
     ),
 }
 SPEC = {
@@ -93,7 +94,7 @@ def sub_commands(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert {*sub_commands(cli.parser())} == {*COMMANDS}
+    assert {*sub_commands(command_line.parser())} == {*COMMANDS}
     assert {*sub_commands(spec_command_line.parser())} == {*SPEC}
     assert len(SPEC_COMMANDS) == len(SPEC)
 
@@ -163,7 +164,7 @@ def test_a_command_leaves_the_process_as_it_found_it(
 
     def act() -> None:
         try:
-            ends.append(cli.main([*words, *more]))
+            ends.append(command_line.main([*words, *more]))
         except (SystemExit, KeyboardInterrupt) as error:
             ends.append(error)
 
@@ -217,7 +218,7 @@ def test_a_task_on_ray_works_where_it_was_asked_for_and_changes_nothing_in_its_w
     folder: Path, odd_settings: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray keeps a worker for further tasks. The run itself is in a process of its own: here a shell."""
-    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     there = folder / "there"
     there.mkdir()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -12,8 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenses_min import LensError, RunOptions, cli, forward, last_token, loading, pipeline, proof
-from lenses_min.last_token import LastToken, of_transformers
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.core import forward
+from lenses_min.model import last_token, load, proof
+from lenses_min.model.last_token import LastToken, of_transformers
 from spec.recipe import build, new_model
 
 CONTRACTS = ("reference", "corrected")
@@ -129,7 +132,7 @@ def test_logits_of_400_are_rounded_and_no_fault(
     model = lifted(folder("gpt2"), tmp_path / "lifted", 400)
     command = ["run", str(model), "--device", "cpu", "--contract", contract, "--self-test"]
     sound = contract == "corrected" or dtype == "bfloat16"  # float16 still shows R1
-    assert cli.main([*command, "--dtype", dtype]) == (0 if sound else 1)
+    assert command_line.main([*command, "--dtype", dtype]) == (0 if sound else 1)
     assert ("equals the model's own output" in capsys.readouterr().out) == sound
 
 
@@ -164,7 +167,7 @@ def test_an_option_that_transformer_lens_ignores_is_refused(
     model = folder(family, **{key: v for key, v in overrides.items() if key != "dtype"})
     command = ["run", str(model), "--device", "cpu", "--contract", contract, "--dtype", dtype]
     more = ["--self-test"] if dtype != "float32" else ["--out-dir", str(tmp_path / "out")]
-    assert cli.main([*command, *more]) == 1
+    assert command_line.main([*command, *more]) == 1
     error = capsys.readouterr().err
     assert "does not compute what transformers computes" in error
     assert "they part at block 0" in error
@@ -218,14 +221,14 @@ FAULTS = {
 def test_a_fault_of_the_bridge_is_found_at_its_place(
     place: str, contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loading.boot
+    real = load.boot
 
     def boot(*args: Any) -> Any:
         bridge = real(*args)
         FAULTS[place](bridge)
         return bridge
 
-    monkeypatch.setattr(loading, "boot", boot)
+    monkeypatch.setattr(load, "boot", boot)
     name = "softcap-postnorm" if place == "the output transform" else "rms-rope"
     with pytest.raises(LensError, match=rf"transformers computes\. .* part at {place}, by "):
         pipeline.self_test(options(models / name, contract))
@@ -270,12 +273,12 @@ def test_a_lens_that_leaves_the_model_is_an_error_under_the_corrected_contract(
 def test_a_transform_that_transformer_lens_does_not_tell_of_is_refused_at_loading(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loading.read_head
+    real = load.read_head
     monkeypatch.setattr(
-        loading, "read_head", lambda *args: replace(real(*args), transform=lambda z: z)
+        load, "read_head", lambda *args: replace(real(*args), transform=lambda z: z)
     )
     with pytest.raises(LensError, match="what TransformerLens tells of the output transform does"):
-        loading.load(options(models / "softcap-postnorm"))
+        load.load(options(models / "softcap-postnorm"))
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)

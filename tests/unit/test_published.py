@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from published import shown
 
 import lenses_min as lm
-from lenses_min import cli
-from lenses_min.looking import figures, heatmap
+from lenses_min.cli import command_line
+from lenses_min.report import figures, heatmap
 
 OUTPUTS = Path(__file__).parents[2] / "golden" / "outputs"
 FACT = OUTPUTS / "fact"
@@ -87,7 +87,7 @@ def test_a_run_of_any_date_is_shown_and_drawn(
     command: str, date: str, runs: dict[str, Path], tmp_path: Path, capsys
 ) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
-    assert cli.main([command, str(runs[date]), *out]) == 0
+    assert command_line.main([command, str(runs[date]), *out]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     assert "NaN" not in (tmp_path / "r.html").read_text().split('id="figures"')[1] if out else True
@@ -96,9 +96,9 @@ def test_a_run_of_any_date_is_shown_and_drawn(
 
 def test_runs_of_all_dates_side_by_side(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
     folders = list(map(str, runs.values()))
-    assert cli.main(["show", *folders]) == 0
+    assert command_line.main(["show", *folders]) == 0
     assert capsys.readouterr().out.count("semantic") == 1
-    assert cli.main(["report", *folders, "-o", str(tmp_path / "r.html")]) == 0
+    assert command_line.main(["report", *folders, "-o", str(tmp_path / "r.html")]) == 0
 
 
 def test_what_older_runs_lack_is_absent(runs: dict[str, Path]) -> None:

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min import records
+from lenses_min.core import records
+from lenses_min.core.norms import FormulaNorms
+from lenses_min.core.records import RowContext
+from lenses_min.core.rows import PureRow
+from lenses_min.core.tokens import Tokens
+from lenses_min.core.types import Bos, Encoded, Gold, Lens, Rows, Unembedding
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
-from lenses_min.norms import FormulaNorms
-from lenses_min.records import RowContext
-from lenses_min.rows import PureRow
-from lenses_min.suite import Prompt, built_in
-from lenses_min.tokens import Tokens
-from lenses_min.types import Bos, Encoded, Gold, Lens, Rows, Unembedding
+from lenses_min.prompts.suite import Prompt, built_in
 
 MAIN, ABLATION, CONTROL = built_in().passes
 TEXTS = {0: " Berlin", 1: " Paris", 2: " x"}

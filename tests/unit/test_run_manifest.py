@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
-from lenses_min import RunOptions, manifest
-from lenses_min.result import Run
+from lenses_min import RunOptions
+from lenses_min.output import manifest
+from lenses_min.output.run import Run
 
 
 def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lenses_min import LensError, RunOptions
-from lenses_min.forward import last_logits
-from lenses_min.loading import LoadedModel, load
+from lenses_min.core.forward import last_logits
+from lenses_min.model.load import LoadedModel, load
 from spec.recipe import build, new_model
 
 Tensors = dict[str, Tensor]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from lenses_min import LensError, RunOptions, pipeline, source
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.model import source
+from lenses_min.model.source import check_weight_files, local_source, source_of
 from lenses_min.options import default_model_id
-from lenses_min.source import check_weight_files, local_source, source_of
 
 LOCAL = {"local_files_only": True}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"

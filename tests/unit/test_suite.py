@@ -10,13 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lenses_min import LensError, RunOptions, cli, pipeline
-from lenses_min.result import Run
-from lenses_min.suite import BUILT_IN, built_in, read_suite
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.output.run import Run
+from lenses_min.prompts.suite import BUILT_IN, built_in, read_suite
 from spec import oracle
-from spec.reading import read_run
-from spec.schema import validate
-from spec.schema_document import CONTROL, POSITIVE, TEST_PROMPTS
+from spec.runs.run import read_run
+from spec.schema.document import CONTROL, POSITIVE, TEST_PROMPTS
+from spec.schema.validate import validate
 
 
 def test_the_built_in_prompts_are_those_of_run_py() -> None:
@@ -338,9 +339,9 @@ def test_on_the_command_line(
         str(tmp_path),
         "--prompts",
     ]
-    assert cli.main([*command, own, "--batch-size", "2"]) == 0
+    assert command_line.main([*command, own, "--batch-size", "2"]) == 0
     assert "… and 4 more passes" in capsys.readouterr().out
-    assert cli.main([*command, own, "--batch-size", "0"]) == 2
+    assert command_line.main([*command, own, "--batch-size", "0"]) == 2
     assert "batch_size must be a whole number from 1 on, got 0" in capsys.readouterr().err
-    assert cli.main([*command, str(tmp_path / "none.yaml")]) == 1
+    assert command_line.main([*command, str(tmp_path / "none.yaml")]) == 1
     assert "cannot read the prompts of" in capsys.readouterr().err

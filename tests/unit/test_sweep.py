@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lenses_min import LensError, RunOptions, cli, manifest
-from lenses_min.inputs import inputs
-from lenses_min.result import Run
-from lenses_min.sweeping import folder as folders
-from lenses_min.sweeping import sweep
-from lenses_min.sweeping.engines import Job, Outcome
-from lenses_min.sweeping.jobs import BUILT_IN, entries, jobs_of
+from lenses_min import LensError, RunOptions
+from lenses_min.cli import command_line
+from lenses_min.output import manifest
+from lenses_min.output.inputs import inputs
+from lenses_min.output.run import Run
+from lenses_min.sweep import folder as folders
+from lenses_min.sweep import sweep
+from lenses_min.sweep.engines import Job, Outcome
+from lenses_min.sweep.jobs import BUILT_IN, entries, jobs_of
 
 with suppress(ImportError):
     import ray  # noqa: F401  its import sets variables and sys.path, which is no test's doing
@@ -79,7 +81,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def start(out: Path, *models: str, more: str = "") -> int:
-    return cli.main(["sweep", *models, "--out-dir", str(out), "--quiet", *more.split()])
+    return command_line.main(["sweep", *models, "--out-dir", str(out), "--quiet", *more.split()])
 
 
 def summary(out: Path) -> dict[str, dict[str, str]]:
@@ -91,7 +93,7 @@ def test_every_option_of_run_reaches_every_run(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"id": "a", "context": "b", "answer": "c"}\n')
     flags = FLAGS.format(prompts).split()
-    args = vars(cli.parser().parse_args(["run", "m", "--out-dir", "x", *flags]))
+    args = vars(command_line.parser().parse_args(["run", "m", "--out-dir", "x", *flags]))
     asked = RunOptions(
         **{name: value for name, value in args.items() if name in asdict(RunOptions("m"))}
     )
@@ -99,7 +101,7 @@ def test_every_option_of_run_reaches_every_run(tmp_path: Path) -> None:
     same = {name for name, value in asdict(asked).items() if value == getattr(defaults, name)}
     assert same == {"model", "model_id", "out_dir"}
     jobs = jobs_of(
-        cli.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x")
+        command_line.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x")
     )
     assert jobs == [
         Job(replace(asked, model=name, model_id=name), self_test=True) for name in ("m", "org/n")
@@ -325,7 +327,7 @@ def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
 
 def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fake, capsys) -> None:
     engine.faults["b"] = lambda job: Outcome(1, "no luck")
-    assert cli.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
+    assert command_line.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
     told, err = capsys.readouterr()
     assert "a: done" in err
     assert re.search(r"b: the run ended with status 1: no luck.*\nno luck\n", err)
@@ -360,7 +362,7 @@ BIG, MACHINES = (
 def test_what_a_task_asks_of_a_cluster(
     model: str, device: str, gpu: int, asked: dict[str, float] | str
 ) -> None:
-    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     sharded = device == "sharded"
     options = RunOptions(
         model, device="auto" if sharded else device, device_map="auto" if sharded else "none"
@@ -379,7 +381,7 @@ def test_a_model_that_is_not_there_asks_for_what_any_needs(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its run is what reports it, on a worker as on this machine."""
-    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken").mkdir()
     for name in ("config.json", "model.safetensors", "model.safetensors.index.json"):
@@ -391,7 +393,7 @@ def test_a_model_that_is_not_there_asks_for_what_any_needs(
 def test_an_estimate_that_fails_is_the_failure_of_its_run_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    on_ray = pytest.importorskip("lenses_min.sweeping.on_ray")
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     monkeypatch.setattr(on_ray, "needs", lambda *given: 1 / 0)
     refused = on_ray.Ray(MACHINES, 0).submit(Job(RunOptions("org/m"))).exception()
     assert isinstance(refused, ZeroDivisionError)
@@ -407,7 +409,7 @@ def test_without_ray_there_is_one_clear_error(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "lenses_min.sweeping.on_ray", raising=False)
+    monkeypatch.delitem(sys.modules, "lenses_min.sweep.on_ray", raising=False)
     assert start(out, "a", more="--engine ray") == 2
     assert (
         "--engine ray needs Ray; install it: pip install 'lenses-min[ray]'"

@@ -9,8 +9,8 @@ from pytest_regressions.data_regression import DataRegressionFixture
 from pytest_regressions.dataframe_regression import DataFrameRegressionFixture
 from rich.console import Console
 
-from lenses_min.looking import terminal
-from lenses_min.result import Run
+from lenses_min.output.run import Run
+from lenses_min.report import terminal
 
 NUMBERS = [
     "layer",

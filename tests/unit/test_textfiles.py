@@ -9,9 +9,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lenses_min import LensError, cli
-from lenses_min.suite import read_suite
-from lenses_min.textfiles import parse_json, parse_yaml
+from lenses_min import LensError
+from lenses_min.cli import command_line
+from lenses_min.prompts.suite import read_suite
+from lenses_min.prompts.textfiles import parse_json, parse_yaml
 
 PASS = '{"id": "a", "context": "b", "answer": "c"}'
 
@@ -134,11 +135,13 @@ def test_jobs_with_a_mark_and_with_a_key_twice(
 ) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_bytes(codecs.BOM_UTF8 + b'\n{"model": "a", "model": "b"}')
-    assert cli.main(["batch", str(path)]) == 2
+    assert command_line.main(["batch", str(path)]) == 2
     told = (
         'the key "model" comes twice in one object: line 2 column 2 and line 2 column 16; keep one'
     )
     assert f"{path}:2: {told}" in capsys.readouterr().err
     path.write_bytes(codecs.BOM_UTF8 + b'# models\n{"model": "a", "model": "b"}')
-    assert cli.main(["sweep", "--models", str(path), "--out-dir", str(tmp_path / "out")]) == 2
+    assert (
+        command_line.main(["sweep", "--models", str(path), "--out-dir", str(tmp_path / "out")]) == 2
+    )
     assert f"{path}:2: {told}" in capsys.readouterr().err

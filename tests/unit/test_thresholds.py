@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min import consistency, metrics, milestones, raw_check
-from lenses_min.result import Run
+from lenses_min.core import last_layer, metrics, milestones, raw_lens
+from lenses_min.output.run import Run
 
 
 def entry(bits: float, norm: bool = False, raw: bool = False) -> dict[str, Any]:
@@ -29,15 +29,15 @@ def entry(bits: float, norm: bool = False, raw: bool = False) -> dict[str, Any]:
     ],
 )
 def test_the_risk_of_a_lens_artifact(found: dict[str, Any], risk: str) -> None:
-    assert raw_check.raw_lens_check("full", [found])["summary"]["lens_artifact_risk"] == risk
+    assert raw_lens.raw_lens_check("full", [found])["summary"]["lens_artifact_risk"] == risk
 
 
 def test_half_a_bit_at_the_last_layer_is_no_warning() -> None:
     z = torch.randn(9, generator=torch.Generator().manual_seed(0))
-    host = metrics.to_host(consistency.compare_logits(z, z, [1]))
+    host = metrics.to_host(last_layer.compare_logits(z, z, [1]))
     for bits, warns in ((0.5, False), (0.5000001, True)):
         host["last_lens"]["kl"] = np.array([bits * log(2)])
-        assert consistency.last_layer_consistency(host, [1])["warn_high_last_layer_kl"] is warns
+        assert last_layer.last_layer_consistency(host, [1])["warn_high_last_layer_kl"] is warns
 
 
 def test_a_margin_of_zero_is_not_positive(fact_run: Run) -> None:

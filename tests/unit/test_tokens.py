@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from lenses_min import LensError
-from lenses_min.bos import Declared, reference_bos
-from lenses_min.loading import LoadedModel
-from lenses_min.suite import Prompt, built_in
-from lenses_min.tokens import Tokens, is_keyword
+from lenses_min.core.tokens import Tokens, is_keyword
+from lenses_min.model.bos import Declared, reference_bos
+from lenses_min.model.load import LoadedModel
+from lenses_min.prompts.suite import Prompt, built_in
 
 MAIN = built_in().passes[0]
 

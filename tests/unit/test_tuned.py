@@ -10,17 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lenses_min import LensError, RunOptions, cli, pipeline
-from lenses_min.fitting import tuned as fitting
-from lenses_min.fitting.options import TunedOptions
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.cli import command_line
+from lenses_min.core.norms import FormulaNorms
+from lenses_min.core.types import Unembedding
+from lenses_min.fit import tuned as fitting
+from lenses_min.fit.options import TunedOptions
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.tuned import TunedLens, read_translators
-from lenses_min.loading import LoadedModel
-from lenses_min.norms import FormulaNorms
-from lenses_min.types import Unembedding
+from lenses_min.model.load import LoadedModel
 from spec import oracle
-from spec.reading import read_run
-from spec.schema import validate
+from spec.runs.run import read_run
+from spec.schema.validate import validate
 
 D, V, N = 4, 7, 2
 WORDS = "The capital of Germany is called simply Berlin . The capital of France is called simply Paris . "
@@ -167,7 +168,10 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
         "--device",
         "cpu",
     ]
-    assert cli.main(["fit", "tuned", model, "--text", str(text), "--out", str(out), *small]) == 0
+    assert (
+        command_line.main(["fit", "tuned", model, "--text", str(text), "--out", str(out), *small])
+        == 0
+    )
     assert "mean KL to the final output over layers" in capsys.readouterr().out
     told = json.loads((out / "deep-tied" / "provenance.json").read_text())
     final, start, tuned = (
@@ -236,14 +240,17 @@ def test_wrong_options_of_a_fit(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["fit", "tuned", "m", "--out", str(tmp_path / "out")]
-    assert cli.main([*command, "--text", "none.txt"]) == 2
+    assert command_line.main([*command, "--text", "none.txt"]) == 2
     assert (
         "there is no text file none.txt; --text takes files of plain text"
         in capsys.readouterr().err
     )
-    assert cli.main([*command, "--text", str(text), "--lr", "0"]) == 2
+    assert command_line.main([*command, "--text", str(text), "--lr", "0"]) == 2
     assert re.search("lr must be above 0, got 0", capsys.readouterr().err)
-    assert cli.main([*command, "--text", str(text), "--model-id", "x", "--device", "cpu"]) == 1
+    assert (
+        command_line.main([*command, "--text", str(text), "--model-id", "x", "--device", "cpu"])
+        == 1
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -14,21 +14,22 @@ from typing import Any
 import torch
 from transformer_lens import HookedTransformer
 
-loading: Any = ModuleType("lenses_min.loading")  # the runner's own needs TransformerLens 4
+loading: Any = ModuleType("lenses_min.model.load")  # the runner's own needs TransformerLens 4
 loading.LoadedModel, loading.load = SimpleNamespace, None
-verify: Any = ModuleType("lenses_min.verify")  # so does its proof
+verify: Any = ModuleType("lenses_min.model.verify")  # so does its proof
 verify.prove = lambda model, passes, options: {}
-last_token: Any = ModuleType("lenses_min.last_token")
+last_token: Any = ModuleType("lenses_min.model.last_token")
 last_token.LastToken = SimpleNamespace
 sys.modules |= {module.__name__: module for module in (loading, verify, last_token)}
 
-from lenses_min import forward, pipeline  # noqa: E402
-from lenses_min.bos import Declared, reference_bos  # noqa: E402
-from lenses_min.norms import FormulaNorms  # noqa: E402
+from lenses_min import pipeline  # noqa: E402
+from lenses_min.core import forward  # noqa: E402
+from lenses_min.core.norms import FormulaNorms  # noqa: E402
+from lenses_min.core.tokens import Tokens  # noqa: E402
+from lenses_min.core.types import Facts, Unembedding  # noqa: E402
+from lenses_min.model.bos import Declared, reference_bos  # noqa: E402
+from lenses_min.model.placement import place  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
-from lenses_min.placement import place  # noqa: E402
-from lenses_min.tokens import Tokens  # noqa: E402
-from lenses_min.types import Facts, Unembedding  # noqa: E402
 
 CLI_ARGS = Namespace(
     device="auto",

@@ -1,0 +1,67 @@
+"""`lenses-min show DIR…` and `lenses-min report DIR… -o FILE`: directories to runs, and runs to a person."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import LensError
+
+
+def add(commands: Any) -> None:
+    show = commands.add_parser("show", help="runs in the terminal: layers, milestones, warnings")
+    report = commands.add_parser("report", help="runs as one page that opens offline")
+    for command, perform in ((show, terminal), (report, page)):
+        command.add_argument(
+            "folders", nargs="+", metavar="DIR", help="a run directory; all runs in it are taken"
+        )
+        command.set_defaults(perform=perform)
+    report.add_argument(
+        "-o", "--out", default="report.html", metavar="FILE", help="default: %(default)s"
+    )
+
+
+def read(folders: Sequence[str]) -> list[Any]:
+    """Every run of some directories; raises LensError where one holds none."""
+    from ..output.load import load, runs_in
+
+    return [load(folder, name) for folder in folders for name in runs_in(Path(folder))]
+
+
+def terminal(args: argparse.Namespace) -> int:
+    """Exit status: 0 shown, 1 a directory cannot be read."""
+    from ..report.terminal import show
+
+    try:
+        show(read(args.folders))
+    except LensError as error:
+        return refused(error)
+    return 0
+
+
+def page(args: argparse.Namespace) -> int:
+    """Exit status: 0 written, 1 a directory cannot be read or the page not be written."""
+    from ..report.page import page as compose
+
+    out = Path(args.out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        text = compose(read(args.folders))
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, out)
+    except LensError as error:
+        return refused(error)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        return refused(
+            LensError(f"cannot write {out}: {error.strerror}; name another file with -o")
+        )
+    print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
+    return 0
+
+
+def refused(error: LensError) -> int:
+    print(f"lenses-min: error: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,214 @@
+"""tokens → residuals: one forward pass that captures the residual stream at every layer.
+
+Hooks stand only while the pass runs and are gone after it, also after an exception (R8).
+"""
+
+import difflib
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import LensError, library_errors
+from .types import Rows, upload
+
+UNEMBED = "unembed.hook_in"
+TOKENS = 2048  # padded tokens of a forward that several prompts share: what bounds its memory
+
+
+def hook_name(layer: int) -> str:
+    """The TransformerBridge hook at which read-out layer `layer` is seen."""
+    return "blocks.0.hook_in" if layer == 0 else f"blocks.{layer - 1}.hook_out"
+
+
+def lookup(captured: Mapping[str, Tensor], key: str) -> Tensor:
+    """The one residual lookup; a missing key lists those nearest to it."""
+    if key not in captured:
+        near = difflib.get_close_matches(key, captured, n=5, cutoff=0.3) or sorted(captured)[:5]
+        raise LensError(
+            f"no residual was captured at {key!r}; nearby keys: {', '.join(near) or 'none'}"
+        )
+    return captured[key]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Residual rows of one pass: per layer every position [S, D], or the last one alone [1, D], in one `buffer`."""
+
+    captured: Mapping[str, Tensor]
+    buffer: Float[Tensor, "N D"]
+    n_layers: int
+    length: int
+
+    @property
+    def layers(self) -> range:
+        return range(self.n_layers + 1)
+
+    def at(self, layer: int) -> Float[Tensor, "P D"]:
+        return lookup(self.captured, hook_name(layer))
+
+    def rows(self, full_layers: Collection[int]) -> Rows:
+        """All positions of `full_layers` and the last position of the others, in layer order."""
+        parts = [self.at(y) if y in full_layers else self.at(y)[-1:] for y in self.layers]
+        places = [
+            (y, p)
+            for y, part in enumerate(parts)
+            for p in range(self.length - part.shape[0], self.length)
+        ]
+        x = self.buffer if len(places) == len(self.buffer) else torch.cat(parts)
+        return Rows(x, [y for y, _ in places], [p for _, p in places])
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a forward reads of one prompt, and the layers that keep every position; the others keep the last alone.
+
+    `follow` are tokens read after the prompt, kept at every layer.
+    """
+
+    ids: Sequence[int]
+    full_layers: Collection[int]
+    follow: Sequence[int] = ()
+
+    @property
+    def read(self) -> list[int]:
+        return [*self.ids, *self.follow]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One prompt of a forward: its residuals, and the model's own logits at its last position, float32.
+
+    `after` and `after_final` are the same at the F tokens that follow the prompt.
+    """
+
+    residuals: Residuals
+    final: Float[Tensor, " V"]
+    after: Rows
+    after_final: Float[Tensor, "F V"]
+
+
+class Tape:
+    """What the hooks keep of one prompt, layer by layer as the forward goes on, on the device that reads the tokens."""
+
+    def __init__(self, ask: Ask, n_layers: int, home: torch.device) -> None:
+        self.ask, self.n_layers, self.home, self.end = ask, n_layers, home, len(ask.ids)
+        self.full = {hook_name(layer) for layer in ask.full_layers}
+        self.views: dict[str, Tensor] = {}
+        self.after: list[Tensor] = []
+        self.size = 0
+
+    def keep(self, name: str, x: Float[Tensor, "S D"]) -> None:
+        part = x[0 if name in self.full else self.end - 1 : self.end]
+        if not self.views:
+            rows = len(self.full) * self.end + self.n_layers + 1 - len(self.full)
+            self.buffer = torch.empty(rows, x.shape[1], dtype=x.dtype, device=self.home)
+        self.views[name] = self.buffer[self.size : self.size + len(part)].copy_(part)
+        self.after.append(x[self.end : len(self.ask.read)].to(self.home, copy=True))
+        self.size += len(part)
+
+    def captured(self, logits: Float[Tensor, "F1 V"]) -> Captured:
+        """`logits` are the model's own at the last token and at those that follow."""
+        layers = [layer for layer in range(self.n_layers + 1) for _ in self.ask.follow]
+        places = [*range(self.end, len(self.ask.read))] * (self.n_layers + 1)
+        residuals = Residuals(self.views, self.buffer, self.n_layers, self.end)
+        final = logits.to(self.home).float()
+        return Captured(residuals, final[0], Rows(torch.cat(self.after), layers, places), final[1:])
+
+
+def batches(
+    lengths: Sequence[int], most: int = TOKENS, alone_above: int | None = None
+) -> list[list[int]]:
+    """Which prompts share a forward, by index: of like length, at most `most` of them and TOKENS padded tokens.
+
+    A prompt of more than `alone_above` tokens is alone, see `Facts`.
+    """
+    shared = TOKENS if alone_above is None else alone_above
+    found: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        room = lengths[i] <= shared and bool(found) and len(found[-1]) < most
+        if room and (len(found[-1]) + 1) * lengths[i] <= TOKENS:
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found
+
+
+def capture(
+    bridge: Any, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
+) -> tuple[Residuals, Float[Tensor, " V"]]:
+    """Residuals and last logits of one prompt alone."""
+    (found,) = capture_batch(bridge, [Ask(ids, full_layers)], n_layers)
+    return found.residuals, found.final
+
+
+def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captured]:
+    """Run the model once over several prompts and keep what each asks for."""
+    home = torch.device(bridge.cfg.device)
+    tapes = [Tape(ask, n_layers, home) for ask in asks]
+
+    def keep(value: Tensor, hook: Any) -> None:
+        for tape, x in zip(tapes, value.detach()):
+            tape.keep(hook.name, x)
+
+    hooks = [(hook_name(layer), keep) for layer in range(n_layers + 1)]
+    wanted = [range(tape.end - 1, len(tape.ask.read)) for tape in tapes]
+    logits = logits_at(bridge, [ask.read for ask in asks], wanted, hooks)
+    return [tape.captured(own) for tape, own in zip(tapes, logits)]
+
+
+def capture_apart(bridge: Any, ask: Ask, n_layers: int) -> Captured:
+    """A prompt alone, then every token that follows it in a forward of its own, with no token behind it."""
+    prompt = capture_batch(bridge, [replace(ask, follow=())], n_layers)[0]
+    reads = [Ask(ask.read[: len(ask.ids) + i], ()) for i in range(1, len(ask.follow) + 1)]
+    later = [capture_batch(bridge, [read], n_layers)[0] for read in reads]
+    ends = [found.residuals.rows(()) for found in later]
+    x = torch.stack([rows.x for rows in ends], 1).flatten(0, 1)
+    layers = [layer for layer in range(n_layers + 1) for _ in later]
+    places = [*range(len(ask.ids), len(ask.read))] * (n_layers + 1)
+    after_final = torch.stack([found.final for found in later])
+    return replace(prompt, after=Rows(x, layers, places), after_final=after_final)
+
+
+def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:
+    """The model's own logits at the last position of each prompt, in its dtype."""
+    return torch.cat(logits_at(bridge, batch, [range(len(ids) - 1, len(ids)) for ids in batch]))
+
+
+def logits_at(
+    bridge: Any,
+    batch: Sequence[Sequence[int]],
+    wanted: Sequence[range],
+    hooks: Sequence[tuple[str, Any]] = (),
+) -> list[Tensor]:
+    """One forward: the model's own logits [P, V] at the P wanted positions of each prompt.
+
+    Shorter prompts are filled up on the right with their own last token: causal, none sees what follows, and a pad
+    token would bring a mask along. Positions that nobody wants are not unembedded.
+    """
+    width, kept = max(map(len, batch)), sorted({p for span in wanted for p in span})
+    cuts: list[str] = []
+
+    def cut(value: Tensor, hook: Any) -> Tensor:
+        cuts.append(hook.name)
+        return value[:, upload(kept, value.device)]
+
+    filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch])
+    more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
+    running = library_errors("run the model", "it may need other inputs than tokens of text")
+    with running, torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
+        read = upload(filled, torch.device(bridge.cfg.device))
+        logits = bridge(read, return_type="logits", **uncached(bridge.original_model))
+    place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
+    return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]
+
+
+def uncached(model: Any) -> dict[str, bool]:
+    """Keys and values of one forward need not be kept; a model that knows no cache is not asked."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    knows = any(p.name == "use_cache" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return {"use_cache": False} if knows else {}

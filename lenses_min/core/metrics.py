@@ -1,0 +1,191 @@
+"""lens logits → numbers: pure functions of logits, vectorised over rows, and one packed transfer to the host."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import inf, log, log2
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..errors import LensError
+from .distribution import (
+    LEAST,
+    TINY,
+    Distribution,
+    bounded,
+    normalise,
+    softmax,
+    sum_dtype,
+    total,
+    wide_blocks,
+)
+from .types import upload
+
+COS_TINY = 1e-12
+MEND = "get a sound checkpoint, or let it compute in a wider dtype"
+
+
+def entropy_bits(
+    log_p: Float[Tensor, "*N V"],
+    p: Float[Tensor, "*N V"] | None = None,
+    room: Float[Tensor, "*N V"] | None = None,
+) -> Float[Tensor, "*N"]:
+    """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V.
+
+    `p`, where it is known, spares the exponentials, and `room` a tensor of that size.
+    """
+    log_p = log_p.clamp(min=LEAST) if p is None else log_p
+    bits = -total(torch.mul(log_p.exp() if p is None else p, log_p, out=room)) / log(2)
+    return bounded(bits, 0.0, log2(log_p.shape[-1]))
+
+
+def kl_nats(
+    p: Distribution, log_q: Float[Tensor, "*M V"], room: Float[Tensor, "N V"] | None = None
+) -> Float[Tensor, " N"]:
+    """KL(p‖q) = Σ p (ln(p + 1e-30) − ln(q + 1e-30)); nats, clamped to ≥ 0. `log_q` is `log_raised` of q, or,
+    where no q is 0, its `log_p`.
+
+    p · ln(p + 1e-30) is taken as p · ln p, which is at most 1e-30 less. The differences are taken before they are
+    summed, so that rounding leaves about 1e-15 of two equal distributions, and nothing where they are equal bit by bit.
+    """
+    return bounded(total(torch.sub(p.log_p, log_q, out=room).mul_(p.p)), 0.0, inf)
+
+
+def kl_of_logits(z: Float[Tensor, "N V"], final: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """KL(softmax(z)‖softmax(final)) a row; nats, ≥ 0."""
+    found = [
+        kl_nats(normalise(wide, p_room), softmax(final[part]).log_p, room)
+        for part, wide, (p_room, room) in wide_blocks(z)
+    ]
+    return torch.cat(found)
+
+
+def cosine(
+    z: Float[Tensor, "N V"],
+    final: Float[Tensor, "*M V"],
+    room: Float[Tensor, "N V"] | None = None,
+) -> Float[Tensor, " N"]:
+    """Cosine of two logit vectors, norms + 1e-12; clamped to −1 … 1."""
+    a, b = z.to(sum_dtype(z.device)), final.to(sum_dtype(z.device))
+    norms = (total(torch.mul(a, a, out=room)).sqrt() + COS_TINY) * (total(b * b).sqrt() + COS_TINY)
+    return bounded(total(torch.mul(a, b, out=room)) / norms, -1.0, 1.0)
+
+
+def rank_of(by: Float[Tensor, "N V"], id_: int, room: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
+    """1 + how many stand above an id; counted in `room` as floats, many times quicker than as flags."""
+    return 1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of N rows in float32; A answers asked for.
+
+    Probabilities and their sum 0 … 1, entropy in bits 0 … log2 V, KL in nats ≥ 0, cosine −1 … 1, ranks 1 … V.
+    """
+
+    top_p: Float[Tensor, "N K"]
+    top_id: Int[Tensor, "N K"]
+    p_top5: Float[Tensor, " N"]
+    entropy: Float[Tensor, " N"]
+    kl: Float[Tensor, " N"]
+    cos: Float[Tensor, " N"]
+    p_answer: Float[Tensor, "N A"]
+    log_p_answer: Float[Tensor, "N A"]
+    rank: Int[Tensor, "N A"]
+
+
+def measure(
+    z: Float[Tensor, "N V"],
+    final: Float[Tensor, "*M V"],
+    answers: Sequence[int],
+    k: int,
+    rank_logits: bool = False,
+) -> Measures:
+    """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary.
+
+    Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
+    """
+    final = final.reshape(-1, final.shape[-1])
+    at = upload(answers, z.device)
+    shared = softmax(final).log_raised if len(final) == 1 else None
+    parts = []
+    for part, wide, (p_room, room) in wide_blocks(z):
+        reference = final[part] if shared is None else final
+        cos = cosine(wide, reference, room)
+        p = normalise(wide, p_room)
+        log_q = softmax(reference).log_raised if shared is None else shared
+        p32 = p.p.float()
+        top_id = z[part].topk(min(k, z.shape[-1]), dim=-1).indices
+        by = z[part] if rank_logits else p32
+        ranks = [rank_of(by, id_, room) for id_ in answers]
+        parts.append(
+            Measures(
+                top_p=p32.gather(-1, top_id),
+                top_id=top_id,
+                p_top5=bounded(p.p.gather(-1, top_id[:, :5]).sum(-1), 0.0, 1.0),
+                entropy=entropy_bits(p.log_p, p.p, room),
+                kl=kl_nats(p, log_q, room),
+                cos=cos,
+                p_answer=p32[:, at],
+                log_p_answer=p.log_p[:, at].float(),
+                rank=torch.stack(ranks, -1) if ranks else p32[:, at].long(),
+            )
+        )
+    return Measures(
+        **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Measures)}
+    )
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far two distributions are apart, a float32 a row: KL ≥ 0 and 0 ≤ JS ≤ TV ≤ 1, in bits but TV."""
+
+    kl_bits: Float[Tensor, " N"]
+    js_bits: Float[Tensor, " N"]
+    tv: Float[Tensor, " N"]
+    top1_agree: Bool[Tensor, " N"]
+
+
+def diverge(p: Distribution, q: Distribution) -> Divergence:
+    """KL(p‖q), (KL(p‖m) + KL(q‖m)) / 2 with m = (p + q) / 2, Σ |p − q| / 2, and whether their top-1 is the same.
+
+    Jensen–Shannon divergence: Lin, "Divergence measures based on the Shannon entropy" (1991), who shows that it is
+    no more than the total variation; both are clamped to that.
+    """
+    tv = bounded(total((p.p - q.p).abs_()) / 2, 0.0, 1.0)
+    log_m = (p.p + q.p).div_(2).add_(TINY).log_()
+    js = total((p.log_p - log_m).mul_(p.p)) + total((q.log_p - log_m).mul_(q.p))
+    return Divergence(
+        kl_bits=kl_nats(p, q.log_raised) / log(2),
+        js_bits=bounded(js / (2 * log(2)), 0.0, 1.0).minimum(tv),
+        tv=tv,
+        top1_agree=p.top_id == q.top_id,
+    )
+
+
+Host = dict[str, np.ndarray]
+
+
+def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
+    """All numbers of a pass in one transfer: float32 and integers travel together as 32-bit words.
+
+    Floats arrive as float64 (exact), integers as int32. Raises LensError where one is not finite.
+    """
+    flat = [(name, key, tensor) for name, group in groups.items() for key, tensor in group.items()]
+    words = [
+        (t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat
+    ]
+    packed = torch.cat([w.flatten() for w in words]).cpu().numpy()
+    host: dict[str, Host] = {name: {} for name in groups}
+    start = 0
+    for name, key, tensor in flat:
+        part = packed[start : start + tensor.numel()].reshape(tensor.shape)
+        start += tensor.numel()
+        host[name][key] = (
+            part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
+        )
+        if not np.isfinite(host[name][key]).all():
+            raise LensError(f"{key} of {name} is not finite: the model overflows; {MEND}")
+    return host

@@ -1,0 +1,116 @@
+"""What the model reads before a prompt: the beginning-of-sequence ids, and the rule that gives them.
+
+Two rules. The reference's is that of TransformerLens 2.16. The corrected one follows the checkpoint as it is on disk:
+the tokenizer's template, else `add_bos_token` of tokenizer_config.json where it is false, else the family where it is
+trained without, else the tokenizer's `bos_token`, else `bos_token_id` of config.json.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from transformers import PretrainedConfig
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from ..core.types import Bos
+from ..errors import LensError
+
+# The families without BOS of TransformerLens 2.16; 4.x has other defaults.
+NO_BOS_FAMILIES = frozenset({"bloom", "qwen", "qwen2", "qwen3"})
+# Begin the names of those that their makers train without: of Qwen the mixtures of experts and the later ones, too.
+TRAINED_WITHOUT = ("bloom", "qwen")
+PROBES = ("a", "The", "1", "?")  # texts to see a template by; some tokenizer drops each of them
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the files of a checkpoint say of BOS, beside the tokenizer itself; None where they say nothing."""
+
+    bos_token_id: int | None = None
+    add_bos_token: bool | None = None
+
+
+def read_declared(name: str, where: Mapping[str, Any], tokenizer: Any) -> Declared:
+    """`bos_token_id` of config.json, in a model with vision of its `text_config`, and the tokenizer's flag.
+
+    transformers leaves the flag out where there is a tokenizer.json, and gives a config the default of its class.
+    """
+    config, _ = PretrainedConfig.get_config_dict(name, **where)
+    inner = config.get("text_config")
+    parts = (config, inner if isinstance(inner, Mapping) else {})
+    ids = [part["bos_token_id"] for part in parts if type(part.get("bos_token_id")) is int]
+    if "gguf_file" in where:
+        flag = tokenizer.init_kwargs.get("add_bos_token")
+    else:
+        flag = get_tokenizer_config(name, **where).get("add_bos_token")
+    return Declared(ids[0] if ids else None, flag if isinstance(flag, bool) else None)
+
+
+def choose_bos(
+    tokenizer: Any, family: str, declared: Declared, wanted: str, corrected: bool
+) -> tuple[Bos, Bos]:
+    """The rule of a run, and that of the other contract for comparison; `wanted` is the option `bos`.
+
+    Under the reference contract an override is compared with itself: it was asked for.
+    Raises LensError where the model's BOS is wanted and none is declared.
+    """
+    reference = reference_bos(tokenizer, family, declared)
+    meant = corrected_bos(tokenizer, family, declared)
+    if wanted == "auto":
+        return (meant, reference) if corrected else (reference, meant)
+    own = Bos((), "--bos none")
+    if wanted == "model":
+        stated = declared_bos(tokenizer, declared)
+        if not stated.ids:
+            raise LensError(f"--bos model: {stated.rule}; use --bos none or auto")
+        own = Bos(stated.ids, f"--bos model: {stated.rule}")
+    return own, reference if corrected else own
+
+
+def reference_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
+    """TransformerLens 2.16: BOS for every family but four; a tokenizer without BOS lends its EOS."""
+    if family in NO_BOS_FAMILIES:
+        return Bos((), f"TransformerLens 2.16 puts none before {family}")
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is not None:
+        return Bos((int(tokenizer.eos_token_id),), "a tokenizer without BOS lends its EOS")
+    return declared_bos(tokenizer, declared)
+
+
+def corrected_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
+    """What the makers of a checkpoint have declared; nothing is lent."""
+    template = template_prefix(tokenizer)
+    if template is not None:
+        return Bos(template, "the tokenizer's template")
+    if declared.add_bos_token is False:
+        return Bos((), "add_bos_token of the tokenizer is false")
+    if family.startswith(TRAINED_WITHOUT) and not declared.add_bos_token:
+        return Bos((), f"{family} is trained without BOS")
+    return declared_bos(tokenizer, declared)
+
+
+def declared_bos(tokenizer: Any, declared: Declared) -> Bos:
+    """BOS of the tokenizer, else of config.json where it is one of the tokenizer's ids."""
+    if tokenizer.bos_token_id is not None:
+        return Bos((int(tokenizer.bos_token_id),), "bos_token of the tokenizer")
+    wanted = declared.bos_token_id
+    if wanted is None:
+        return Bos((), "neither the tokenizer nor config.json declares a BOS")
+    if wanted not in tokenizer.get_vocab().values():
+        rule = f"bos_token_id {wanted} of config.json is no token of the tokenizer"
+        return Bos((), rule, warning=f"{rule}: no BOS is read")
+    return Bos((wanted,), "bos_token_id of config.json")
+
+
+def template_prefix(tokenizer: Any) -> tuple[int, ...] | None:
+    """The ids that the tokenizer itself puts before a text; None where it puts nothing around one.
+
+    What its template appends, such as EOS or [SEP], ends a text and is never read after a prompt.
+    """
+    for probe in PROBES:
+        coded = tokenizer(probe, add_special_tokens=True, return_special_tokens_mask=True)
+        added, ids = list(coded["special_tokens_mask"]), list(coded["input_ids"])
+        if not all(added):
+            size = len(list(takewhile(bool, added)))
+            return tuple(map(int, ids[:size])) if any(added) else None
+    return None

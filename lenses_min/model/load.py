@@ -1,0 +1,236 @@
+"""MODEL → a loaded model: its configuration, tokenizer and weights by transformers, then TransformerBridge around it.
+
+Everything is read from where `source_of` says. No code of a checkpoint is ever run (R11), nothing is installed, and
+TransformerLens sees neither a name nor a tokenizer: its aliases, look-ups and added tokens have no say.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misplaced_modules
+
+from ..core.norms import FormulaNorms
+from ..core.tokens import Tokens
+from ..core.types import Bos, Facts, Norms, Unembedding
+from ..errors import LensError, library_errors
+from ..options import RunOptions
+from ..prompts.suite import built_in
+from . import gguf_cache
+from .architecture import adapter_name, unused_code
+from .bos import choose_bos, read_declared
+from .last_token import LastToken, check_finite, of_transformers, vocabulary
+from .placement import Placement, place
+from .pretrained import is_file, read_config, read_model, read_tokenizer
+from .readout import alone_above, check_width, own_norms, transform_of
+from .source import check_weight_files, source_of
+from .weights import SOUND, fingerprint
+
+ANOTHER = "it is built as no lens reads it; use a model of another architecture"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for the lens: the bridge runs it, the rest is read from it once."""
+
+    bridge: Any
+    tokens: Tokens
+    norms: Norms
+    head: Unembedding
+    facts: Facts
+    placement: Placement
+    own: LastToken  # of transformers' own model, before it was wrapped
+    warnings: tuple[str, ...] = ()  # of what the checkpoint holds and the run does not use
+
+
+def load(options: RunOptions, prompt: str = "") -> LoadedModel:
+    """Configuration, tokenizer, weights, in that order, each refused with its reason.
+
+    The model reads `prompt`, or the first one of the built-in suite, before TransformerLens wraps it. Raises LensError
+    for whatever keeps a model from being read whole and as its makers meant it.
+    """
+    model = options.model
+    name, where = source_of(model)
+    cached = is_file(where) and options.cache
+    entry = gguf_cache.entry(Path(name, where["gguf_file"])) if cached else None
+    if entry and entry.is_dir():
+        name, where = source_of(str(entry))
+    config = read_config(name, where, model)
+    placement = place_weights(name, where, config, options)
+    tokenizer = read_tokenizer(name, where, model)
+    if entry and is_file(where):
+        plain, _ = read_model(name, where, config, Placement("cpu", torch.float32), model)
+        if gguf_cache.keep(entry, plain, tokenizer):
+            name, where = source_of(str(entry))
+            config = read_config(name, where, model)
+    bos, other = read_bos(name, where, config, tokenizer, options)
+    hf_model, unread = read_model(name, where, config, placement, model)
+    if entry and placement.device == "cpu":
+        copy_mapped_weights(hf_model)
+    vocab = vocabulary(hf_model)
+    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, corrected=options.corrected)
+    own = first_reading(hf_model, tokens, prompt or built_in().passes[0].text, model)
+    bridge = boot(hf_model, placement, model)
+    facts, head, norms = read_parts(bridge, own, options, str(config.model_type), placement)
+    warnings = (*unused_code(config), *unread)
+    return LoadedModel(bridge, tokens, norms, head, facts, placement, own, warnings)
+
+
+def first_reading(hf_model: Any, tokens: Tokens, prompt: str, model: str) -> LastToken:
+    """What transformers' own model says after a prompt, or after as much of it as the model can read.
+
+    Raises LensError where the unembedding is of another width than the residual stream.
+    """
+    longest = getattr(hf_model.config.get_text_config(), "max_position_embeddings", None)
+    ids = tokens.model_input(prompt)[:longest] or [0]
+    own = of_transformers(hf_model, ids, model)
+    check_width(own, model)
+    return own
+
+
+def place_weights(name: str, where: dict[str, Any], config: Any, options: RunOptions) -> Placement:
+    """Where the model runs, once its files are all there."""
+    if "local_files_only" in where and not is_file(where):
+        check_weight_files(Path(name), options.model)
+    with library_errors(f"read the weights of {options.model}", SOUND):
+        return place(options, config)
+
+
+def read_bos(
+    name: str, where: dict[str, Any], config: Any, tokenizer: Any, options: RunOptions
+) -> tuple[Bos, Bos]:
+    """What the run puts before a prompt, and what the other contract would; see `choose_bos`."""
+    with library_errors(
+        f"read the tokenizer of {options.model}", "get a sound tokenizer_config.json"
+    ):
+        declared = read_declared(name, where, tokenizer)
+    family = str(config.model_type)
+    return choose_bos(tokenizer, family, declared, options.bos, options.corrected)
+
+
+def read_parts(
+    bridge: Any, own: LastToken, options: RunOptions, family: str, placement: Placement
+) -> tuple[Facts, Unembedding, Norms]:
+    """What a lens needs of a bridge, read once; the norms are the model's own modules or the reference's formula."""
+    check_parts(bridge, options.model)
+    with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
+        facts = read_facts(bridge, options, family, placement)
+        check_finite(own, options.model, facts.dtype)
+        head = read_head(bridge, options.corrected)
+        if options.corrected:
+            return facts, head, own_norms(bridge, own, head, options.model)
+        return facts, head, read_norms(bridge)
+
+
+def check_parts(bridge: Any, model: str) -> None:
+    """Raises LensError where TransformerLens wraps an architecture without what a lens must know of it."""
+    kind, reason = type(bridge.original_model).__name__, ""
+    blocks = getattr(bridge, "blocks", None)
+    if not blocks or getattr(bridge, "unembed", None) is None:
+        reason = "which has no single stack of blocks before an unembedding"
+    norms = [getattr(part, "ln1", None) for part in blocks or ()]
+    for norm in (*norms, getattr(bridge, "ln_final", None)):
+        if norm is not None and not hasattr(norm, "uses_rms_norm"):
+            reason = "whose norms TransformerLens wraps without telling their kind"
+    if reason:
+        raise LensError(f"{model} is {kind}, {reason}; use a model of another architecture")
+
+
+def boot(hf_model: Any, placement: Placement, model: str) -> Any:
+    """The bridge around a model of transformers; weights stay as they are, no processing and no compatibility mode."""
+    with library_errors(f"read {model} through TransformerLens", ANOTHER):
+        if misplaced := find_misplaced_modules(hf_model):
+            raise LensError(
+                f"{model} cannot be sharded: {misplaced[0][0]} is not where its part of the model is, "
+                "as weights are shared; use one device"
+            )
+        home = (
+            hf_model.get_input_embeddings().weight.device
+            if placement.device_map
+            else placement.device
+        )
+        bridge = build_bridge_from_module(
+            hf_model.eval(),
+            adapter_name(type(hf_model), model),
+            hf_config=hf_model.config,
+            dtype=placement.dtype,
+            device=home,
+            model_name=model,
+        )
+        bridge.cfg.n_devices = count_unique_devices(hf_model)
+    return bridge
+
+
+def copy_mapped_weights(hf_model: Any) -> None:
+    """Weights that a file lends to memory are aligned as in the file, and sums over them round otherwise: copy them."""
+    for parameter in hf_model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def read_norms(bridge: Any) -> FormulaNorms:
+    """The norm that reads each layer: first block's ln1, the next block's ln1, ln_final; Gemma's scale is 1 + w."""
+    width, device = bridge.cfg.d_model, bridge.cfg.device
+    scales, eps, identity = [], [], []
+    modules: list[Any] = [getattr(block, "ln1", None) for block in bridge.blocks]
+    for module in [*modules, getattr(bridge, "ln_final", None)]:
+        weight = getattr(getattr(module, "original_component", None), "weight", None)
+        scale = (
+            torch.ones(width, device=device)
+            if weight is None
+            else weight.detach().to(device).float()
+        )
+        scales.append(1 + scale if weight is not None and module.uses_weight_offset else scale)
+        eps.append([0.0 if module is None else norm_eps(module)])
+        identity.append([module is None])
+    return FormulaNorms(
+        torch.stack(scales), torch.tensor(eps, device=device), torch.tensor(identity, device=device)
+    )
+
+
+def norm_eps(module: Any) -> float:
+    """The wrapped module's eps, else the configuration's: some wrappers lack it."""
+    wrapped = module.original_component
+    return float(
+        getattr(wrapped, "eps", None)
+        or getattr(wrapped, "variance_epsilon", None)
+        or module.config.eps
+    )
+
+
+def norm_name(module: Any) -> str:
+    if module is None:
+        return "Identity"
+    return "RMSNorm" if module.uses_rms_norm else "LayerNorm"
+
+
+def read_head(bridge: Any, corrected: bool) -> Unembedding:
+    """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3).
+
+    They are where the tokens are read, also where a model is sharded.
+    """
+    linear, home = bridge.unembed.original_component, bridge.cfg.device
+    bias = None if linear.bias is None else linear.bias.detach().to(home).float()
+    transform = bridge.adapter.apply_output_logits_transform if corrected else None
+    return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
+
+
+def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
+    cfg, weight = bridge.cfg, bridge.unembed.original_component.weight
+    scale, cap = transform_of(bridge)
+    return Facts(
+        family=family,
+        **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
+        alone_above=alone_above(bridge.original_model),
+        d_vocab=weight.shape[0],
+        device=torch.device(placement.device).type,
+        dtype=str(placement.dtype).removeprefix("torch."),
+        first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),
+        final_norm=norm_name(getattr(bridge, "ln_final", None)),
+        learned_positions="pos_embed.hook_out" in bridge.hook_dict,
+        output_transform=(scale, cap) != (None, None),
+        logit_scale=scale,
+        soft_cap=cap,
+        fingerprint=fingerprint(bridge, options.model),
+    )

@@ -1,0 +1,156 @@
+"""summaries → the JSON document, its keys in the order of the reference."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ..core.milestones import ablation_summary, control_summary, milestones
+from ..core.raw_lens import raw_lens_check
+from ..core.records import COPY_WINDOW
+from ..core.types import Facts, Gold, PassResult
+from ..options import RunOptions
+from . import contracts
+
+
+def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:
+    """Fixed strings and facts of the model."""
+    learned, mended = facts.learned_positions, contracts.DIAGNOSTICS if options.corrected else {}
+    return {
+        "type": "diagnostics",
+        "model": options.model_id,
+        "device": facts.device,
+        "use_norm_lens": True,
+        "use_fp32_unembed": facts.dtype != "float32",
+        "unembed_dtype": "torch.float32",
+        "first_block_ln1_type": facts.first_norm,
+        "final_ln_type": facts.final_norm,
+        "layernorm_bias_fix": "not_needed_rms_model",
+        "norm_alignment_fix": "using_ln2_rmsnorm_for_post_block",
+        "layer0_norm_fix": "using_real_ln1_on_embeddings",
+        **mended,
+        "mixed_precision_fix": "casting_to_fp32_before_unembed",
+        "layer0_position_info": "additive_pos_embed_included"
+        if learned
+        else "token_only_rotary_model",
+    }
+
+
+def last_layer(facts: Facts, options: RunOptions, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The consistency of a pass; the corrected contract names the model's own output transform in it (R3)."""
+    transform = {"cfg_transform": {"scale": facts.logit_scale, "softcap": facts.soft_cap}}
+    return {**said, **(transform if options.corrected else {})}
+
+
+def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
+    """What a corrected document says of itself; a reference one says nothing."""
+    defects = {defect for result in passes for defect in result.encoded.defects}
+    return contracts.heading(defects) if options.corrected else {}
+
+
+def copy_rule(options: RunOptions) -> dict[str, Any]:
+    told = {"copy_thresh": options.copy_threshold, "copy_window_k": COPY_WINDOW}
+    return told | {"copy_match_level": "id_subsequence"}
+
+
+def diagnostics(
+    facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is known of the model, then the milestones of the first pass."""
+    found = milestones(main.pure["norm"])
+    head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
+    return {
+        **of_model(facts, options),
+        "context_prompt": main.encoded.prompt.text,
+        "target_prediction": f"first unseen token (likely '{main.encoded.prompt.answer}')",
+        "prism_summary": dict(prism),
+        **head,
+        **copy_rule(options),
+        **found,
+        "gold_alignment": main.encoded.gold.alignment,
+        "last_layer_consistency": last_layer(facts, options, main.consistency),
+    }
+
+
+def gold_block(gold: Gold) -> dict[str, Any]:
+    block = {"string": gold.string, "pieces": list(gold.pieces), "first_id": gold.first_id}
+    return block | {"answer_ids": list(gold.answer_ids), "variant": gold.variant}
+
+
+def model_stats(facts: Facts) -> dict[str, Any]:
+    keys = ("n_heads", "d_vocab", "n_ctx")
+    head = {"type": "model_stats", "num_layers": facts.n_layers, "d_model": facts.d_model}
+    return head | {key: getattr(facts, key) for key in keys} | {"architecture": "pre_norm"}
+
+
+def document(
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    test_prompts: Sequence[Mapping[str, Any]],
+    prism: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The whole `output-<clean>.json` of the passes main, ablation and control."""
+    main, ablation, control = passes
+    prompt = {
+        "type": "prompt",
+        "context_prompt": main.encoded.prompt.text,
+        "ground_truth": main.encoded.prompt.answer,
+    }
+    control_gold = {
+        "gold_answer": gold_block(control.encoded.gold),
+        "gold_alignment": control.encoded.gold.alignment,
+    }
+    return {
+        **heading(options, passes),
+        "prompt": prompt,
+        "test_prompts": list(test_prompts),
+        "temperature_exploration": main.said["temperature_exploration"],
+        "diagnostics": diagnostics(facts, options, main, prism),
+        "final_prediction": main.said["final_prediction"],
+        "model_stats": model_stats(facts),
+        "raw_lens_check": raw_lens_check(options.raw_lens, main.raw_samples),
+        "ablation_summary": ablation_summary(main.pure["norm"], ablation.pure["norm"]),
+        "control_prompt": {"context_prompt": control.encoded.prompt.text} | control_gold,
+        "control_summary": control_summary(control.pure["norm"]),
+        "gold_answer": gold_block(main.encoded.gold),
+    }
+
+
+def suite_document(
+    keywords: Collection[str],
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    test_prompts: Sequence[Mapping[str, Any]],
+    prism: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`output-<clean>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
+    return {
+        **heading(options, passes),
+        "test_prompts": list(test_prompts),
+        "keywords": sorted(keywords),
+        "diagnostics": of_model(facts, options)
+        | {"prism_summary": dict(prism)}
+        | copy_rule(options),
+        "model_stats": model_stats(facts),
+        "passes": [pass_block(facts, options, result) for result in passes],
+    }
+
+
+def pass_block(facts: Facts, options: RunOptions, result: PassResult) -> dict[str, Any]:
+    """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
+    prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
+    rival = f"{prompt.rival.id}/{prompt.rival.variant}" if prompt.rival else None
+    block: dict[str, Any] = {
+        "prompt_id": prompt.id,
+        "prompt_variant": prompt.variant,
+        "context_prompt": prompt.text,
+    }
+    block |= {"gold_answer": gold_block(gold), "gold_alignment": gold.alignment, **milestones(rows)}
+    block |= {"control": rival, "control_summary": control_summary(rows) if rival else None}
+    block["last_layer_consistency"] = last_layer(facts, options, result.consistency)
+    block["raw_lens_check"] = (
+        raw_lens_check(options.raw_lens, result.raw_samples) if prompt.detailed else None
+    )
+    return block | {
+        key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")
+    }

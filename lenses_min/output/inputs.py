@@ -1,0 +1,46 @@
+"""What a run reads from outside, told without reading it: enough to know later that nothing has changed."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from ..options import RunOptions
+
+
+def inputs(options: RunOptions) -> dict[str, str]:
+    """A mark for the model, and for a prompts file and fitted artifacts where there are any.
+
+    Of a hub id: the commit in the local cache, empty where it holds none. Of files: SHA-256 over name, size and time of
+    change (ns) of each. The weights are not read for it: an edit that keeps size and time goes unseen, a copy counts
+    as another; the manifest's `fingerprint` is over the weights themselves.
+    """
+    local = os.path.exists(options.model)
+    fitted = {
+        name: str(Path(getattr(options, f"{name}_dir")) / options.clean)
+        for name in ("prism", "tuned")
+    }
+    named = {"model": options.model, "prompts": options.prompts, **fitted}
+    marks = {
+        kind: mark(Path(path)) for kind, path in named.items() if path and os.path.exists(path)
+    }
+    return marks if local else {"model": commit(options.model)} | marks
+
+
+def mark(path: Path) -> str:
+    """SHA-256 of a file, or of the files right in a folder, as they are listed."""
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            told = file.stat()
+            digest.update(f"{file.name} {told.st_size} {told.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def commit(hub_id: str) -> str:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(hub_id, "config.json")
+    except ValueError:  # no hub id at all
+        return ""
+    return Path(found).parent.name if isinstance(found, str) else ""

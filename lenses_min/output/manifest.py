@@ -1,0 +1,106 @@
+"""The manifest of a run: what was run, with which versions, on which weights, and how long it took."""
+
+import datetime
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+import torch
+
+from ..core.milestones import ablation_summary, control_summary, milestones
+from ..core.types import Facts, PassResult
+from ..model.determinism import SEED
+from ..options import RunOptions
+from ..version import __version__
+from .inputs import inputs
+
+PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
+
+
+def manifest(
+    facts: Facts,
+    options: RunOptions,
+    passes: Sequence[PassResult],
+    how: Mapping[str, Any],
+    warnings: Sequence[str],
+    held: Mapping[str, Any],
+    started: float,
+) -> dict[str, Any]:
+    """`run-<clean>.manifest.json`; `how` the arithmetic of `--device auto` and the settings.
+
+    `elapsed_s` are seconds since `started` on the performance counter.
+    """
+    block = suite_block if options.prompts else lens_block
+    read = [(p.encoded.prompt, p.encoded.token_ids) for p in passes]
+    return {
+        "model_id": options.model_id,
+        "contract": options.contract,
+        **asdict(facts),
+        "options": asdict(options),
+        "inputs": inputs(options),
+        "versions": versions(),
+        "seed": SEED,
+        **how,
+        "prompts": [
+            {"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)}
+            for p, ids in read
+        ],
+        "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
+        "last_layer_proof": dict(held),
+        "last_layer_agreement": next(
+            (p.agreement for p in passes if p.encoded.prompt.detailed), []
+        ),
+        "warnings": list(warnings),
+        "finished_at": now(),
+        "elapsed_s": round(time.perf_counter() - started, 3),
+        "peak_memory": peak_memory(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and the packages that make the numbers."""
+    return {"lenses-min": __version__, "python": python_version()} | {
+        p: version(p) for p in PACKAGES
+    }
+
+
+def peak_memory() -> dict[str, int]:
+    """Bytes that this process held at most so far: resident on the host, allocated on its GPUs."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    gpus = range(torch.cuda.device_count())
+    return {"host": resident, "cuda": sum(map(torch.cuda.max_memory_allocated, gpus))}
+
+
+def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
+    """The milestones of a further lens; those of the norm lens stand in the document."""
+    main, ablation, control = (result.pure[lens] for result in passes)
+    summaries = {
+        "ablation_summary": ablation_summary(main, ablation),
+        "control_summary": control_summary(control),
+    }
+    return {"milestones": milestones(main)} | summaries
+
+
+def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
+    """The milestones of a further lens by pass."""
+    return {
+        f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens])
+        for p in passes
+    }
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:
+    """`output-<clean>.error.json` of a run that failed."""
+    told = {"error_type": type(error).__name__, "message": str(error), "time": now()}
+    return {"model": options.model_id, "options": asdict(options)} | told

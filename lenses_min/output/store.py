@@ -1,0 +1,230 @@
+"""rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10).
+
+They are written in a hidden folder, `.<clean>.part`, by one process at a time; then each replaces the earlier run's in
+one step. Wherever the document stands, every file beside it is whole and of the same run: the earlier manifest and
+document go first, the new ones come last, the manifest at the very end. A run that is killed on the way leaves no
+document, and what it has hidden goes with the next run of that model.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ..core.rows import AgreementRow, AnswerRow, PureRow, Row
+from ..errors import LensError
+
+TOP_COLUMNS = 20
+MISSING = frozenset(  # what pandas reads as missing, quoted or not
+    (
+        *(
+            "",
+            "#N/A",
+            "#N/A N/A",
+            "#NA",
+            "-1.#IND",
+            "-1.#QNAN",
+            "-NaN",
+            "-nan",
+            "1.#IND",
+            "1.#QNAN",
+        ),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    )
+)
+BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
+TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
+RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
+NO_COLUMNS = {"top", "further", "fact_key", "fact_index"}  # fields without a contract column
+PURE_COLUMNS = [
+    *RECORD_COLUMNS,
+    *(f.name for f in fields(PureRow) if f.name not in {*RECORD_COLUMNS, *NO_COLUMNS}),
+]
+COLUMNS = {
+    "records": RECORD_COLUMNS,
+    "pure": PURE_COLUMNS,
+    "agreement": [f.name for f in fields(AgreementRow) if f.name != "further"],
+    "answers": [f.name for f in fields(AnswerRow) if f.name != "further"],
+}
+OTHER_KINDS = ("agreement", "answers", "milestones", "artifact-audit", "positions-tuned-audit")
+
+
+def cells(row: Row | Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
+    """The values of a row in column order; absent ones are None. A row of a further table is a mapping."""
+    if isinstance(row, Mapping):
+        return [row.get(column) for column in columns]
+    pairs = enumerate(getattr(row, "top", ()), start=1)
+    values = {**vars(row), **row.further}
+    for i, (token, probability) in pairs:
+        values[f"top{i}"], values[f"prob{i}"] = token, probability
+    return [values.get(column) for column in columns]
+
+
+def csv_cell(value: Any) -> str:
+    """The reference's dialect: minimal quoting for `,` `"` and newline, backslash doubled, CR bare (R5).
+
+    Written out because Python's csv module quotes a carriage return from 3.13 on, and the reference ran on 3.11.
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else repr(value)
+    text = text.replace("\\", "\\\\")
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+def csv_text(
+    rows: Sequence[Row | Mapping[str, Any]], columns: Sequence[str], corrected: bool = False
+) -> str:
+    """A table in the reference's dialect, or in that of Python's csv module (R5)."""
+    lines = [columns, *(cells(row, columns) for row in rows)]
+    return (
+        table_text(lines)
+        if corrected
+        else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
+    )
+
+
+def table_text(lines: Iterable[Sequence[Any]]) -> str:
+    """Lines as csv and pandas read them back with their defaults; None is an empty cell."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(
+        [plain(value) for value in line] for line in lines
+    )
+    return stream.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """A text as it stands, or as a JSON string where a reader would take it for something else.
+
+    That is: a missing value, a number or a flag to pandas, a line end, or a text that begins with a quote already.
+    """
+    if not isinstance(value, str):
+        return value
+    odd = any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
+    taken = value in MISSING or value.strip().lower() in ("true", "false") or is_number(value)
+    return json.dumps(value) if odd or taken or value.startswith('"') else value
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def table_name(clean: str, table: str, lens: str = "norm") -> str:
+    """Name of a table's file; the norm lens has no suffix."""
+    kind = "pure-next-token" if table == "pure" else table
+    return f"output-{clean}-{kind}.csv" if lens == "norm" else f"output-{clean}-{kind}-{lens}.csv"
+
+
+def is_table_end(end: str) -> bool:
+    """Whether `output-NAME-<end>.csv` is a table that this runner or a published run.py writes."""
+    lenses = r"(?:records|pure-next-token)(?:-[a-z]+){0,2}"
+    return bool(re.fullmatch(rf"{lenses}|{'|'.join(OTHER_KINDS)}", end))
+
+
+def is_output(name: str, clean: str) -> bool:
+    """Whether a file name is one that a run of this model may write, by this runner or a published run.py."""
+    stem = re.escape(clean)
+    if match := re.fullmatch(rf"output-{stem}-(.+)\.csv", name):
+        return is_table_end(match[1])
+    patterns = (
+        rf"output-{stem}(?:\.error)?\.json",
+        rf"run-{stem}\.manifest\.json",
+        rf"{stem}_\d\d+_resid\.pt",
+    )
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+@contextmanager
+def part(out_dir: Path, clean: str) -> Iterator[Path]:
+    """The hidden folder that a run is written in, held against other processes; what a killed one left goes first."""
+    stage, lock = (out_dir / f".{clean}.{end}" for end in ("part", "lock"))
+    with ExitStack() as held:
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(lock))
+            held.callback(
+                lock.unlink, missing_ok=True
+            )  # while it is held; who waits for it locks a new one
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+        except OSError as error:
+            raise LensError(
+                f"cannot write to {out_dir}: {error.strerror}; give another --out-dir"
+            ) from error
+        held.callback(shutil.rmtree, stage, ignore_errors=True)
+        yield stage
+
+
+def check_target(out_dir: Path, clean: str) -> None:
+    """Raises LensError where a run could not be written, before anything is computed for it."""
+    with part(out_dir, clean):
+        pass
+
+
+@contextmanager
+def staged(out_dir: Path, clean: str) -> Iterator[Path]:
+    """A folder to write a run into; on success its files replace the earlier run's, on failure it goes."""
+    with part(out_dir, clean) as stage:
+        try:
+            yield stage
+            publish(stage, out_dir, clean)
+        except OSError as error:
+            raise LensError(
+                f"could not write the outputs to {out_dir}: {error.strerror}"
+            ) from error
+
+
+def publish(stage: Path, out_dir: Path, clean: str) -> None:
+    """The files of a finished run in place of the earlier one's, in the order that the head of this file tells."""
+    ends = [f"output-{clean}.json", f"run-{clean}.manifest.json"]
+    names = {path.name for path in stage.iterdir()}
+    for name in reversed(ends):
+        (out_dir / name).unlink(missing_ok=True)
+    for old in list(out_dir.iterdir()):
+        if is_output(old.name, clean) and old.name not in names:
+            old.unlink()
+    for name in [*sorted(names.difference(ends)), *filter(names.__contains__, ends)]:
+        os.replace(stage / name, out_dir / name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8; a byte of a path that is none, a lone surrogate to Python, is written as JSON escapes it."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write through to the disk, so that a rename never publishes an empty file."""
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_error(out_dir: Path, clean: str, report: Mapping[str, Any]) -> Path | None:
+    """`output-<clean>.error.json`, or None where even that cannot be written."""
+    path = out_dir / f"output-{clean}.error.json"
+    try:
+        with part(out_dir, clean) as stage:
+            write_text(stage / path.name, json_text(report))
+            os.replace(stage / path.name, path)
+    except (LensError, OSError):
+        return None
+    return path

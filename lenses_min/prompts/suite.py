@@ -1,0 +1,199 @@
+"""The prompts of a run, read from a file. The built-in ones are prompts.yaml beside this module.
+
+YAML or JSON: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
+{"test_prompt": …}. A pass has `id`, `context` and `answer`, and where wanted `variant` (orig), `control` (the
+"id/variant" of the pass whose answer is subtracted in control_margin), `records` (false) and `join` (" " or "", what
+stands between context and answer).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from ..errors import LensError
+from .textfiles import parse_json, parse_yaml, read_text
+
+BUILT_IN = Path(__file__).with_name("prompts.yaml")
+SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
+TEMPERATURES = (0.1, 2.0)
+FAULTS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records, join",
+    "string_type": "must be a text; put it in quotes",
+    "string_unicode": "holds half of a surrogate pair, which is no character",
+    "model_type": "must be an object with fields",
+    "literal_error": 'must be " " or "", what stands between context and answer',
+    "string_pattern_mismatch": "must not be blank; an id or a variant has neither space nor slash",
+}
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Context = Annotated[
+    str, StringConstraints(min_length=0)
+]  # with a constraint, half a surrogate pair is refused
+Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+
+class Entry(BaseModel):
+    """A pass as a file has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: Name
+    variant: Name = "orig"
+    context: Context
+    answer: Answer
+    control: str | None = None
+    records: bool = False
+    join: Literal[" ", ""] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}/{self.variant}"
+
+
+class Document(BaseModel):
+    """A file of prompts, before its entries are held against one another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    passes: list[Entry]
+    test_prompts: list[Text] = []
+    keywords: list[Text] = []
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One pass: the text the model reads and the answer that counts as right.
+
+    A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
+    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
+    """
+
+    id: str
+    variant: str
+    text: str
+    answer: str
+    detailed: bool = False
+    rival: "Prompt | None" = None
+    join: str | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The passes of the lens, the test prompts of the model itself, and the tokens that show their top 20."""
+
+    passes: tuple[Prompt, ...]
+    test_prompts: tuple[str, ...]
+    keywords: frozenset[str]
+
+
+@cache
+def built_in() -> Suite:
+    return read_suite(BUILT_IN)
+
+
+def read_suite(path: Path) -> Suite:
+    """The prompts of a file. Raises LensError with every fault at once: file, entry and field."""
+    document = read_document(path)
+    prompts: dict[str, Prompt] = {}
+    for e in document.passes:
+        prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
+    rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
+    passes = tuple(replace(p, rival=rivals[name]) for name, p in prompts.items())
+    return Suite(
+        passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords)
+    )
+
+
+def read_document(path: Path) -> Document:
+    """The entries of a file as it has them, checked one by one and against one another."""
+    try:
+        text = read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from error
+    if path.suffix.lower() not in SUFFIXES:
+        raise LensError(
+            f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"
+        )
+    try:
+        found, places = content(path, text)
+        document = Document.model_validate(found)
+        problems = list(contradictions(document, places))
+    except ValidationError as error:
+        problems = [fault(e, places, found) for e in error.errors()]
+    except LensError as error:
+        problems = str(error).split("\n")
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from error
+    if problems:
+        raise LensError("\n".join(f"{path}: {problem}" for problem in problems))
+    return document
+
+
+def unreadable(path: Path, error: Exception) -> LensError:
+    return LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}")
+
+
+def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
+    """The file as one object, and where each of its entries stands, for messages."""
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return parse_yaml(text), {}
+    if suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
+        return parse_json(text), {}
+    found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
+    places, problems = {}, []
+    for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line ends
+        try:
+            entry = parse_json(line, number) if line.strip() else None
+        except json.JSONDecodeError as error:
+            problems.append(f"line {number}: {error}")
+            continue
+        except LensError as error:
+            problems.append(str(error))
+            continue
+        if entry is not None:
+            lone = isinstance(entry, Mapping) and set(entry) == {"test_prompt"}
+            kind, value = ("test_prompts", entry["test_prompt"]) if lone else ("passes", entry)
+            places[kind, len(found[kind])] = f"line {number}"
+            found[kind].append(value)
+    if problems:
+        raise LensError("\n".join(problems))
+    return found, places
+
+
+def place(kind: str, index: int, places: Mapping[tuple[str, int], str]) -> str:
+    return places.get((kind, index), f"{kind}[{index}]")
+
+
+def fault(error: Mapping[str, Any], places: Mapping[tuple[str, int], str], found: Any) -> str:
+    """One fault of a file as `entry (name): field: what is wrong`."""
+    where, told = list(error["loc"]), FAULTS.get(error["type"], error["msg"])
+    if len(where) > 1 and isinstance(where[1], int):
+        kind, index, *fields = where
+        entry = found[kind][index]
+        named = isinstance(entry, Mapping) and "id" in entry
+        name = f" ({entry['id']}/{entry.get('variant', 'orig')})" if named else ""
+        where = [place(kind, index, places) + name, *fields]
+    if error["type"] not in ("missing", "extra_forbidden"):
+        told = f"{told}, got {json.dumps(error['input'], ensure_ascii=False, default=str)[:80]}"
+    return ": ".join(map(str, [*where, told]))
+
+
+def contradictions(document: Document, places: Mapping[tuple[str, int], str]) -> Iterator[str]:
+    """What is wrong between entries: none at all, a name that comes twice, a control that is no other pass."""
+    names = Counter(e.name for e in document.passes)
+    if not names:
+        yield "passes: there is none; give at least one with id, context and answer"
+    for i, e in enumerate(document.passes):
+        where = f"{place('passes', i, places)} ({e.name})"
+        if names[e.name] > 1:
+            yield f"{where}: variant: {names[e.name]} passes have this id and variant; give each its own"
+        if e.control is not None and (e.control not in names or e.control == e.name):
+            known = ", ".join(name for name in names if name != e.name)[:120] or "none"
+            yield f"{where}: control: {e.control!r} is no other pass of the file; there are {known}"

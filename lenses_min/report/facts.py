@@ -1,0 +1,123 @@
+"""What is said of a run beside its rows: names, warnings, milestones, which rows there are."""
+
+import os
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any
+
+from ..core.milestones import milestones
+from ..core.rows import PureRow, RecordRow, pass_name
+from ..output.run import Run, block, blocks
+
+HEADS = {
+    "L_copy": "copy",
+    "L_semantic": "semantic",
+    "first_kl_below_1.0": "KL ≤ 1",
+    "first_rank_le_10": "rank ≤ 10",
+}
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A name for each run; where several are of one name, with what tells their directories apart."""
+    folders: dict[str, list[str]] = {}
+    for run in runs:
+        folders.setdefault(run.name, []).append(os.path.abspath(run.folder))
+    return [
+        run.name
+        if len(folders[run.name]) == 1
+        else f"{run.name} · {os.path.relpath(run.folder, os.path.commonpath(folders[run.name]))}"
+        for run in runs
+    ]
+
+
+def heading(run: Run) -> str:
+    stats = block(run.document, "model_stats")
+    blocks_, width, size = (stats.get(key, "?") for key in ("num_layers", "d_model", "d_vocab"))
+    shape = f"{blocks_} blocks, width {width}, vocabulary {size}"
+    return f"{run.model_id}: {shape}, {computed_on(run)}"
+
+
+def computed_on(run: Run) -> str:
+    """Device and dtype, as far as manifest and document tell them."""
+    device = run.manifest.get("device") or block(run.document, "diagnostics").get("device", "")
+    return " ".join(str(part) for part in (device, run.manifest.get("dtype")) if part)
+
+
+def found(run: Run) -> dict[str, Any]:
+    """The milestones under the norm lens, and those of the control."""
+    return run.milestones | block(run.document, "control_summary")
+
+
+def warnings(run: Run) -> Iterator[str]:
+    """The warnings of the manifest; of a run without one, what its document shows of the reference's defects."""
+    if run.manifest:
+        yield from run.manifest.get("warnings", [])
+        return
+    told = block(run.document, "diagnostics")
+    layernorm = (
+        "LayerNorm" in (told.get("first_block_ln1_type"), told.get("final_ln_type"))
+        and not run.corrected
+    )
+    last = block(told, "last_layer_consistency")
+    if layernorm:
+        yield "R1: LayerNorm is read through the RMS formula: every lens column is off"
+    elif last.get("warn_high_last_layer_kl"):
+        off = f"the last layer is {bits(last.get('kl_to_final_bits'))} from the model's own output"
+        yield f"R3: {off}, probably for a soft cap or logit scale that was left out"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a document can be drawn and rounded: a finite number, no flag."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def bits(value: Any, form: str = ".2f") -> str:
+    return f"{value:{form}} bits" if is_number(value) else "some bits"
+
+
+def top_one(row: RecordRow) -> tuple[str, float | None]:
+    """The first token of a row and its probability; nothing where the row lists none."""
+    return row.top[0] if row.top else ("", None)
+
+
+def milestone_cells(rows: Sequence[PureRow]) -> dict[str, str]:
+    """The milestones of a pass by their heads: layer, and its share of the depth."""
+    told, n = milestones(rows), (rows[-1].layer if rows else 0) or 1
+    return {
+        name: "-" if (y := told[key]) is None else f"{y} ({y / n:.0%})"
+        for key, name in HEADS.items()
+    }
+
+
+def raw_checks(run: Run) -> dict[str, dict[str, Any]]:
+    """The raw-lens check of every pass that has one: `samples`, objects with a layer, and `summary`.
+
+    A reference run has one, of `pos/orig`; a run of several facts has the samples of all of them in it.
+    """
+    checks = {
+        pass_name(b.get("prompt_id"), b.get("prompt_variant")): block(b, "raw_lens_check")
+        for b in blocks(run.document, "passes")
+    }
+    checks = checks or {pass_name(None, None): block(run.document, "raw_lens_check")}
+    return {
+        name: {
+            "samples": [s for s in blocks(check, "samples") if type(s.get("layer")) is int],
+            "summary": block(check, "summary"),
+        }
+        for name, check in checks.items()
+        if check
+    }
+
+
+def last_only(rows: Sequence[RecordRow]) -> str:
+    """Says of which layers of a pass there are records at the last position alone (R4); empty where of none."""
+    last = max(row.pos for row in rows)
+    held: dict[int, int] = {}
+    for row in rows:
+        held[row.layer] = min(row.pos, held.get(row.layer, last))
+    layers = sorted(layer for layer, first in held.items() if first == last > 0)
+    return (
+        f"layers {layers[0]} to {layers[-1]}: the run has rows of the last position only"
+        if layers
+        else ""
+    )

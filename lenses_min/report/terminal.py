@@ -1,0 +1,165 @@
+"""Runs in the terminal: one with a row a layer, several side by side by relative depth."""
+
+import io
+import os
+from collections.abc import Sequence
+from math import isfinite, log2
+from pathlib import Path
+from typing import Any
+
+from rich.bar import Bar
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..core.rows import PureRow
+from ..output.run import Run
+from .escape import plain, short
+from .facts import HEADS, found, heading, labels, milestone_cells, top_one, warnings
+
+WIDTH = 100  # columns where the output is no terminal and none are asked for
+FLAGS = {"copy_collapse": "copy", "entropy_collapse": "sure", "is_answer": "answer"}
+
+
+def show(runs: Sequence[Run], files: Sequence[Path] = (), out: Console | None = None) -> None:
+    """Print the runs, and the paths of the files that were written."""
+    out = out or console()
+    if len(runs) == 1:
+        one(runs[0], out)
+    else:
+        several(runs, out)
+    for run, name in zip(runs, labels(runs)):
+        if not files and (
+            told := [plain(warning) for warning in warnings(run)]
+        ):  # a run has just told them
+            whose = f" of {plain(name)}" if len(runs) > 1 else ""
+            out.print(f"\nwarnings{whose}:", *(f"  {warning}" for warning in told), sep="\n")
+    if files:
+        out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n")
+
+
+def console() -> Console:
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    if not (out.is_terminal or "COLUMNS" in os.environ):
+        out.width = WIDTH
+    return out
+
+
+def as_html(run: Run) -> str:
+    """What `show` prints of a run, as HTML; rich escapes every text."""
+    out = Console(
+        file=io.StringIO(),
+        record=True,
+        width=WIDTH,
+        highlight=False,
+        markup=False,
+        force_jupyter=False,
+    )
+    show([run], out=out)
+    return out.export_html(
+        inline_styles=True, code_format="<pre style='line-height: 1.25'>{code}</pre>"
+    )
+
+
+def one(run: Run, out: Console) -> None:
+    """The layers of the first prompt and the milestones."""
+    prompt, answer = next(iter(run.prompts.values()))
+    out.print(*map(plain, (heading(run), *run.manifest.get("placement", ()))), sep="\n")
+    out.print(f"prompt: {plain(prompt)} … {plain(answer)}\n")
+    first, *others = run.passes().values()
+    out.print(layer_table(first), soft_wrap=False)
+    counted = "passes" in run.document or first[0].fact_key is not None
+    if more := len(others) if counted else 0:
+        out.print(f"… and {more} more passes")
+    out.print(
+        "\nmilestones:",
+        *(f"  {key} = {number(value)}" for key, value in found(run).items()),
+        sep="\n",
+    )
+
+
+def layer_table(rows: Sequence[PureRow]) -> Table:
+    """Entropy and KL in bits; bars reach to the largest value, that of the rank by its logarithm."""
+    table = grid("layer", "top-1", "p", "entropy", "", "KL", "", "rank", "", "flags")
+    scale = scales(rows)
+    for row in rows:
+        flags = " ".join(text for name, text in FLAGS.items() if getattr(row, name))
+        entropy, kl, rank = (bar(value, most) for value, most in zip(sizes(row), scale))
+        cells = (
+            number(row.entropy),
+            entropy,
+            number(row.kl_to_final_bits),
+            kl,
+            number(row.answer_rank),
+            rank,
+        )
+        table.add_row(str(row.layer), token(row, 14), number(top_one(row)[1]), *cells, flags)
+    return table
+
+
+def several(runs: Sequence[Run], out: Console) -> None:
+    """A small table a run, each with the same eleven depths, and a row of milestones a run."""
+    names = [plain(name) for name in labels(runs)]
+    rows = [next(iter(run.passes().values())) for run in runs]
+    out.print(Columns(depth_table(name, mine) for name, mine in zip(names, rows)), soft_wrap=False)
+    table = grid("milestones", *HEADS.values(), "margin")
+    for run, name, mine in zip(runs, names, rows):
+        table.add_row(
+            name, *milestone_cells(mine).values(), number(found(run).get("max_control_margin"))
+        )
+    out.print("", table, sep="\n", soft_wrap=False)
+
+
+def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
+    table = grid(
+        "depth",
+        "top-1",
+        "entropy",
+        "KL",
+        "rank",
+        title=Text(name, no_wrap=True, overflow="ellipsis"),
+    )
+    scale = scales(rows)
+    for tenth in range(11):
+        row = rows[round(tenth / 10 * (len(rows) - 1))]
+        entropy, kl, _ = (bar(value, most) for value, most in zip(sizes(row), scale))
+        table.add_row(f"{tenth / 10:.0%}", token(row, 10), entropy, kl, number(row.answer_rank))
+    return table
+
+
+def grid(*names: str, **options: Any) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", **options)
+    for name in names:
+        left = name in ("top-1", "", "flags", "milestones")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def sizes(row: PureRow) -> tuple[float, float, float]:
+    """What the bars of a row show: entropy and KL in bits, log2 of the rank; 0 where there is no such number."""
+    values = row.entropy, row.kl_to_final_bits or 0, log2(max(row.answer_rank or 1, 1))
+    entropy, kl, rank = (value if isfinite(value) else 0 for value in values)
+    return entropy, kl, rank
+
+
+def scales(rows: Sequence[PureRow]) -> list[float]:
+    return [max(values) for values in zip(*map(sizes, rows))]
+
+
+def bar(value: float, most: float) -> Bar:
+    return Bar(most or 1, 0, value, width=5)
+
+
+def token(row: PureRow, width: int) -> Text:
+    return Text(short(row.top[0][0], width) if row.top else "-")
+
+
+def number(value: Any) -> str:
+    return (
+        "-"
+        if value is None
+        else f"{round(value, 4) + 0.0:.4f}"
+        if isinstance(value, float)
+        else plain(value)
+    )

@@ -1,0 +1,84 @@
+"""What performs the jobs of a sweep: the interface, and this machine's processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..options import RunOptions
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep; `self_test` asks for the proof alone."""
+
+    options: RunOptions
+    self_test: bool = False
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit status of a run and what it said; `files` by name where they are not yet in the sweep's folder."""
+
+    status: int
+    said: str
+    files: Mapping[str, bytes] | None = None
+
+
+class Engine(Protocol):
+    """Performs jobs side by side. The outcome of a lost machine or worker is an exception."""
+
+    def submit(self, job: Job) -> "Future[Outcome]": ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine, some runs at a time; `tied` is the standard input of every run, and its end theirs.
+
+    Runs work in `where` under the variables of `environment`; None is this process's own.
+    """
+
+    pool: ThreadPoolExecutor
+    tied: int
+    where: str | None = None
+    environment: Mapping[str, str] | None = None
+
+    def submit(self, job: Job, folder: Path | None = None) -> "Future[Outcome]":
+        return self.pool.submit(self.perform, job, folder or Path(job.options.out_dir))
+
+    def perform(self, job: Job, folder: Path) -> Outcome:
+        """A run in a process of its own, which writes into `folder`."""
+        told = {**vars(job), "options": asdict(job.options), "folder": str(folder)}
+        command = [sys.executable, "-m", "lenses_min.sweep", json.dumps(told)]
+        done = subprocess.run(
+            command,
+            stdin=self.tied,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=self.where,
+            env=self.environment,
+        )
+        return Outcome(done.returncode, (done.stdout + done.stderr).strip())
+
+
+@contextmanager
+def local(
+    jobs: int, where: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Local]:
+    """Runs of this machine. On leaving, those that wait are dropped and those that run are ended, killed or not."""
+    pool, (tied, held) = ThreadPoolExecutor(jobs), os.pipe()
+    try:
+        yield Local(pool, tied, where, environment)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        os.close(held)
+        pool.shutdown(wait=True)
+        os.close(tied)

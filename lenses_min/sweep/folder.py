@@ -1,0 +1,150 @@
+"""`run-latest/`: fresh, or gone on with; what is complete in it, and how outputs come into it.
+
+A sweep that is not finished, one that was stopped or had failures, is gone on with when it is started again with the
+same options under the same versions, more models allowed. Any other earlier one moves to `run-<its time>/`.
+"""
+
+import datetime
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import LensError
+from ..options import RunOptions
+from ..output.inputs import inputs
+from ..output.manifest import error_report, now, versions
+from ..output.store import is_output, json_text, staged, write_bytes, write_error, write_text
+from .engines import Outcome
+
+LATEST = "run-latest"
+MANIFEST = "sweep.manifest.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a file; empty where there is none to read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def plain(options: RunOptions) -> Any:
+    """Options as a manifest has them after reading."""
+    return json.loads(json.dumps(asdict(options)))
+
+
+@contextmanager
+def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[list[RunOptions]]:
+    """The sweep's folder, made ready and held against other sweeps; yields the runs that are still to do.
+
+    On leaving, by an exception or not, no part of a run is left in it.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            told = {"started_at": now(), "finished_at": None, "versions": versions()}
+            told["jobs"] = {one.clean: plain(one) for one in asked}
+            earlier = read_json(folder / MANIFEST)
+            if not fresh and goes_on(earlier, told):
+                told["started_at"] = earlier["started_at"]
+            elif folder.exists():
+                rotate(folder)
+            folder.mkdir(exist_ok=True)
+            write(folder, told)
+            left = [one for one in asked if not complete(folder, one)]
+            for one in left:
+                clear(folder, one)
+            try:
+                yield left
+            finally:
+                tidy(folder, asked)
+            if all(found(folder, one) for one in asked):
+                write(folder, told | {"finished_at": now()})
+    except Timeout as error:
+        raise LensError(
+            f"another sweep is at work in {folder}; wait for it, or name another --out-dir"
+        ) from error
+    except OSError as error:
+        raise LensError(
+            f"cannot write to {folder}: {error.strerror or error}; give another --out-dir"
+        ) from error
+
+
+def goes_on(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    same = all(earlier.get(key) == told[key] for key in ("finished_at", "versions"))
+    return same and earlier.get("jobs", {"": None}).items() <= told["jobs"].items()
+
+
+def rotate(folder: Path) -> Path:
+    """Move an earlier sweep to `run-<its time>`, or the time of its last change; a taken name gets a number."""
+    try:
+        time = datetime.datetime.fromisoformat(read_json(folder / MANIFEST)["started_at"])
+    except (KeyError, TypeError, ValueError):
+        time = datetime.datetime.fromtimestamp(folder.stat().st_mtime)
+    name = f"run-{time.astimezone(datetime.UTC):%Y-%m-%d-%H-%M}"
+    names = (folder.with_name(f"{name}-{i}" if i > 1 else name) for i in count(1))
+    return folder.rename(next(path for path in names if not path.exists()))
+
+
+def write(folder: Path, told: Mapping[str, Any]) -> None:
+    write_text(folder / f".{MANIFEST}", json_text(told) + "\n")
+    (folder / f".{MANIFEST}").replace(folder / MANIFEST)
+
+
+def found(folder: Path, options: RunOptions) -> dict[str, Any]:
+    """The manifest of a run, written last of its files; empty where there is none."""
+    return read_json(folder / f"run-{options.clean}.manifest.json")
+
+
+def complete(folder: Path, options: RunOptions) -> bool:
+    """Whether a run is there that would come out the same: its options, versions and marks of what it read.
+
+    Labels such as +cpu make no other version. A hub id that is not in this machine's cache agrees with any commit.
+    """
+    told = found(folder, options)
+    if told.get("options") != plain(options) or bare(told["versions"]) != bare(versions()):
+        return False
+    marks, then = inputs(options), told.get("inputs", {})
+    whole = (folder / f"output-{options.clean}.json").is_file()
+    return (
+        whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
+    )
+
+
+def bare(versions: Mapping[str, str]) -> dict[str, str]:
+    return {package: version.split("+")[0] for package, version in versions.items()}
+
+
+def clear(folder: Path, options: RunOptions) -> None:
+    for path in list(folder.iterdir()):
+        if is_output(path.name, options.clean):
+            path.unlink()
+
+
+def tidy(folder: Path, asked: Sequence[RunOptions]) -> None:
+    """Take away what runs that were killed have left: hidden parts, and files without the manifest that ends them."""
+    for path in folder.glob(".*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for one in asked:
+        if not found(folder, one) and not (folder / f"output-{one.clean}.error.json").exists():
+            clear(folder, one)
+
+
+def settle(folder: Path, options: RunOptions, outcome: Outcome) -> None:
+    """Bring the outputs of a run into the folder; a process that died without a word gets its error.json here."""
+    if outcome.files:
+        with staged(folder, options.clean) as stage:
+            for name, data in outcome.files.items():
+                write_bytes(stage / name, data)
+    if not found(folder, options) and not (folder / f"output-{options.clean}.error.json").exists():
+        last = outcome.said.splitlines()[-1:] or ["it said nothing"]
+        ended = f"the run ended with status {outcome.status}: {last[0]}"
+        write_error(folder, options.clean, error_report(options, LensError(ended)))

@@ -1,0 +1,104 @@
+"""The command line of a sweep → its jobs, with everything that is wrong told at once."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from ..errors import LensError
+from ..lenses import check_lenses
+from ..options import RunOptions
+from ..output.store import is_output
+from ..prompts.suite import read_suite
+from ..prompts.textfiles import parse_json, read_text
+from .engines import Job
+
+BUILT_IN = Path(__file__).with_name("models.txt")
+
+
+def jobs_of(args: Namespace, folder: Path) -> list[Job]:
+    """A job for every model asked for, each under the options of the command line; outputs go to `folder`."""
+    names = {f.name for f in fields(RunOptions)} & {*vars(args)}
+    options = {name: getattr(args, name) for name in names}
+    problems: list[str] = []
+    try:
+        RunOptions("any", **options)
+    except LensError as error:
+        problems.append(str(error))
+        options = {name: options[name] for name in ("lenses", "prompts")}
+    asked: list[RunOptions] = []
+    lists = [args.listed] if args.listed else [] if args.models else [BUILT_IN]
+    try:
+        listed = [entry for path in lists for entry in entries(Path(path))]
+    except LensError as error:
+        problems.append(str(error))
+        listed = []
+    named = [("", 1, {"model": model}) for model in args.models]
+    for where, number, entry in [*named, *listed]:
+        try:
+            own = read(entry, number)
+            asked.append(RunOptions.from_job({**options, **own, "out_dir": str(folder)}))
+        except (LensError, json.JSONDecodeError) as error:
+            problems.append(f"{where}{error}")
+    problems += [*clashes(asked), *wrong_files(asked)]
+    if args.jobs < 1:
+        problems.append(f"--jobs must be a whole number from 1 on, got {args.jobs}")
+    if not asked and not problems:
+        problems.append(f"{args.listed} names no model; write one a line")
+    if problems:
+        raise LensError("\n".join(problems))
+    return [Job(one, args.self_test, args.verbose) for one in asked]
+
+
+def entries(path: Path) -> Iterator[tuple[str, int, Any]]:
+    """Lines of a list with their places and numbers; `#` begins a comment."""
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LensError(f"cannot read the list of models {path}: {error}") from error
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            yield f"{path}:{number}: ", number, line
+
+
+def read(entry: Any, number: int) -> dict[str, Any]:
+    """A model by name, or an object of the options that are its own, as `batch` takes it; `number` is its line's."""
+    if isinstance(entry, str) and entry.startswith("{"):
+        entry = parse_json(entry, number)
+    elif isinstance(entry, str):
+        entry = {"model": entry.split(" #")[0].strip()}
+    if "out_dir" in entry:
+        raise LensError("out_dir cannot be one model's own; name the sweep's --out-dir")
+    return dict(entry)
+
+
+def clashes(asked: Sequence[RunOptions]) -> Iterator[str]:
+    """Models whose outputs would have the same names."""
+    for a, b in combinations(asked, 2):
+        pairs = ((a, b.clean), (b, a.clean))
+        if any(
+            is_output(f"output-{c}{end}", one.clean)
+            for one, c in pairs
+            for end in (".json", "-records.csv")
+        ):
+            told = (
+                f"{a.model} and {b.model} would write to the same files, as {a.clean} and {b.clean}"
+            )
+            yield f'{told}; give one a name in a --models file: {{"model": "{b.model}", "model_id": "…"}}'
+
+
+def wrong_files(asked: Sequence[RunOptions]) -> Iterator[str]:
+    """Lenses that are not registered and prompts that cannot be read, each once."""
+    for lenses in dict.fromkeys(one.lenses for one in asked):
+        try:
+            check_lenses(lenses)
+        except LensError as error:
+            yield str(error)
+    for prompts in dict.fromkeys(one.prompts for one in asked if one.prompts):
+        try:
+            read_suite(Path(prompts))
+        except LensError as error:
+            yield str(error)

@@ -1,0 +1,149 @@
+"""A Ray cluster: a task a run, on the share of a GPU that the estimate of its memory asks for.
+
+The package, and the files that options name, must be on every machine, under the same paths. Outputs travel as bytes.
+"""
+
+import logging
+import math
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import LensError
+
+try:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as error:
+    raise LensError("--engine ray needs Ray; install it: pip install 'lenses-min[ray]'") from error
+
+from ..model.estimate import needs
+from ..options import RunOptions
+from ..process import restore_environment
+from .engines import Job, Outcome, local
+
+RETRIES = 3  # of a run whose worker or machine was lost
+THREADS = "OMP_NUM_THREADS"  # Ray sets it to 1; a run takes the user's, as on this machine
+
+
+def perform(job: Job, where: str, threads: str | None) -> Outcome:
+    """On a worker: a run in a process of its own, tied to this one."""
+    environment = {name: value for name, value in os.environ.items() if name != THREADS}
+    if threads:
+        environment[THREADS] = threads
+    here = where if Path(where).is_dir() else None
+    with tempfile.TemporaryDirectory() as folder, local(1, here, environment) as engine:
+        outcome = engine.submit(job, Path(folder)).result()
+        return replace(
+            outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        )
+
+
+def gpu_bytes() -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A cluster: the resources of its machines, and the memory of its smallest GPU in bytes, 0 without one."""
+
+    machines: Sequence[Mapping[str, float]]
+    gpu: int
+
+    def submit(self, job: Job) -> "Future[Outcome]":
+        try:
+            asked = resources(job.options, self.machines, self.gpu)
+        except Exception as error:  # of one run, which must not end the others
+            refused: Future[Outcome] = Future()
+            refused.set_exception(error)
+            return refused
+        task = ray.remote(perform).options(name=job.options.clean, max_retries=RETRIES, **asked)
+        return task.remote(job, os.getcwd(), os.environ.get(THREADS)).future()
+
+
+def resources(
+    options: RunOptions, machines: Sequence[Mapping[str, float]], gpu: int
+) -> dict[str, float]:
+    """What a task asks for: its share of a GPU (whole ones from one on), or memory, as Ray's options.
+
+    `auto` takes the first that a machine of the cluster has, as a run does, or raises LensError. A named device is the
+    user's word: a run that no machine holds asks for all that the largest has.
+    """
+    asked = {}
+    if gpu and options.device in ("auto", "cuda"):
+        share = needs(options, "cuda") / gpu
+        asked["GPU"] = math.ceil(share) if share > 1 else math.ceil(100 * share) / 100
+    if not gpu or options.device != "cuda":
+        asked["memory"] = math.ceil(needs(options, "cpu"))
+    most = {kind: max(machine.get(kind, 0) for machine in machines) for kind in asked}
+    if options.device_map != "auto" and "GPU" in most:
+        most["GPU"] = min(1, most["GPU"])  # such a run uses one
+    for kind, amount in asked.items():
+        if amount <= most[kind] or options.device != "auto":
+            return {"num_gpus" if kind == "GPU" else kind: min(amount, most[kind])}
+    told = "; ".join(
+        f"{kind}: needs {amount:,}, the largest has {most[kind]:,.0f}"
+        for kind, amount in asked.items()
+    )
+    raise LensError(f"{options.model_id} fits on no machine of the cluster ({told})")
+
+
+@contextmanager
+def on_ray(address: str) -> Iterator[Ray]:
+    """The cluster at an address or at $RAY_ADDRESS, else one of its own on this machine for as long as it lasts."""
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    with restore_environment(), restore_handlers():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a cluster starts
+        connect(address)
+        try:
+            yield cluster()
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def restore_handlers() -> Iterator[None]:
+    """The level of Ray's own log and the handler of SIGTERM as they were: Ray sets both and keeps them."""
+    log = logging.getLogger("ray")
+    level, on_termination = log.level, signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if threading.current_thread() is threading.main_thread():  # Ray sets it there only
+            signal.signal(signal.SIGTERM, on_termination)
+
+
+def connect(address: str) -> None:
+    """Start Ray, or join the cluster at an address; raises LensError where there is none."""
+    try:
+        if ":" in address:  # Ray itself would wait for minutes
+            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LensError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+
+
+def cluster() -> Ray:
+    """The resources of the machines that this process is connected to."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with_gpus = [
+        NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        for node in nodes
+        if "GPU" in node["Resources"]
+    ]
+    ask = ray.remote(gpu_bytes)
+    sizes = ray.get(
+        [ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in with_gpus]
+    )
+    return Ray([node["Resources"] for node in nodes], min(sizes, default=0))

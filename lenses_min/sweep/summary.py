@@ -1,0 +1,119 @@
+"""The outputs in a sweep's folder → a row a model: `summary.csv`, and a table for the terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ..options import RunOptions
+from ..output.store import table_text, write_text
+from .folder import found, read_json
+
+NAME = "summary.csv"
+Row = Mapping[str, Any]
+MILESTONES = (
+    *(
+        "L_copy",
+        "L_copy_H",
+        "L_semantic",
+        "delta_layers",
+        "first_kl_below_0.5",
+        "first_kl_below_1.0",
+    ),
+    *("first_rank_le_1", "first_rank_le_5", "first_rank_le_10"),
+)
+CONTROL = ("first_control_margin_pos", "max_control_margin")
+FINAL = ("kl_to_final_bits", "top1_agree", "p_top1_lens", "p_answer_lens", "answer_rank_lens")
+COLUMNS = (
+    *(
+        "model_id",
+        "status",
+        "device",
+        "dtype",
+        "n_layers",
+        *MILESTONES,
+        *CONTROL,
+        *FINAL,
+        "final_entropy",
+    ),
+    *("warnings", "elapsed_s", "peak_host_bytes", "peak_cuda_bytes", "error"),
+)
+SHOWN = {
+    "L_copy": "L_copy",
+    "L_semantic": "L_semantic",
+    "answer_rank_lens": "rank",
+    "p_answer_lens": "p(answer)",
+    "kl_to_final_bits": "KL",
+}
+
+
+def rows(folder: Path, asked: Sequence[RunOptions]) -> Iterator[Row]:
+    """A row for every model that has run: the milestones of its first pass with records, and its last layer."""
+    for one in asked:
+        if manifest := found(folder, one):
+            yield done(manifest, read_json(folder / f"output-{one.clean}.json"))
+        elif failed := read_json(folder / f"output-{one.clean}.error.json"):
+            yield {"model_id": one.model_id, "status": "failed", "error": failed["message"]}
+
+
+def done(manifest: Mapping[str, Any], document: Mapping[str, Any]) -> Row:
+    passes = document.get("passes", [{**document, **document["diagnostics"]}])
+    main = next((one for one in passes if one["final_prediction"]), passes[0])
+    told = {
+        **main,
+        **(main["control_summary"] or {}),
+        **main["last_layer_consistency"],
+        **manifest,
+        "status": "done",
+    }
+    told |= {f"peak_{kind}_bytes": most for kind, most in manifest["peak_memory"].items()}
+    told |= {"final_entropy": (main["final_prediction"] or {}).get("entropy"), "error": None}
+    return {column: told.get(column) for column in COLUMNS} | {
+        "warnings": "; ".join(manifest["warnings"]) or None
+    }
+
+
+def update(folder: Path, asked: Sequence[RunOptions]) -> list[Row]:
+    """Write `summary.csv` as the folder stands, and return its rows."""
+    told = list(rows(folder, asked))
+    text = table_text([COLUMNS, *([row.get(column) for column in COLUMNS] for row in told)])
+    write_text(folder / f".{NAME}", text)
+    (folder / f".{NAME}").replace(folder / NAME)
+    return told
+
+
+def table(told: Sequence[Row]) -> Table:
+    """KL in bits at the last layer; warnings by the id of their defect, or their first words."""
+    shown = Table(box=None, pad_edge=False)
+    for name in (
+        "model",
+        "status",
+        "layers",
+        *SHOWN.values(),
+        "seconds",
+        "GiB",
+        "GPU GiB",
+        "warnings",
+    ):
+        shown.add_column(
+            name, justify="left" if name in ("model", "status", "warnings") else "right"
+        )
+    for row in told:
+        numbers = [number(row.get(column)) for column in ("n_layers", *SHOWN)]
+        cost = [
+            number(row.get("elapsed_s")),
+            *(gib(row.get(f"peak_{kind}_bytes")) for kind in ("host", "cuda")),
+        ]
+        said = row.get("error") or row.get("warnings") or ""
+        shown.add_row(Text(str(row["model_id"])), str(row["status"]), *numbers, *cost, Text(said))
+    return shown
+
+
+def gib(size: int | None) -> str:
+    return number(size / 2**30 if size else None)
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

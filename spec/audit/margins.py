@@ -1,0 +1,69 @@
+"""A decision and its margin: how far, in tolerances, the numbers that make it stand from the point where it flips.
+
+A decision of one number against a fixed threshold flips when the number moves by its own tolerance; one of two numbers
+against each other when both move, so there the two tolerances add up. A margin of 1 or less is fragile: a runner whose
+every number passes could still decide otherwise, and fail.
+"""
+
+from dataclasses import dataclass
+
+from ..compare.thresholds import DECISIONS
+from ..compare.tolerance import Tolerance
+from ..runs import columns
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: case, kind of file, row in words, name; the value, what it is held against, the margin.
+
+    `forgiven` is an order of tied tokens, or a number near a threshold that its class leaves open: the comparison lets
+    them through either way.
+    """
+
+    case: str
+    file: str
+    row: str
+    name: str
+    value: float
+    threshold: float
+    margin: float
+    forgiven: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.margin >= 0:
+            raise ValueError(
+                f"a margin is ≥ 0 tolerances, got {self.margin}; divide distances by allowed distances"
+            )
+
+    @property
+    def fragile(self) -> bool:
+        return self.margin <= 1 and not self.forgiven
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.case, self.file, self.row, self.name
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where decisions are made: case, kind of file, row; and the case's tolerance."""
+
+    case: str
+    file: str
+    row: str
+    tolerance: Tolerance
+
+    def threshold(self, name: str, quantity: str, value: float, threshold: float) -> Decision:
+        """A number of a quantity against a fixed threshold."""
+        margin = abs(value - threshold) / self.tolerance.allowed(quantity, value)
+        forgiven = self.tolerance.open_thresholds and name in DECISIONS and margin <= 1
+        return Decision(self.case, self.file, self.row, name, value, threshold, margin, forgiven)
+
+    def order(
+        self, name: str, a: float, b: float, forgivable: bool = False, quantity: str = ""
+    ) -> Decision:
+        """Two numbers of one quantity, by default probabilities, against each other."""
+        kind = quantity or columns.PROBABILITY
+        forgiven = forgivable and self.tolerance.ties(kind, a, b)
+        margin = abs(a - b) / (self.tolerance.allowed(kind, a) + self.tolerance.allowed(kind, b))
+        return Decision(self.case, self.file, self.row, name, a, b, margin, forgiven)

@@ -1,0 +1,204 @@
+"""diff: two runs of one model, held against each other. Pure but for reading the two directories."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..runs.directory import one_run
+from ..runs.listing import listing, rest_of
+from ..runs.run import Run
+from .bytewise import same_bytes
+from .diff_columns import ColumnDiff, Note, Parting, Recorder, column_diffs, partings
+from .diff_facts import SETTINGS, Change, differing, facts, milestones, must_fit
+from .how_made import how_made, never_twice
+from .runs import Mismatch, compare_file, file_mismatches, not_understood
+from .tolerance import Tolerance
+from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
+
+ONLY_A, ONLY_B, UNREADABLE = "only in A", "only in B", "cannot be read"
+SAME_BUT_TIMES, MADE_OTHERWISE = "the same but for times", "made otherwise"
+NOT_JUDGED = frozenset(f"diagnostics.{name}" for name in SETTINGS)
+ABSENT = {"missing file": ONLY_A, "extra file": ONLY_B}
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """What became of one file; named as in A. `notes`: what in it is left out, or not judged.
+
+    A file that is not `judged` tells how a run was made: it may make two runs not identical, never changed.
+    """
+
+    file: str
+    verdict: str
+    values: int
+    mismatches: int
+    judged: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs: its directory, clean name, and what it tells of itself."""
+
+    folder: Path
+    clean: str
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Everything found between the runs A and B. `notes` are values that are told and not judged.
+
+    `left_out` are files beside the two runs that are of no run alone.
+    """
+
+    a: Side
+    b: Side
+    tolerance: str
+    settings: tuple[Change, ...]
+    files: tuple[FileDiff, ...]
+    milestones: tuple[Change, ...]
+    partings: tuple[Parting, ...]
+    columns: tuple[ColumnDiff, ...]
+    mismatches: tuple[Mismatch, ...]
+    notes: tuple[Note, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ValueError(
+                "a diff needs at least one file, got none; an empty comparison proves nothing"
+            )
+
+    @property
+    def verdict(self) -> str:
+        return verdict_of(self.files)
+
+    @property
+    def compared(self) -> int:
+        return sum(file.values for file in self.files)
+
+
+def verdict_of(files: Sequence[FileDiff]) -> str:
+    """Of all files: identical but for times; equal within tolerance where only numbers, or how it was made, differ."""
+    found = {file.verdict for file in files}
+    if found <= {IDENTICAL, NOT_UNDERSTOOD, SAME_BUT_TIMES}:
+        return IDENTICAL
+    judged = {file.verdict for file in files if file.judged}
+    return EQUAL if judged <= {IDENTICAL, NOT_UNDERSTOOD, EQUAL} else CHANGED
+
+
+def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolerance) -> Diff:
+    """Compare the runs of two directories; raises SpecError where one holds none, several, or another model."""
+    a, b = (one_run(folder, name) for folder, name in zip(folders, names, strict=True))
+    beside = {file for folder in folders for file in listing(folder).shared}
+    return replace(diff_runs(folders, (a, b), tolerance), left_out=tuple(sorted(beside)))
+
+
+def diff_runs(folders: Sequence[Path], runs: tuple[Run, Run], tolerance: Tolerance) -> Diff:
+    """Compare two runs that were read from these folders; raises SpecError where they are of other models."""
+    must_fit(*runs)
+    told = [facts(run, folder) for run, folder in zip(runs, folders, strict=True)]
+    a, other = (without_how_made(run) for run in (runs[0], renamed(runs[1], runs[0].clean)))
+    recorders = [Recorder(file, tolerance) for file in sorted(a.compared & other.compared)]
+    for recorder in recorders:
+        # what has the same bytes differs in nothing, even if the documents put it in two dialects
+        same = same_bytes(a.paths[recorder.file], other.paths[recorder.file])
+        compare_file(recorder, a, a if same else other)
+    found = [
+        *file_mismatches(a, other),
+        *(m for recorder in recorders for m in recorder.mismatches),
+    ]
+    kept = [m for m in found if m.column not in NOT_JUDGED]
+    return Diff(
+        Side(folders[0], a.clean, told[0]),
+        Side(folders[1], runs[1].clean, told[1]),
+        tolerance.name,
+        tuple(differing(*told)),
+        tuple(file_diffs(a, other, recorders, kept)),
+        tuple(milestones(a, other, tolerance)),
+        tuple(partings(recorders, kept)),
+        tuple(column_diffs(recorders, kept)),
+        tuple(kept),
+        tuple(note for recorder in recorders for note in recorder.notes),
+    )
+
+
+def without_how_made(run: Run) -> Run:
+    """The run without the files that are compared by how_made; `paths` keep them."""
+    return replace(run, strays=tuple(file for file in run.strays if never_twice(file) is None))
+
+
+def renamed(run: Run, clean: str) -> Run:
+    """The run under another clean name."""
+    if run.clean == clean:
+        return run
+    # a file that already bears the other name, or that would take another's, stays what it is
+    names = {file: swap_name(file, run.clean, clean) for file in run.paths}
+    names = {file: file if name in run.paths else name for file, name in names.items()}
+    return replace(
+        run,
+        clean=clean,
+        files=frozenset(names[file] for file in run.files),
+        residuals={names[file]: tensor for file, tensor in run.residuals.items()},
+        strays=tuple(names[file] for file in run.strays),
+        findings=tuple(replace(f, file=names.get(f.file, f.file)) for f in run.findings),
+        paths={names[file]: path for file, path in run.paths.items()},
+    )
+
+
+def swap_name(file: str, old: str, new: str) -> str:
+    """A file of the run `old` as the run `new` calls it."""
+    folder, slash, name = file.rpartition("/")
+    rest = rest_of(name, old)
+    return f"{folder}{slash}{rest[0]}{new}{rest[1]}" if rest else file
+
+
+def file_diffs(
+    a: Run, b: Run, recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]
+) -> list[FileDiff]:
+    """A verdict for every file that one of the runs has."""
+    values = {recorder.file: sum(s.compared for s in recorder.statistics) for recorder in recorders}
+    wrong: dict[str, list[Mismatch]] = defaultdict(list)
+    for mismatch in mismatches:
+        wrong[mismatch.file].append(mismatch)
+    alike = not_understood(a, b)
+    found = []
+    for file in sorted({*a.paths, *b.paths, *wrong}):
+        kinds = {mismatch.kind for mismatch in wrong[file]}
+        if file in alike:
+            found.append(FileDiff(file, NOT_UNDERSTOOD, 0, 0))
+        elif kinds or never_twice(file) is None:
+            same = not kinds and same_bytes(a.paths[file], b.paths[file])
+            counts = values.get(file, 0), len(wrong[file])
+            found.append(FileDiff(file, judge_file(kinds, same), *counts))
+        else:
+            found.append(judge_how_made(file, a.paths.get(file), b.paths.get(file)))
+    return found
+
+
+def judge_file(kinds: set[str], same: bool) -> str:
+    """The verdict of a file by the kinds of its mismatches and by whether its bytes are the same."""
+    if kinds & {"expected run", "obtained run"}:
+        return UNREADABLE
+    if absent := kinds & set(ABSENT):
+        return ABSENT[absent.pop()]
+    return CHANGED if kinds else IDENTICAL if same else EQUAL
+
+
+def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
+    """The verdict of a file that tells how runs were made; a table of results, or what cannot be read, is judged."""
+    judged = file.endswith(".csv")
+    if a is None or b is None:
+        return FileDiff(file, ONLY_A if b is None else ONLY_B, 0, 0, judged)
+    if same_bytes(a, b):
+        return FileDiff(file, IDENTICAL, 0, 0, judged)
+    try:
+        how = how_made(file, a, b)
+    except (OSError, ValueError):
+        return FileDiff(file, UNREADABLE, 0, 1)
+    if how.differing:
+        verdict = CHANGED if judged else MADE_OTHERWISE
+        return FileDiff(file, verdict, 0, len(how.differing) * judged, judged, how.differing)
+    return FileDiff(file, SAME_BUT_TIMES, 0, 0, False, how.left_out)

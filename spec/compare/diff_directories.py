@@ -1,0 +1,160 @@
+"""Two directories that hold several runs, in folders or beside one another: compared run by run."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runs.directory import existing, nothing
+from ..runs.listing import Files, files_below, listing, runs_in
+from ..runs.run import read_run
+from .bytewise import compare_bytes
+from .diff import ONLY_A, ONLY_B, Diff, FileDiff, diff_runs, judge_file, judge_how_made, verdict_of
+from .diff_columns import Recorder
+from .how_made import never_twice
+from .runs import Mismatch
+from .tolerance import Tolerance
+from .verdicts import CHANGED, EQUAL, IDENTICAL
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run in a directory: its folder, clean name and files; `inside` is the folder's path from the directory."""
+
+    folder: Path
+    clean: str
+    files: Files
+    inside: str
+
+    @property
+    def name(self) -> str:
+        """The run as a reader finds it in the directory."""
+        return self.clean if self.inside == "." else f"{self.inside}/{self.clean}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything in a directory: its runs, and the files of no run alone, by their path from it."""
+
+    runs: tuple[Place, ...]
+    shared: Files
+
+
+@dataclass(frozen=True)
+class DirectoryDiff:
+    """Two directories: each run that both hold, runs of one side only, and the files of no run alone."""
+
+    a: Path
+    b: Path
+    tolerance: str
+    runs: Mapping[str, Diff]  # by name as in A
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    files: tuple[FileDiff, ...]
+    mismatches: tuple[Mismatch, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of all: a run of one side only is a change."""
+        found = {diff.verdict for diff in self.runs.values()}
+        if self.files:
+            found.add(verdict_of(self.files))
+        if self.only_a or self.only_b or CHANGED in found:
+            return CHANGED
+        return EQUAL if EQUAL in found else IDENTICAL
+
+
+def several(path: Path) -> bool:
+    """Whether a directory holds more than one run, or holds its runs in folders."""
+    places = find(path).runs
+    return len(places) > 1 or any(place.inside != "." for place in places)
+
+
+def find(directory: Path) -> Found:
+    """Every run in a directory and in all folders inside it; raises SpecError where there is none."""
+    files = files_below(existing(directory))
+    folders = dict.fromkeys(
+        [directory, *(folder for p in files.values() for folder in up(p, directory))]
+    )
+    runs = []
+    for folder in folders:
+        inside = folder.relative_to(directory).as_posix()
+        if runs_in(folder):
+            runs += [Place(folder, c, found, inside) for c, found in listing(folder).runs.items()]
+    if not runs:
+        raise nothing(directory)
+    taken = {path for run in runs for path in run.files.values()}
+    return Found(tuple(runs), {file: path for file, path in files.items() if path not in taken})
+
+
+def up(path: Path, directory: Path) -> list[Path]:
+    """The folders between a file and the directory, the outermost first."""
+    return [folder for folder in reversed(path.parents) if directory in folder.parents]
+
+
+def diff_directories(a: Path, b: Path, tolerance: Tolerance) -> DirectoryDiff:
+    """Compare the runs that have a name in common, and all files of no run alone.
+
+    Raises SpecError where a directory holds no run.
+    """
+    ours, theirs = find(a), find(b)
+    pairs, only_a, only_b = matched(ours.runs, theirs.runs)
+    runs = {
+        left.name: diff_runs(
+            (left.folder, right.folder),
+            (
+                read_run(left.folder, left.clean, left.files),
+                read_run(right.folder, right.clean, right.files),
+            ),
+            tolerance,
+        )
+        for left, right in pairs
+    }
+    files, mismatches = diff_shared(ours.shared, theirs.shared, tolerance)
+    return DirectoryDiff(
+        a,
+        b,
+        tolerance.name,
+        runs,
+        tuple(place.name for place in only_a),
+        tuple(place.name for place in only_b),
+        tuple(files),
+        tuple(mismatches),
+    )
+
+
+def matched(
+    a: Sequence[Place], b: Sequence[Place]
+) -> tuple[list[tuple[Place, Place]], list[Place], list[Place]]:
+    """Runs of one folder and name; then, of those left, runs whose name comes only once on each side."""
+    pairs = []
+    for key in (lambda place: (place.inside, place.clean), lambda place: place.clean):
+        times = [Counter(map(key, places)) for places in (a, b)]
+        known = {key(place): place for place in b}
+        new = [
+            (place, known[key(place)])
+            for place in a
+            if times[0][key(place)] == times[1][key(place)] == 1
+        ]
+        pairs += new
+        gone = [{id(pair[side]) for pair in new} for side in (0, 1)]
+        a = [place for place in a if id(place) not in gone[0]]
+        b = [place for place in b if id(place) not in gone[1]]
+    return pairs, list(a), list(b)
+
+
+def diff_shared(a: Files, b: Files, tolerance: Tolerance) -> tuple[list[FileDiff], list[Mismatch]]:
+    """Every file of no run alone, by its bytes."""
+    files, mismatches = [], []
+    for file in sorted({*a, *b}):
+        if never_twice(file) is not None:
+            files.append(judge_how_made(file, a.get(file), b.get(file)))
+        elif file not in a or file not in b:
+            files.append(FileDiff(file, ONLY_A if file in a else ONLY_B, 0, 1))
+        else:
+            recorder = Recorder(file, tolerance)
+            compare_bytes(recorder, a[file], b[file])
+            kinds = {mismatch.kind for mismatch in recorder.mismatches}
+            files.append(FileDiff(file, judge_file(kinds, not kinds), 0, len(recorder.mismatches)))
+            mismatches += recorder.mismatches
+    return files, mismatches

@@ -1,0 +1,124 @@
+"""(expected run, obtained run, tolerance) → Comparison. Pure: nothing is read, printed or stored here.
+
+Checks run in the order keys → type → shape → values and in both directions: nothing missing, nothing extra.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from ..runs import columns
+from ..runs.run import Run
+from .bytewise import compare_bytes, same_bytes
+from .documents import compare_documents
+from .ledger import Comparison, Ledger, Mismatch, Statistic
+from .tables import compare_tables
+from .thresholds import without_open
+from .tolerance import Tolerance
+
+__all__ = ["Comparison", "Mismatch", "Statistic", "compare"]
+
+
+def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
+    """Compare two runs file by file, known files by value, all others by bytes; the manifest is left to diff.
+
+    Findings of either run (unreadable, failed) are mismatches too, but for a file that no run could read and that has
+    the same bytes in both.
+    """
+    shared = sorted(expected.compared & obtained.compared)
+    ledgers = [Ledger(file, tolerance) for file in shared]
+    for ledger in ledgers:
+        compare_file(ledger, expected, obtained)
+    mismatches = [
+        *file_mismatches(expected, obtained),
+        *(m for ledger in ledgers for m in ledger.mismatches),
+    ]
+    mismatches = without_open(mismatches, expected, tolerance)
+    statistics = [statistic for ledger in ledgers for statistic in ledger.statistics]
+    values: dict[str, int] = defaultdict(int)
+    for statistic in statistics:
+        values[statistic.file] += statistic.compared
+    return Comparison(tuple(mismatches), tuple(statistics), values)
+
+
+def file_mismatches(expected: Run, obtained: Run) -> list[Mismatch]:
+    """Missing, extra and unreadable files."""
+    alike = not_understood(expected, obtained)
+    sides = ((expected, "expected run"), (obtained, "obtained run"))
+    return [
+        *(
+            Mismatch(finding.file, "", "", "", finding.sentence, kind)
+            for run, kind in sides
+            for finding in run.findings
+            if finding.file not in alike
+        ),
+        *(
+            Mismatch(file, "", "", "file", "", "missing file")
+            for file in sorted(expected.compared - obtained.compared)
+        ),
+        *(
+            Mismatch(file, "", "", "", "file", "extra file")
+            for file in sorted(obtained.compared - expected.compared)
+        ),
+    ]
+
+
+def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
+    """Files that have the same bytes in both runs and could not be read in one of them, or in both.
+
+    Only in one: where the documents name two contracts, and with them two dialects of the tables.
+    """
+    return frozenset(
+        file
+        for file in expected.unreadable | obtained.unreadable
+        if file in expected.paths
+        and file in obtained.paths
+        and same_bytes(expected.paths[file], obtained.paths[file])
+    )
+
+
+def compare_file(ledger: Ledger, expected: Run, obtained: Run) -> None:
+    """Compare the one file the ledger is for; an unreadable one has been reported already."""
+    file = ledger.file
+    if file in expected.unreadable | obtained.unreadable:
+        return
+    if (
+        expected.document is not None
+        and obtained.document is not None
+        and file == expected.document_name
+    ):
+        texts = (expected.document_text, obtained.document_text)
+        compare_documents(ledger, expected.document, obtained.document, texts)
+    elif file in expected.residuals:
+        compare_residuals(ledger, expected.residuals[file], obtained.residuals[file])
+    elif kind := next((k for k in expected.tables if file == expected.table_name(k)), None):
+        compare_tables(ledger, expected.tables[kind], obtained.tables[kind])
+    else:
+        compare_bytes(ledger, expected.paths[file], obtained.paths[file])
+
+
+def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
+    """Two saved tensors: dtype, shape, then every element by the size of its vector; the worst one is named."""
+    for name in ("dtype", "shape"):
+        a, b = getattr(expected, name), getattr(obtained, name)
+        if a != b:
+            ledger.mismatch("", name, str(a), str(b), name)
+            return
+    width = expected.shape[-1] if expected.dim() and expected.numel() else 1
+    sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
+    wrong: list[tuple[float, int, float, float]] = []
+    for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
+        alike = a == b or (a != a and b != b)  # what is no number in both is no difference
+        measured = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
+        fraction = 0.0 if alike else measured
+        ledger.tally(element(i, width), "value", 0.0 if alike else abs(a - b), fraction, alike)
+        if not fraction <= 1:
+            wrong.append((fraction, i, a, b))
+    if wrong:
+        _, i, a, b = max(wrong)
+        more = f" (and {len(wrong) - 1} more elements)" if len(wrong) > 1 else ""
+        ledger.mismatch(element(i, width), "value", repr(a), repr(b) + more, "value")
+
+
+def element(index: int, width: int) -> str:
+    """An element of [1, S, d] by position and component."""
+    return f"pos {index // width} component {index % width}"

@@ -1,0 +1,112 @@
+"""Decisions that one number makes against a fixed threshold, where the class leaves them open near it.
+
+The flag of a row, or the first layer whose row satisfies a condition. Two correct runs may decide otherwise where the
+captured number stands within its tolerance of the threshold; the numbers themselves are compared like all others.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from operator import gt, le
+
+from ..runs import columns
+from ..runs.run import PURE, Run
+from ..runs.values import is_float, row_names
+from .ledger import Mismatch
+from .tolerance import Tolerance
+
+POS, CTL = ("pos", "orig"), ("ctl", "orig")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """`column` of the pure-next-token rows of a pass, at most `limit`; over it where `above`."""
+
+    where: tuple[str, str]
+    column: str
+    limit: float
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        return gt(value, self.limit) if self.above else le(value, self.limit)
+
+    def near(self, value: float, tolerance: Tolerance) -> bool:
+        """Whether a captured value stands within its tolerance of the threshold."""
+        return tolerance.fraction(columns.quantity(self.column), value, self.limit) <= 1
+
+
+ENTROPY = Threshold(POS, "entropy", 1.0)
+FLAGS = {"entropy_collapse": ENTROPY}  # of any row of a pure-next-token table
+LAYERS = {  # of a document
+    "diagnostics.L_copy_H": ENTROPY,
+    "diagnostics.first_kl_below_0.5": Threshold(POS, "kl_to_final_bits", 0.5),
+    "diagnostics.first_kl_below_1.0": Threshold(POS, "kl_to_final_bits", 1.0),
+    "control_summary.first_control_margin_pos": Threshold(CTL, "control_margin", 0.0, above=True),
+}
+DECISIONS = frozenset(
+    {*FLAGS, *(column.split(".", 1)[1] for column in LAYERS)}
+)  # their names alone
+NULL = "null (null)"  # an obtained milestone where the captured one is a layer
+
+
+def without_open(
+    mismatches: Iterable[Mismatch], expected: Run, tolerance: Tolerance
+) -> list[Mismatch]:
+    """The mismatches without the decisions that may fall either way, by the numbers of the expected run."""
+    if not tolerance.open_thresholds:
+        return list(mismatches)
+    flags = flags_near(expected, tolerance)
+    return [
+        mismatch
+        for mismatch in mismatches
+        if not (flag_is_open(mismatch, flags) or layer_is_open(mismatch, expected, tolerance))
+    ]
+
+
+def flag_is_open(mismatch: Mismatch, flags: Collection[tuple[str, str, str]]) -> bool:
+    """Whether a flag says the opposite where it may."""
+    place = mismatch.file, mismatch.row, mismatch.column
+    return place in flags and {mismatch.expected, mismatch.obtained} == {"True", "False"}
+
+
+def flags_near(run: Run, tolerance: Tolerance) -> set[tuple[str, str, str]]:
+    """File, row and column of every flag whose number stands near its threshold."""
+    return {
+        (run.table_name(kind), name, flag)
+        for kind, table in run.tables.items()
+        for flag, rule in FLAGS.items()
+        if kind.startswith(PURE)
+        for name, row in row_names(table).items()
+        if is_float(text := table.column(rule.column, row)) and rule.near(float(text), tolerance)
+    }
+
+
+def layer_is_open(mismatch: Mismatch, expected: Run, tolerance: Tolerance) -> bool:
+    """Whether every row whose decision must be another one, for the obtained layer to come first, is near."""
+    rule = LAYERS.get(mismatch.column)
+    if rule is None or mismatch.file != expected.document_name:
+        return False
+    values = by_layer(expected, rule)
+    layers = {str(layer): layer for layer in values} | {f"{layer} (int)": layer for layer in values}
+    if mismatch.obtained not in (*layers, NULL):
+        return False
+    obtained = layers.get(mismatch.obtained)
+    otherwise = [
+        value
+        for y, value in values.items()
+        if rule.holds(value) != (y == obtained) and (obtained is None or y <= obtained)
+    ]
+    return bool(otherwise) and all(rule.near(value, tolerance) for value in otherwise)
+
+
+def by_layer(run: Run, rule: Threshold) -> Mapping[int, float]:
+    """The numbers of the rule's pass by layer; none where the table lacks one."""
+    table = run.tables.get(PURE)
+    if table is None or not {*columns.KEY_COLUMNS, rule.column} <= set(table.header):
+        return {}
+    cells: dict[str, str] = {}
+    for row in range(len(table.rows)):
+        if (table.column("prompt_id", row), table.column("prompt_variant", row)) == rule.where:
+            cells[table.column("layer", row)] = table.column(rule.column, row)
+    if not all(y.isdigit() and is_float(text) for y, text in cells.items()):
+        return {}
+    return {int(y): float(text) for y, text in cells.items()}

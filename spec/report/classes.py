@@ -1,0 +1,99 @@
+"""The first screen of a comparison that failed: what changed, in which order to look, one example each."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..compare.classify import MismatchClass, classes, error, hint, stages_reached
+from ..compare.runs import Mismatch
+from ..compare.stages import UNKNOWN
+from ..compare.verdicts import VERDICTS
+from .text import Line, aligned, indent, mismatch_line, printable
+
+SHOWN = 12  # classes with an example on the first screen
+
+
+def first_screen(found: Sequence[tuple[str, Mismatch]], cases: int) -> str:
+    """Classes as a table, then where to look first; "" where nothing differs."""
+    grouped = classes(found)
+    if not grouped:
+        return ""
+    touched = len({case for case, _ in found})
+    title = f"What changed: {len(found):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
+    return "\n\n".join((title, class_table(grouped), look(grouped)))
+
+
+def class_table(grouped: Sequence[MismatchClass]) -> str:
+    header = ("column", "stage", "difference", "cases", "values", "layers", "largest error")
+    lines = [class_line(one) for one in grouped[:SHOWN]]
+    left = grouped[SHOWN:]
+    unknown = sum(one.meaning.stage == UNKNOWN for one in left)
+    rest = f"{unknown} of them of no known stage" if unknown else "all later in the flow"
+    more = f"\nand {len(left)} kinds more, {rest}" if left else ""
+    return aligned(header, lines, left=3) + more
+
+
+def class_line(one: MismatchClass) -> Line:
+    worst = error(one.worst[1])
+    counts = (str(len(one.cases)), f"{len(one.mismatches):,}")
+    return (
+        one.name,
+        one.meaning.stage,
+        one.kind,
+        *counts,
+        spans(one.layers),
+        f"{worst:.2e}" if worst >= 0 else "",
+    )
+
+
+def spans(layers: Sequence[int]) -> str:
+    """Layers as ranges: 0, 2–4."""
+    parts: list[list[int]] = []
+    for layer in layers:
+        if parts and layer == parts[-1][-1] + 1:
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def look(grouped: Sequence[MismatchClass]) -> str:
+    """The first stage that differs, its columns with what they are made of, and an example of each."""
+    stage, equal = stages_reached(grouped)
+    before = f"; the stages before it ({', '.join(equal)}) are equal throughout" if equal else ""
+    unknown = [one for one in grouped if one.meaning.stage == UNKNOWN]
+    lines = [f"Look first at stage “{stage}”{before}."] if stage != UNKNOWN else []
+    if unknown:
+        named = ", ".join(one.name for one in unknown[:SHOWN])
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        told = f"The contract does not know {named}{more}: no stage can be called equal."
+        lines.append(printable(told))
+    for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
+        case, mismatch = one.worst
+        about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]
+        lines.append(f"{printable(one.name)}\n" + indent("\n".join(filter(None, about))))
+    return "\n".join(lines)
+
+
+def verdict_counts(verdicts: Sequence[Mapping[str, str]]) -> str:
+    """How many files of all cases are identical, equal, changed, missing, extra."""
+    counts = Counter(verdict for case in verdicts for verdict in case.values())
+    return "files: " + (", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) or "none")
+
+
+def machine_classes(found: Sequence[tuple[str, Mismatch]]) -> list[dict[str, Any]]:
+    """Classes as JSON objects."""
+    return [
+        {
+            "column": one.name,
+            "kind": one.kind,
+            "stage": one.meaning.stage,
+            "definition": one.meaning.definition,
+            "cases": list(one.cases),
+            "values": len(one.mismatches),
+            "layers": list(one.layers),
+            "largest_error": worst if (worst := error(one.worst[1])) >= 0 else None,
+            "example": {"case": one.worst[0], **vars(one.worst[1])},
+        }
+        for one in classes(found)
+    ]

@@ -1,0 +1,187 @@
+"""A diff as text for people and as JSON for machines: first what changed and where to look, then the numbers."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from math import isfinite
+from typing import Any
+
+from ..compare.diff import MADE_OTHERWISE, SAME_BUT_TIMES, Diff, FileDiff, Side
+from ..compare.diff_facts import JUDGED, Change
+from ..compare.verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
+from .columns import columns_table, layers_table, share
+from .differences import mismatch_lines
+from .text import aligned, printable, shown
+
+ACCEPTED = (IDENTICAL, EQUAL)  # verdicts that a caller takes for no difference
+
+
+def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
+    """Both runs, files, milestones, layers, columns, mismatches, and the verdict as the last line.
+
+    Where the verdict is none of the `accepted`, a line tells what is left between the runs.
+    """
+    blocks = [
+        heading(diff),
+        files_table(diff.files),
+        "\n".join([*notes(diff.files), *beside(diff)]),
+        milestones(diff.milestones),
+        layers_table(diff.partings),
+    ]
+    blocks += [
+        columns_table(diff.columns),
+        mismatch_lines(diff.mismatches),
+        hint(diff),
+        rounding(diff) if diff.verdict not in accepted else "",
+        printable(verdict(diff)),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def heading(diff: Diff) -> str:
+    """Which two runs these are, and in what they were made otherwise."""
+    names = [
+        name
+        for name in ("model", "device", "dtype")
+        if name in diff.a.facts or name in diff.b.facts
+    ]
+    lines = [f"{label}: {side_line(side, names)}" for label, side in (("A", diff.a), ("B", diff.b))]
+    lines += [f"{change_line(c)}{' (not judged)' * (c.name not in JUDGED)}" for c in diff.settings]
+    lines += [printable(f"{n.place}: {n.a} → {n.b} (not judged)") for n in diff.notes]
+    return "\n".join(lines)
+
+
+def side_line(side: Side, names: Iterable[str]) -> str:
+    told = [str(side.folder), *(side.facts[name] for name in names if name in side.facts)]
+    return printable(", ".join(told))
+
+
+def change_line(change: Change) -> str:
+    return printable(f"{change.name}: {shown(change.a)} → {shown(change.b)}")
+
+
+def files_table(files: Sequence[FileDiff]) -> str:
+    lines = [(f.file, f.verdict, f"{f.values:,}", f"{f.mismatches:,}") for f in files]
+    return aligned(("file", "verdict", "values", "beyond"), lines, left=2)
+
+
+def notes(files: Sequence[FileDiff]) -> list[str]:
+    """What was left out of the comparison, or not judged, in the files that tell how a run was made."""
+    told = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
+    return [
+        printable(f"{told.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}")
+        for file in files
+        if file.notes
+    ]
+
+
+def beside(diff: Diff) -> list[str]:
+    """The files that lie beside the two runs and are of no run alone."""
+    more = f" and {len(diff.left_out) - 1} more" if len(diff.left_out) > 1 else ""
+    told = f"not compared, of no run alone: {', '.join(diff.left_out[:1])}{more}"
+    return [printable(told)] if diff.left_out else []
+
+
+def milestones(changes: Sequence[Change]) -> str:
+    """The milestones that moved, A → B."""
+    moved = [change for change in changes if change.moved]
+    if not changes:
+        return "no milestone was compared: a document is missing or cannot be read"
+    if not moved:
+        return f"no milestone or summary moved, {len(changes)} compared"
+    lines = [(change.name, shown(change.a), shown(change.b)) for change in moved]
+    return aligned(
+        (f"milestones and summaries that moved: {len(moved)} of {len(changes)}", "A", "B"),
+        lines,
+        left=1,
+    )
+
+
+def hint(diff: Diff) -> str:
+    """What to try where one run computed in half precision and the other did not."""
+    halves = {change.name for change in diff.settings} & {"dtype", "use_fp32_unembed"}
+    asked = diff.verdict == CHANGED and diff.tolerance == "fp32" and halves
+    return (
+        "the runs computed in different precision: --tolerance bf16 allows for its rounding"
+        if asked
+        else ""
+    )
+
+
+def rounding(diff: Diff) -> str:
+    """That nothing but rounding, or how the runs were made, is left between them; "" where more is."""
+    if diff.verdict != EQUAL:
+        return ""
+    differing = sum(column.differing for column in diff.columns)
+    some = f"{differing:,} of {diff.compared:,} values differ, none beyond {diff.tolerance}"
+    told = some if differing else "every value is the same, but not every byte"
+    return f"not identical: {told}; --tolerance {diff.tolerance} accepts that"
+
+
+def verdict(diff: Diff) -> str:
+    """The last line."""
+    values = f"{diff.compared:,} values compared"
+    if diff.verdict == IDENTICAL:
+        return f"{IDENTICAL}: {same(diff.files)}, {values}"
+    if diff.verdict == EQUAL:
+        worst = max(diff.columns, key=lambda column: column.worst_fraction, default=None)
+        if worst is None or not worst.worst_fraction:
+            return f"{EQUAL} {diff.tolerance}: every number is the same, {values}"
+        at = f", {worst.worst_row}" if worst.worst_row else ""
+        return f"{EQUAL} {diff.tolerance}: at worst {share(worst.worst_fraction)} of it ({worst.name}{at}), {values}"
+    wrong = [file for file in diff.files if not fits(file)]
+    moved = sum(change.moved for change in diff.milestones)
+    parts = [
+        f"{len(wrong)} of {len(diff.files)} files",
+        f"{moved} of {len(diff.milestones)} milestones and summaries",
+        *first(diff),
+    ]
+    return f"{CHANGED} beyond {diff.tolerance}: " + ", ".join([*parts, values])
+
+
+def fits(file: FileDiff) -> bool:
+    """Whether nothing in a file, or of the file, speaks against two runs being equal."""
+    return not file.judged or file.verdict in (IDENTICAL, NOT_UNDERSTOOD, EQUAL)
+
+
+def same(files: Sequence[FileDiff]) -> str:
+    """How many files have the same bytes, and which of them nobody understood."""
+    alike = sum(file.verdict in (IDENTICAL, NOT_UNDERSTOOD) for file in files)
+    strange = [file.file for file in files if file.verdict == NOT_UNDERSTOOD]
+    told = f" (not understood: {', '.join(strange)})" if strange else ""
+    times = [file.file for file in files if file.verdict == SAME_BUT_TIMES]
+    told += f", but for times in {', '.join(times)}" if times else ""
+    return f"the same bytes in {alike} of {len(files)} files{told}"
+
+
+def first(diff: Diff) -> list[str]:
+    """The earliest layer beyond tolerance: where to look."""
+    found = [p for p in diff.partings if p.first_beyond is not None]
+    if not found:
+        return []
+    start = min(found, key=lambda p: (p.where != "pos/orig", p.first_beyond))
+    return [f"first at layer {start.first_beyond} of {start.where} ({start.table}: {start.column})"]
+
+
+def machine(diff: Diff) -> str:
+    """Everything, as one JSON object; what is not finite becomes null."""
+    sides = {
+        k: {"directory": str(s.folder), "run": s.clean, "facts": s.facts}
+        for k, s in (("a", diff.a), ("b", diff.b))
+    }
+    names = ("settings", "files", "milestones", "partings", "columns", "mismatches", "notes")
+    lists = {name: [plain(item) for item in getattr(diff, name)] for name in names}
+    whole = {
+        "verdict": diff.verdict,
+        "sentence": verdict(diff),
+        "tolerance": diff.tolerance,
+        **sides,
+        **lists,
+        "not_compared": list(diff.left_out),
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def plain(item: Any) -> dict[str, Any]:
+    return {
+        k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(item).items()
+    }

@@ -1,0 +1,78 @@
+"""What validate found, as text for people and as JSON for machines."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ..schema.validate import RULES, Violation
+from ..schema.validating import Judged
+from .check import violation_object
+from .text import aligned, indent, printable
+
+SHOWN = 5  # places printed for each rule and run
+
+
+def text(results: Sequence[Judged]) -> str:
+    """Table of runs, the violations of each by rule, and the verdict as the last line."""
+    header = ("directory", "run", "files", "violations")
+    lines = [(str(r.folder), r.clean, str(r.files), f"{len(r.violations):,}") for r in results]
+    blocks = [rule_blocks(result, len(results) > 1) for result in results if not result.valid]
+    return "\n\n".join([aligned(header, lines, left=2), *blocks, verdict(results)])
+
+
+def verdict(results: Sequence[Judged]) -> str:
+    """The last line."""
+    valid, count = (
+        sum(result.valid for result in results),
+        sum(len(result.violations) for result in results),
+    )
+    keep = "run keeps" if len(results) == 1 else "runs keep"
+    return f"{valid} of {len(results)} {keep} the contract, {count:,} violation{'s' * (count != 1)}"
+
+
+def rule_blocks(result: Judged, named: bool) -> str:
+    """The broken rules of a run, most places last to keep the telling ones in sight, each with its first places."""
+    by_rule: dict[str, list[Violation]] = defaultdict(list)
+    for violation in result.violations:
+        by_rule[violation.rule].append(violation)
+    blocks = [
+        rule_block(rule, found)
+        for rule, found in sorted(by_rule.items(), key=lambda item: len(item[1]))
+    ]
+    return "\n".join(
+        [f"{result.folder}, {result.clean}:", *map(indent, blocks)] if named else blocks
+    )
+
+
+def rule_block(rule: str, found: Sequence[Violation]) -> str:
+    """One rule, how often it is broken, and where."""
+    lines = [place(violation) for violation in found[:SHOWN]]
+    more = [f"and {len(found) - SHOWN:,} more; --json lists all"] if len(found) > SHOWN else []
+    times = f" ({len(found):,} times)" if len(found) > 1 else ""
+    return f"{rule}{times}: {RULES[rule]}\n" + indent("\n".join([*lines, *more]))
+
+
+def place(violation: Violation) -> str:
+    """File, row, column: value, on one line."""
+    where = ", ".join(part for part in (violation.file, violation.row, violation.column) if part)
+    return printable(f"{where}: {violation.value}" if where else violation.value)
+
+
+def machine(results: Sequence[Judged]) -> str:
+    """Everything, as one JSON object."""
+    runs = [
+        {
+            "directory": str(result.folder),
+            "run": result.clean,
+            "files": result.files,
+            "valid": result.valid,
+            "violations": [violation_object(violation) for violation in result.violations],
+        }
+        for result in results
+    ]
+    whole = {
+        "valid": all(result.valid for result in results),
+        "verdict": verdict(results),
+        "runs": runs,
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,66 @@
+"""Paths that a person names on a command line → runs. What cannot be meant is one clear SpecError."""
+
+import re
+from pathlib import Path
+
+from ..errors import SpecError
+from .listing import listing
+from .run import Run, read_run, runs_in
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself; raises SpecError where it is missing or a file."""
+    if not folder.exists():
+        raise SpecError(f"{folder} does not exist; give a directory that holds a run")
+    if not folder.is_dir():
+        raise SpecError(
+            f"{folder} is a file; give the directory that holds the run, or its output-NAME.json"
+        )
+    return folder
+
+
+def of_document(path: Path) -> tuple[Path, str | None]:
+    """The folder and name of the run whose document a path is; any other path itself, without a name."""
+    match = re.fullmatch(r"output-(.+?)(?:\.error)?\.json", path.name)
+    return (path.parent, match[1]) if match and path.is_file() else (path, None)
+
+
+def below(folder: Path) -> list[Path]:
+    """The directories right inside that hold runs."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and runs_in(path))
+
+
+def nothing(folder: Path) -> SpecError:
+    return SpecError(
+        f"{folder} holds no run: no output-NAME.json and no table of one; give the --out-dir of a run"
+    )
+
+
+def runs_of(folder: Path) -> list[tuple[Path, str]]:
+    """Every run in a folder, else in the folders right inside it, as (folder, clean name)."""
+    places = [folder] if runs_in(existing(folder)) else below(folder)
+    if not places:
+        raise nothing(folder)
+    return [(place, name) for place in places for name in runs_in(place)]
+
+
+def one_run(folder: Path, name: str | None = None) -> Run:
+    """The run of that name in a folder, by default its only one, with its own files.
+
+    Raises SpecError where that is not clear.
+    """
+    found = runs_in(existing(folder))
+    if not found and (inside := below(folder)):
+        raise SpecError(
+            f"{folder} holds its runs in folders: {', '.join(p.name for p in inside)}; give one of them"
+        )
+    if not found:
+        raise nothing(folder)
+    if name is not None and name not in found:
+        raise SpecError(f"{folder} holds no run named {name}; it holds {', '.join(found)}")
+    if name is None and len(found) > 1:
+        raise SpecError(
+            f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME"
+        )
+    clean = name or found[0]
+    return read_run(folder, clean, listing(folder).runs[clean])

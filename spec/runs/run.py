@@ -1,0 +1,204 @@
+"""A run directory → one frozen Run. Whatever cannot be read becomes a finding, never a crash."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from . import csv_dialect, json_text
+from .listing import AGREEMENT, ANSWERS, PURE, PURE_PRISM, RECORDS, RECORDS_PRISM, TABLE_KINDS, Files, listing, owner, runs_in
+from .csv_dialect import Table
+
+__all__ = [
+    "AGREEMENT",
+    "ANSWERS",
+    "PURE",
+    "PURE_PRISM",
+    "RECORDS",
+    "RECORDS_PRISM",
+    "TABLE_KINDS",
+    "Finding",
+    "Run",
+    "read_run",
+    "runs_in",
+    "sole_run",
+]
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a file as a whole: its name and a sentence."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outputs of one run. `tables` by kind, `residuals` (torch tensors) by file name.
+
+    `files` are the contract's files that exist, `strays` all others but the manifest and an error report. `paths` say
+    where every file lies, by the name that the run gives it.
+    """
+
+    clean: str
+    files: frozenset[str] = frozenset()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    document: Mapping[str, Any] | None = None
+    document_text: str = ""
+    residuals: Mapping[str, Any] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    paths: Files = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.tables) - set(TABLE_KINDS):
+            raise ValueError(
+                f"tables are keyed by {TABLE_KINDS}, got {sorted(unknown)}; use one of the kinds"
+            )
+        object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
+        object.__setattr__(self, "residuals", MappingProxyType(dict(self.residuals)))
+        object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the document says that the run keeps the corrected contract."""
+        return (self.document or {}).get("contract") == "corrected"
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """The files that a comparison demands on both sides: all but the manifest and an error report."""
+        return self.files | set(self.strays)
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The files that are there and were not understood; an error report is none of them."""
+        named = {finding.file for finding in self.findings} & self.paths.keys()
+        return frozenset(file for file in named if owner(file, self.clean) != "error")
+
+    @property
+    def document_name(self) -> str:
+        return f"output-{self.clean}.json"
+
+    def table_name(self, kind: str) -> str:
+        return f"output-{self.clean}-{kind}.csv"
+
+
+def sole_run(folder: Path) -> str:
+    """The clean name of the only run in a folder; raises ValueError where there are several or none."""
+    found = runs_in(folder)
+    if len(found) != 1:
+        raise ValueError(
+            f"{folder} must hold one run, found {found or 'none'}; name the run to read"
+        )
+    return found[0]
+
+
+def regular(path: Path) -> Path:
+    """The path itself; raises ValueError where opening it could fail or wait for ever."""
+    if not os.path.isfile(path):
+        raise ValueError("no regular file, or a link to nothing")
+    return path
+
+
+def read_text(path: Path) -> str:
+    with regular(path).open(encoding="utf-8", newline="") as stream:
+        return stream.read()
+
+
+def read_tensor(path: Path) -> Any:
+    """A saved tensor, on the CPU; never runs code from the file."""
+    import torch
+
+    found = torch.load(regular(path), map_location="cpu", weights_only=True)
+    if not isinstance(found, torch.Tensor):
+        raise ValueError(f"a residual file holds one tensor, got {type(found).__name__}")
+    return found
+
+
+def attempt(load: Callable[[Path], Loaded], path: Path, file: str) -> Loaded | Finding:
+    """The loaded file, or a finding. torch raises many types on broken files, hence the wide net."""
+    try:
+        return load(path)
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "")
+        return Finding(file, f"cannot be read: {first or type(error).__name__}")
+
+
+def read_error(path: Path) -> Finding:
+    """What a failed run left behind, as a finding that shows its message."""
+    try:
+        report = json_text.parse(read_text(path))
+    except (OSError, ValueError) as error:
+        return Finding(path.name, f"the run failed, and its report cannot be read: {error}")
+    told = ": ".join(
+        str(report[key]) for key in ("error_type", "type", "error", "message") if report.get(key)
+    )
+    return Finding(path.name, f"the run failed: {told or json_text.layout(report)}")
+
+
+def is_corrected(path: Path) -> bool:
+    """Whether a document names the corrected contract, and its tables are in that dialect."""
+    try:
+        return json_text.parse(read_text(path)).get("contract") == "corrected"
+    except (OSError, ValueError):
+        return False
+
+
+def read_document(path: Path) -> tuple[dict[str, Any], str]:
+    """A document and its text as it stands."""
+    text = read_text(path)
+    return json_text.parse(text), text
+
+
+def files_of(folder: Path, clean: str) -> dict[str, Path]:
+    """The files of a folder that belong to no other run than this one."""
+    found = listing(folder)
+    return {**found.runs.get(clean, {}), **found.shared}
+
+
+def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
+    """What a file of the contract holds, or a Finding; None for any other file."""
+    if part is None:
+        return None
+    if part == "error":
+        return read_error(path)
+    if part == "residual":
+        return attempt(read_tensor, path, file)
+    if part in TABLE_KINDS:
+        parse = csv_dialect.parse_corrected if corrected else csv_dialect.parse
+        return attempt(lambda path: parse(read_text(path)), path, file)
+    return attempt(read_document, path, file)
+
+
+def read_run(folder: Path, clean: str | None = None, files: Files | None = None) -> Run:
+    """Read the run `clean` in a folder, by default the only one; raises ValueError where that is not clear.
+
+    `files` are those to take for the run's, by default what bears its name and what bears no run's.
+    """
+    name = sole_run(folder) if clean is None else clean
+    if files is None:
+        files = files_of(folder, name)
+    owners = {file: owner(file, name) for file in files}
+    corrected = is_corrected(folder / f"output-{name}.json")
+    loaded = {file: read_part(part, files[file], file, corrected) for file, part in owners.items()}
+    findings = [found for found in loaded.values() if isinstance(found, Finding)]
+    if not folder.is_dir():
+        findings.append(Finding("", "the run left no folder"))
+    known = {file: found for file, found in loaded.items() if not isinstance(found, Finding)}
+    document, text = known.get(f"output-{name}.json", (None, ""))
+    return Run(
+        name,
+        frozenset(f for f, part in owners.items() if part not in (None, "error", "manifest")),
+        {str(owners[file]): table for file, table in known.items() if isinstance(table, Table)},
+        document,
+        text,
+        {file: tensor for file, tensor in known.items() if owners[file] == "residual"},
+        tuple(file for file, part in owners.items() if part is None),
+        tuple(findings),
+        files,
+    )

@@ -1,0 +1,156 @@
+"""What the document says against what the rows say: milestones, summaries, last layer, control."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .cells import Row
+from .rules import Violation, close
+
+Json = Mapping[str, Any]
+POS, NO_FILLER, CTL = ("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig")
+
+
+def first_layer(
+    rows: Sequence[Row], where: tuple[str, str], holds: Callable[[Row], bool]
+) -> int | None:
+    """The first layer of a pass whose row satisfies a condition."""
+    return next((int(row["layer"]) for row in rows if row.where == where and holds(row)), None)
+
+
+def minus(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a - b
+
+
+def rank_at_most(limit: int) -> Callable[[Row], bool]:
+    return lambda row: row["answer_rank"] is not None and row["answer_rank"] <= limit
+
+
+def kl_at_most(limit: float) -> Callable[[Row], bool]:
+    return lambda row: row["kl_to_final_bits"] <= limit
+
+
+def milestones(rows: Sequence[Row], where: tuple[str, str] = POS) -> dict[str, int | None]:
+    """The milestones of a pass, read off its rows."""
+    copy = first_layer(rows, where, lambda row: row["copy_collapse"])
+    semantic = first_layer(rows, where, lambda row: row["is_answer"])
+    return {
+        "L_copy": copy,
+        "L_copy_H": first_layer(rows, where, lambda row: row["entropy_collapse"]),
+        "L_semantic": semantic,
+        "delta_layers": minus(semantic, copy),
+        **{
+            f"first_kl_below_{limit}": first_layer(rows, where, kl_at_most(limit))
+            for limit in (0.5, 1.0)
+        },
+        **{
+            f"first_rank_le_{limit}": first_layer(rows, where, rank_at_most(limit))
+            for limit in (1, 5, 10)
+        },
+    }
+
+
+def ablation(rows: Sequence[Row]) -> dict[str, int | None]:
+    """ablation_summary, read off the rows of both variants."""
+    copies = [
+        first_layer(rows, where, lambda row: row["copy_collapse"]) for where in (POS, NO_FILLER)
+    ]
+    answers = [first_layer(rows, where, lambda row: row["is_answer"]) for where in (POS, NO_FILLER)]
+    return {
+        "L_copy_orig": copies[0],
+        "L_sem_orig": answers[0],
+        "L_copy_nf": copies[1],
+        "L_sem_nf": answers[1],
+        "delta_L_copy": minus(copies[1], copies[0]),
+        "delta_L_sem": minus(answers[1], answers[0]),
+    }
+
+
+def control(rows: Sequence[Row], where: tuple[str, str] = CTL) -> dict[str, float | None]:
+    """control_summary, read off the rows of a control pass."""
+    margins = [(row["layer"], row["control_margin"]) for row in rows if row.where == where]
+    known = [(layer, margin) for layer, margin in margins if margin is not None]
+    return {
+        "first_control_margin_pos": next((layer for layer, margin in known if margin > 0), None),
+        "max_control_margin": max((margin for _, margin in known), default=None),
+    }
+
+
+def check_same(file: str, prefix: str, rule: str, said: Json, derived: Json) -> Iterator[Violation]:
+    """Values that must equal what the rows give, exactly."""
+    for name, value in derived.items():
+        if said[name] != value:
+            yield Violation(
+                file, "", f"{prefix}.{name}", rule, f"{said[name]} where the rows say {value}"
+            )
+
+
+def check_summaries(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Violation]:
+    """All of the document that follows from the norm lens's pure-next-token rows."""
+    yield from check_same(
+        file, "diagnostics", "milestones", document["diagnostics"], milestones(rows)
+    )
+    yield from check_same(
+        file, "ablation_summary", "ablation", document["ablation_summary"], ablation(rows)
+    )
+    yield from check_same(
+        file, "control_summary", "control-summary", document["control_summary"], control(rows)
+    )
+    last = [
+        row
+        for row in rows
+        if row.where == POS and row["layer"] == document["model_stats"]["num_layers"]
+    ]
+    if last:
+        yield from check_last_layer(file, document, last[0])
+
+
+def check_last_layer(file: str, document: Json, row: Row) -> Iterator[Violation]:
+    """last_layer_consistency against layer n of pos/orig and the model's own prediction."""
+    said = document["diagnostics"]["last_layer_consistency"]
+    own = document["final_prediction"]["topk"]
+    derived = {
+        "kl_to_final_bits": row["kl_to_final_bits"],
+        "p_top1_lens": row["p_top1"],
+        "p_answer_lens": row["p_answer"],
+        "answer_rank_lens": row["answer_rank"],
+        "p_top1_model": own[0][1] if own and not half_precision(document) else said["p_top1_model"],
+    }
+    for name, value in derived.items():
+        if not agree(said[name], value):
+            told = f"{said[name]} where layer {row['layer']} has {value}"
+            yield Violation(
+                file, "", f"diagnostics.last_layer_consistency.{name}", "last-layer", told
+            )
+    yield from check_last_layer_alone(file, said)
+
+
+def half_precision(document: Json) -> bool:
+    """Whether the model may have computed in half precision; its own prediction is then rounded further."""
+    return bool(document["diagnostics"]["use_fp32_unembed"])
+
+
+def check_last_layer_alone(file: str, said: Json) -> Iterator[Violation]:
+    """What last_layer_consistency says must hold by itself: the grid, the best KL on it, the warning."""
+    prefix = "diagnostics.last_layer_consistency"
+    grid = [10 ** (-1 + 2 * i / 24) for i in range(25)]
+    if not any(close(said["temp_est"], s) for s in grid):
+        yield Violation(
+            file,
+            "",
+            f"{prefix}.temp_est",
+            "last-layer",
+            f"{said['temp_est']}, which is not on the grid",
+        )
+    if said["kl_after_temp_bits"] > said["kl_to_final_bits"] + 1e-5:
+        told = f"{said['kl_after_temp_bits']}, worse than no temperature"
+        yield Violation(file, "", f"{prefix}.kl_after_temp_bits", "last-layer", told)
+    if said["warn_high_last_layer_kl"] != (said["kl_to_final_bits"] > 0.5):
+        told = str(said["warn_high_last_layer_kl"])
+        yield Violation(file, "", f"{prefix}.warn_high_last_layer_kl", "last-layer", told)
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Both absent, equal integers or flags, or floats equal up to float32 rounding."""
+    if isinstance(a, float) and isinstance(b, float):
+        return close(a, b)
+    return bool(a == b)

@@ -1,0 +1,31 @@
+"""validate: runs held to the schema, one verdict for each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runs.run import read_run
+from .validate import Violation, validate
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One run: where it lies, its clean name, how many files were read, and the rules it breaks."""
+
+    folder: Path
+    clean: str
+    files: int
+    violations: tuple[Violation, ...]
+
+    def __post_init__(self) -> None:
+        if self.files < 0:
+            raise ValueError(f"a run has ≥ 0 files, got {self.files}; count what was read")
+
+    @property
+    def valid(self) -> bool:
+        return not self.violations
+
+
+def judge(folder: Path, clean: str) -> Judged:
+    """Read one run and hold it to the schema."""
+    run = read_run(folder, clean)
+    return Judged(folder, clean, len(run.files), tuple(validate(run)))
