@@ -1,68 +1,123 @@
-"""Options of a run, validated where they are built; importing this module loads nothing heavy."""
+"""Options of a run: of each the default, the flag, the help and the check in one place.
+
+The command lines are derived from it, see `cli/arguments.py`. Importing this module loads nothing heavy.
+"""
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .errors import LensError
 
-CHOICES = {
-    "bos": ("auto", "none", "model"),
-    "contract": ("reference", "corrected"),
-    "device": ("auto", "cuda", "mps", "cpu"),
-    "device_map": ("none", "auto"),
-    "dtype": ("auto", "float32", "bfloat16", "float16"),
-    "prism": ("auto", "on", "off"),
-    "raw_lens": ("off", "sample", "full"),
-}
-PATHS = ("model", "out_dir", "prism_dir", "tuned_dir", "prompts")
+OPTION = "option"  # the key of an Option in a field's metadata
 # A folder of the local Hugging Face cache, whose own name is a commit.
 CACHED = re.compile(r"[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """One run of the lens over one model.
+class Option:
+    """How an option stands on a command line; `flag` and `metavar` where they are not those of its name.
 
-    `model` is a Hugging Face id, a checkpoint folder or a .gguf file; `model_id` the recorded name.
-    `copy_threshold` and `copy_margin` are probabilities; `prompts` a file, `batch_size` how many of its prompts
-    share a forward; `cache` keeps what a .gguf file is converted to. `dtype` overrides the device's, `device_map` auto
-    shards over all GPUs, `threads` 0 leaves torch's. `bos` is what the model reads before a prompt: what the contract's
-    rule says, nothing, or the BOS that tokenizer or config.json declares. Raises LensError naming every bad value.
+    `check` says what a value of the right type must be where it is not; `expands` takes `~` for the home folder.
+    """
+
+    help: str
+    choices: tuple[str, ...] = ()
+    flag: str = ""
+    metavar: str = ""
+    check: Callable[[Any], str] | None = None
+    expands: bool = False
+
+
+def option(default: Any, help: str, **more: Any) -> Any:
+    """A field of a dataclass of options that stands on the command lines derived from it."""
+    return field(default=default, metadata={OPTION: Option(help, **more)})
+
+
+def probability(value: Any) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "" if number and 0 <= value <= 1 else "a probability between 0 and 1"
+
+
+def count(value: Any) -> str:
+    return "" if type(value) is int and value >= 1 else "a whole number from 1 on"
+
+
+def thread_count(value: Any) -> str:
+    wanted = "a whole number, 0 for as many as torch takes by itself"
+    return "" if type(value) is int and value >= 0 else wanted
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One run of the lens over one model; what each option means is its help text.
+
+    `model` is a Hugging Face id, a checkpoint folder or a .gguf file, `model_id` the recorded name, `out_dir` the
+    folder of the outputs. Raises LensError naming every bad value.
     """
 
     model: str
     model_id: str = ""
     out_dir: str = "run-latest"
-    device: str = "auto"
-    fp32_unembed: bool = False
-    keep_residuals: bool = False
-    copy_threshold: float = 0.95
-    copy_margin: float = 0.10
-    prism: str = "auto"
-    prism_dir: str = "prisms"
-    raw_lens: str = ""
-    lenses: tuple[str, ...] = ("norm", "prism")
-    contract: str = "reference"
-    tuned_dir: str = "tuned"
-    prompts: str = ""
-    batch_size: int = 8
-    cache: bool = True
-    dtype: str = "auto"
-    device_map: str = "none"
-    threads: int = 0
-    bos: str = "auto"
+    device: str = option("auto", "default: %(default)s", choices=("auto", "cuda", "mps", "cpu"))
+    fp32_unembed: bool = option(False, "unembed in float32 whatever the model computes in")
+    keep_residuals: bool = option(False, "save the normalised residual of every layer")
+    copy_threshold: float = option(
+        0.95, "p(top-1) of a copy (default: %(default)s)", check=probability
+    )
+    copy_margin: float = option(
+        0.10, "its lead over top-2 (default: %(default)s)", check=probability
+    )
+    prism: str = option("auto", "default: %(default)s", choices=("auto", "on", "off"))
+    prism_dir: str = option(
+        "prisms", "Prism artifacts, <dir>/<name>/ (default: %(default)s)", expands=True
+    )
+    raw_lens: str = option(
+        "", "default: $LOGOS_RAW_LENS or sample", choices=("off", "sample", "full")
+    )
+    lenses: tuple[str, ...] = option(
+        ("norm", "prism"), "norm,final,raw,prism,tuned", flag="--lens", metavar="LENS,…"
+    )
+    contract: str = option("reference", "default: %(default)s", choices=("reference", "corrected"))
+    tuned_dir: str = option(
+        "tuned", "fitted translators, <dir>/<name>/ (default: %(default)s)", expands=True
+    )
+    prompts: str = option(
+        "", "passes and test prompts of your own, YAML or JSONL", metavar="FILE", expands=True
+    )
+    batch_size: int = option(
+        8, "prompts of --prompts a forward (default: %(default)s)", check=count
+    )
+    cache: bool = option(
+        True,
+        "read a .gguf file itself, and keep nothing of it in the user's cache",
+        flag="--no-cache",
+    )
+    dtype: str = option(
+        "auto",
+        "compute dtype (default: the device's)",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    device_map: str = option("none", "auto: shard over all GPUs", choices=("none", "auto"))
+    threads: int = option(
+        0, "CPU threads of torch (default: as torch takes them)", check=thread_count
+    )
+    bos: str = option(
+        "auto",
+        "before each prompt: by the contract's rule, nothing, or the declared BOS",
+        choices=("auto", "none", "model"),
+    )
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
             object.__setattr__(self, "raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
-        for field in fields(self):
-            if isinstance(value := getattr(self, field.name), os.PathLike):
-                object.__setattr__(self, field.name, os.fspath(value))
-        for name in PATHS:
+        for name in (f.name for f in fields(self)):
+            if isinstance(value := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
+        for name in self._paths():
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, os.path.expanduser(value))
         if not self.model_id:
@@ -78,30 +133,33 @@ class RunOptions:
         if problems := list(self._problems()):
             raise LensError("; ".join(problems))
 
-    def _problems(self) -> Any:
-        for name, allowed in CHOICES.items():
-            if (value := getattr(self, name)) not in allowed:
-                yield f"{name} must be one of {', '.join(allowed)}, got {value!r}"
-        for name in ("copy_threshold", "copy_margin"):
+    @staticmethod
+    def _paths() -> Iterator[str]:
+        yield from ("model", "out_dir")
+        yield from (name for name, _, option in options_of(RunOptions) if option.expands)
+
+    def _problems(self) -> Iterator[str]:
+        for name, _, option in options_of(RunOptions):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                yield f"{name} must be a probability between 0 and 1, got {value!r}"
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            yield f"batch_size must be a whole number from 1 on, got {self.batch_size!r}"
-        if type(self.threads) is not int or self.threads < 0:
-            yield f"threads must be a whole number, 0 for as many as torch takes by itself, got {self.threads!r}"
+            if option.choices and value not in option.choices:
+                yield f"{name} must be one of {', '.join(option.choices)}, got {value!r}"
+            if option.check and (wanted := option.check(value)):
+                yield f"{name} must be {wanted}, got {value!r}"
         if self.device_map == "auto" and self.device in ("cpu", "mps"):
             yield f"device_map auto shards a model over GPUs; leave device auto, got {self.device!r}"
-        for kind, told in ((bool, "true or false"), (str, "a string")):
-            for field in (f.name for f in fields(self) if f.type is kind):
-                if not isinstance(value := getattr(self, field), kind):
-                    yield f"{field} must be {told}, got {value!r}"
-        if not isinstance(self.lenses, tuple):
-            yield f"lenses must be names such as norm,final,raw,prism,tuned, got {self.lenses!r}"
+        yield from self._wrong_types()
         if not self.model:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
         elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):
             yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
+
+    def _wrong_types(self) -> Iterator[str]:
+        for kind, wanted in ((bool, "true or false"), (str, "a string")):
+            for name in (f.name for f in fields(self) if f.type is kind):
+                if not isinstance(value := getattr(self, name), kind):
+                    yield f"{name} must be {wanted}, got {value!r}"
+        if not isinstance(self.lenses, tuple):
+            yield f"lenses must be names such as norm,final,raw,prism,tuned, got {self.lenses!r}"
 
     @property
     def corrected(self) -> bool:
@@ -131,6 +189,13 @@ class RunOptions:
         if not isinstance(job.get("model"), str):
             raise LensError(f"a job needs a string 'model', got {job.get('model')!r}")
         return cls(**job)
+
+
+def options_of(kind: type) -> Iterator[tuple[str, Any, Option]]:
+    """Name, default and Option of every field of a dataclass that a command line has."""
+    for f in fields(kind):
+        if OPTION in f.metadata:
+            yield f.name, f.default, f.metadata[OPTION]
 
 
 def default_model_id(model: str) -> str:

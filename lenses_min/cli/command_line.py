@@ -15,7 +15,7 @@ from ..prompts.textfiles import parse_json, read_text
 from ..sweep.job import perform, self_test
 from ..version import __version__
 from . import doctor, fit, report, sweep
-from .arguments import add_run_options, add_verbosity
+from .arguments import add_model, add_run_options, add_verbosity
 
 # Each adds its commands and what performs them: perform(args) -> exit status.
 PARTS = (fit, report, sweep, doctor)
@@ -28,14 +28,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="one model: prints its layers, writes CSV and JSON")
-    run.add_argument(
-        "model", metavar="MODEL", help="a Hugging Face id, a checkpoint folder or a .gguf file"
-    )
-    run.add_argument(
-        "--model-id",
-        default="",
-        help="recorded name (default: the id, or the folder's or file's name)",
-    )
+    add_model(run, "the id, or the folder's or file's name")
     run.add_argument(
         "--out-dir", default="run-latest", help="folder for the outputs (default: %(default)s)"
     )

@@ -3,7 +3,7 @@
 `bash scripts/run_gpu_tests.sh` runs it. Every test but that of sharding has a variant for the CPU, so that its own code
 is tried everywhere; the variants for CUDA are skipped where there is none, and say so.
 
-Tolerance classes (spec/compare/tolerance.py): float32 on CUDA is held to fp32, two orders of the same sums without TF32.
+Tolerance classes (spec/compare/tolerance.py): float32 on CUDA is held to fp32, two orders of one sum without TF32.
 The default dtypes are held to bf16: float16 has three more bits, but the tiny models' logits are larger than those the
 class was reckoned for, and float16 on the CPU takes up to all of it (at T = 0.1).
 """
