@@ -150,7 +150,7 @@ class RunOptions:
         yield from self._wrong_types()
         if not self.model:
             yield "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
-        elif isinstance(self.model_id, str) and self.clean in ("", ".", ".."):
+        elif isinstance(self.model_id, str) and self.file_stem in ("", ".", ".."):
             yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
 
     def _wrong_types(self) -> Iterator[str]:
@@ -172,7 +172,7 @@ class RunOptions:
         return self.corrected or bool(self.prompts) or not {*self.lenses} <= {"norm", "prism"}
 
     @property
-    def clean(self) -> str:
+    def file_stem(self) -> str:
         """The model id after its last slash, as used in file names."""
         return self.model_id.rsplit("/", 1)[-1]
 

@@ -15,8 +15,15 @@ from typing import Any
 from torch import Tensor
 
 from .core import answers, last_layer, probes, raw_lens, records
-from .core.decode import Section, Walked, walk
-from .core.forward import Ask, Captured, batches, capture_apart, capture_batch, last_logits
+from .core.decode import LensMetrics, RowBlock, decode_rows
+from .core.forward import (
+    Captured,
+    ForwardRequest,
+    batches,
+    capture_apart,
+    capture_batch,
+    last_logits,
+)
 from .core.metrics import to_host
 from .core.norms import normalise_all
 from .core.types import Encoded, Lens, PassResult, Rows
@@ -59,7 +66,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
         for line in lines:
             log.log(level, line)
-    passes = Sweep(model, lenses, suite, options).run()
+    passes = PassRunner(model, lenses, suite, options).run()
     encoded, own = [result.encoded for result in passes], bool(options.prompts)
     for line in prompt_warnings(model.tokens, encoded, suite.test_prompts, own):
         log.warning(line)
@@ -74,7 +81,12 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     told = manifest(model.facts, options, passes, how, warnings, held, started)
     residuals = next((result.residuals for result in passes if result.residuals), {})
     return Run(
-        options.clean, records.tables(options, passes), written, told, residuals, options.out_dir
+        options.file_stem,
+        records.tables(options, passes),
+        written,
+        told,
+        residuals,
+        options.out_dir,
     )
 
 
@@ -100,7 +112,7 @@ def build_lenses(
 
 
 @dataclass(frozen=True)
-class Sweep:
+class PassRunner:
     """A model under its lenses: runs one pass per prompt and variant, each in the same way."""
 
     model: LoadedModel
@@ -124,7 +136,7 @@ class Sweep:
         n_ctx, suite = self.model.facts.n_ctx, self.suite
         encoded = self.model.tokens.encode_all(suite.passes, n_ctx, joint, suite.test_prompts)
         done: dict[int, PassResult] = {}
-        lengths = [len(e.token_ids) + len(e.follow) for e in encoded]
+        lengths = [len(e.token_ids) + len(e.answer_prefix_ids) for e in encoded]
         shared = batches(lengths, self.options.batch_size, self.model.facts.alone_above)
         for batch in sorted(shared, key=lambda members: 0 not in members):  # the proof comes first
             done |= zip(batch, self.run_batch([encoded[i] for i in batch]))
@@ -134,50 +146,59 @@ class Sweep:
         """Some prompts through the model in one forward and every lens in one walk, then each to rows."""
         n, pairs = self.model.facts.n_layers, self.pairs if self.options.extended else ()
         asks = [
-            Ask(e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.follow)
+            ForwardRequest(
+                e.token_ids, range(n + 1) if self.keeps(e) else self.full(e), e.answer_prefix_ids
+            )
             for e in batch
         ]
         found = self.capture(asks)
         rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]
-        walked = self.walk(
-            [Section(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)]
+        walked = self.decode_rows(
+            [RowBlock(r, f.final, e.answers, pairs) for e, f, r in zip(batch, found, rows)]
         )
-        after = self.walk(
-            [Section(f.after, f.final, e.gold.answer_ids[1:]) for e, f in zip(batch, found)]
+        after = self.decode_rows(
+            [
+                RowBlock(f.answer_residuals, f.final, e.gold.answer_ids[1:])
+                for e, f in zip(batch, found)
+            ]
         )
         return [self.read(*each) for each in zip(batch, found, rows, walked, after)]
 
-    def capture(self, asks: Sequence[Ask]) -> list[Captured]:
+    def capture(self, asks: Sequence[ForwardRequest]) -> list[Captured]:
         """One forward; where the answer's tokens would change the prompt's numbers, one for each of them."""
         model, most = self.model, self.model.facts.alone_above
-        if most is not None and asks[0].follow and len(asks[0].read) > most:
+        if most is not None and asks[0].answer_prefix_ids and len(asks[0].read) > most:
             return [capture_apart(model.bridge, asks[0], model.facts.n_layers)]
         return capture_batch(model.bridge, asks, model.facts.n_layers)
 
-    def walk(self, sections: Sequence[Section]) -> list[Walked]:
+    def decode_rows(self, sections: Sequence[RowBlock]) -> list[LensMetrics]:
         """Rows of some prompts through every lens."""
         decodes = {lens.name: lens.decode for lens in self.lenses}
-        return walk(
+        return decode_rows(
             decodes, sections, self.model.facts.d_vocab, records.K_FULL, self.options.corrected
         )
 
     def full(self, encoded: Encoded) -> range:
         """The layers whose every position is decoded; the reference has layer 0 alone (R4)."""
-        detailed, n = encoded.prompt.detailed, self.model.facts.n_layers
-        return range(n + 1) if detailed and self.options.corrected else range(1 if detailed else 0)
+        write_records, n = encoded.prompt.write_records, self.model.facts.n_layers
+        return (
+            range(n + 1)
+            if write_records and self.options.corrected
+            else range(1 if write_records else 0)
+        )
 
     def keeps(self, encoded: Encoded) -> bool:
         """Whether the residuals of a pass are saved: those of the first pass with records."""
-        first = next((prompt for prompt in self.suite.passes if prompt.detailed), None)
+        first = next((prompt for prompt in self.suite.passes if prompt.write_records), None)
         return self.options.keep_residuals and encoded.prompt == first
 
     def read(
-        self, encoded: Encoded, found: Captured, rows: Rows, walked: Walked, after: Walked
+        self, encoded: Encoded, found: Captured, rows: Rows, walked: LensMetrics, after: LensMetrics
     ) -> PassResult:
         """What one forward left of a prompt and the lenses said of it: to the host in one transfer, and to rows."""
-        model, options, detailed = self.model, self.options, encoded.prompt.detailed
+        model, options, write_records = self.model, self.options, encoded.prompt.write_records
         checked = raw_lens.sampled_layers(
-            options.raw_lens if detailed else "off", model.facts.n_layers
+            options.raw_lens if write_records else "off", model.facts.n_layers
         )
         groups = self.read_out(encoded, found, rows.last_of(checked), walked, after)
         if encoded.token_ids == model.own.ids:
@@ -197,19 +218,19 @@ class Sweep:
             {
                 lens.name: row_of.records(rows, host[lens.name], lens)
                 for lens in self.lenses
-                if detailed
+                if write_records
             },
             {lens.name: row_of.pure(rows, host[lens.name], lens) for lens in self.lenses},
             last_layer.last_layer_consistency(host, encoded.answers) if self.tells(encoded) else {},
             proof.last_layer_error(host["proof"], model.facts.dtype),
             verify.hold_bridge(model, host) if "bridge" in host else {},
-            last_layer.agreement(host, self.told, encoded.answers) if detailed else [],
+            last_layer.agreement(host, self.told, encoded.answers) if write_records else [],
             raw_lens.samples(host, checked, encoded.answers),
             last_layer.divergences(encoded, rows, host, self.pairs) if options.extended else [],
             answers.answer_rows(encoded, rows, host, [lens.name for lens in self.lenses])
             if options.prompts
             else [],
-            probes.final_and_temperatures(host["said"], model.tokens) if detailed else {},
+            probes.final_and_temperatures(host["said"], model.tokens) if write_records else {},
             normalise_all({y: residuals.at(y) for y in residuals.layers}, model.norms)
             if self.keeps(encoded)
             else {},
@@ -217,38 +238,43 @@ class Sweep:
 
     def tells(self, encoded: Encoded) -> bool:
         """Whether the document has the consistency of a pass."""
-        return encoded.prompt.detailed or bool(self.options.prompts)
+        return encoded.prompt.write_records or bool(self.options.prompts)
 
     def read_out(
-        self, encoded: Encoded, found: Captured, checked: Rows, walked: Walked, after: Walked
+        self,
+        encoded: Encoded,
+        found: Captured,
+        checked: Rows,
+        walked: LensMetrics,
+        after: LensMetrics,
     ) -> dict[str, Mapping[str, Tensor]]:
         """Everything that a pass tells, on the model's device: groups of tensors for the one transfer."""
-        final, ids, by_logits, detailed = (
+        final, ids, by_logits, write_records = (
             found.final,
             encoded.answers,
             self.options.corrected,
-            encoded.prompt.detailed,
+            encoded.prompt.write_records,
         )
         logits = walked.last | {"model": final}
         groups: dict[str, Mapping[str, Tensor]] = {
             **walked.numbers,
             "proof": {"lens": logits["norm"], "model": final},
         }
-        if encoded.follow:
+        if encoded.answer_prefix_ids:
             groups |= {f"{name}_after": part for name, part in after.numbers.items()}
             groups["model_after"] = {
-                "log_p": answers.model_log_p(found.after_final, encoded.gold.answer_ids[1:])
+                "log_p": answers.model_log_p(found.answer_logits, encoded.gold.answer_ids[1:])
             }
-        if detailed:
+        if write_records:
             groups["said"] = probes.at_temperatures(final)
         if self.tells(encoded):
             groups |= last_layer.compare_logits(logits["norm"], final, ids, rank_logits=by_logits)
-        for a, b in self.told if detailed else ():
+        for a, b in self.told if write_records else ():
             groups |= last_layer.compare_logits(logits[a], logits[b], ids, f"{a}_{b}")
         norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
         both, section = (
             {"raw_norm": norm.decode, "raw_raw": raw.decode},
-            Section(checked, "raw_raw", ids),
+            RowBlock(checked, "raw_raw", ids),
         )
-        (said,) = walk(both, [section], self.model.facts.d_vocab, 1, by_logits)
+        (said,) = decode_rows(both, [section], self.model.facts.d_vocab, 1, by_logits)
         return groups | said.numbers

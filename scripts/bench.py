@@ -99,7 +99,10 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     named = {
         "forward": [(pipeline, "capture_batch"), (pipeline, "last_logits")],
-        "lens and metrics": [(pipeline.Sweep, "walk"), (pipeline.Sweep, "read_out")],
+        "lens and metrics": [
+            (pipeline.PassRunner, "decode_rows"),
+            (pipeline.PassRunner, "read_out"),
+        ],
         "transfer": [(pipeline, "to_host")],
         "records": [(records.RowContext, "records"), (records.RowContext, "pure")],
         "files": [(Run, "save")],
@@ -134,7 +137,7 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
 
 def whole_process(rounds: int, threads: int) -> dict[str, float]:
     """The command `run` on SmolLM2 against a process that only imports and loads, in turn."""
-    path, clean = smollm2(), {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    path, file_stem = smollm2(), {**os.environ, "OMP_NUM_THREADS": str(threads)}
     loads = f"from lenses_min import loading, options; loading.load(options.RunOptions({path!r}, device='cpu'))"
     times: dict[str, list[float]] = {"load": [], "run": []}
     with tempfile.TemporaryDirectory() as out:
@@ -153,7 +156,7 @@ def whole_process(rounds: int, threads: int) -> dict[str, float]:
         for counting in range(-1, rounds):
             for name, command in (("load", [sys.executable, "-c", loads]), ("run", run)):
                 started = time.perf_counter()
-                subprocess.run(command, check=True, capture_output=True, env=clean)
+                subprocess.run(command, check=True, capture_output=True, env=file_stem)
                 times[name] += [time.perf_counter() - started] if counting >= 0 else []
     ratio = median(a / b for a, b in zip(times["run"], times["load"]))
     return {

@@ -110,7 +110,7 @@ class Subjects:
 
     def runner_rows(self) -> None:
         lenses, _ = pipeline.build_lenses(self.model, self.options)
-        pipeline.Sweep(self.model, lenses, built_in(), self.options).run()
+        pipeline.PassRunner(self.model, lenses, built_in(), self.options).run()
 
     def transformer_lens(self) -> None:
         """Top-20 and rank come from two readouts of one cache: a readout has one selector."""
@@ -126,7 +126,7 @@ class Subjects:
             for select in ({"top_k": K}, {"targets": targets}):
                 said = logit_lens(bridge, cache=cache, return_type="probs", **select).readout
                 said.entropy.tolist(), said.values.tolist()
-                if encoded.prompt.detailed:
+                if encoded.prompt.write_records:
                     first = logit_lens(
                         bridge,
                         cache=cache,

@@ -262,9 +262,9 @@ def perform(example: Example, folder: Path) -> str:
             return "refused"
         raise
     run.save()
-    if broken := validate(read_run(folder / "out", options.clean)):
+    if broken := validate(read_run(folder / "out", options.file_stem)):
         raise AssertionError("\n".join(map(str, broken[:5])))
-    again = lenses_min.load(folder / "out", options.clean)
+    again = lenses_min.load(folder / "out", options.file_stem)
     assert {key: list(rows) for key, rows in run.tables.items()} == again.tables, (
         "the tables are read back otherwise"
     )

@@ -73,15 +73,17 @@ class Reader:
         self.W_U = head.weight.detach().numpy().T
         self.b_U = np.zeros(self.W_U.shape[1]) if head.bias is None else head.bias.detach().numpy()
         self.cap = getattr(self.model.config, "final_logit_softcapping", None)
-        self.clean = self.case.model_id.split("/")[-1]
-        text = (self.case.expected_dir() / f"output-{self.clean}.json").read_text(encoding="utf-8")
+        self.file_stem = self.case.model_id.split("/")[-1]
+        text = (self.case.expected_dir() / f"output-{self.file_stem}.json").read_text(
+            encoding="utf-8"
+        )
         self.document = json.loads(text)
         self.prism = (
             self.document["diagnostics"]["prism_summary"]["compatible"] and self.read_prism()
         )
 
     def read_prism(self) -> tuple[Any, ...]:
-        folder = self.case.prism_path() / self.clean
+        folder = self.case.prism_path() / self.file_stem
         whiten = torch.load(folder / "whiten.pt", weights_only=True)
         q = torch.load(folder / "Q_prism.pt", weights_only=True)
         return (
@@ -389,7 +391,7 @@ def cell(value: Any) -> Any:
 
 
 def save(reader: Reader, folder: Path, kind: str, header: Sequence[str], rows: Rows) -> None:
-    with (folder / f"output-{reader.clean}-{kind}.csv").open(
+    with (folder / f"output-{reader.file_stem}-{kind}.csv").open(
         "w", encoding="utf-8", newline=""
     ) as out:
         csv.writer(out, lineterminator="\n").writerows(
@@ -409,7 +411,7 @@ def write(reader: Reader, folder: Path) -> None:
         save(reader, folder, f"pure-next-token{suffix}", columns.PURE_COLUMNS, pure)
         if lens == "norm":
             text = json.dumps(document(reader, passes, pure), indent=2, ensure_ascii=False)
-            (folder / f"output-{reader.clean}.json").write_text(text, encoding="utf-8")
+            (folder / f"output-{reader.file_stem}.json").write_text(text, encoding="utf-8")
 
 
 def main(target: Path, *names: str) -> None:

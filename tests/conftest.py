@@ -86,7 +86,7 @@ def sweep(
             if options.prompts
             else lenses_min.prompts.suite.built_in()
         )
-        return lenses_min.pipeline.Sweep(fact_model, lenses, suite, options).run()
+        return lenses_min.pipeline.PassRunner(fact_model, lenses, suite, options).run()
 
     return run
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         options = RunOptions(args.model, args.model_id, device=args.device, contract=args.contract)
         given = {name: getattr(args, name) for name, *_ in options_of(kind)}
-        settings = kind(tuple(args.text), str(Path(args.out) / options.clean), **given)
+        settings = kind(tuple(args.text), str(Path(args.out) / options.file_stem), **given)
     except LensError as error:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .distribution import log_p_of
-from .metrics import Host
+from .metrics import HostMetrics
 from .rows import AnswerRow
 from .types import Encoded, Rows, upload
 
@@ -19,7 +19,7 @@ def model_log_p(after_final: Float[Tensor, "F V"], targets: Sequence[int]) -> Fl
 
 
 def answer_rows(
-    encoded: Encoded, rows: Rows, host: Mapping[str, Host], lenses: Sequence[str]
+    encoded: Encoded, rows: Rows, host: Mapping[str, HostMetrics], lenses: Sequence[str]
 ) -> list[AnswerRow]:
     """A row a layer and lens, and the model's own at the last layer; none where the answer has no id.
 

@@ -19,7 +19,7 @@ CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 t
 
 
 @dataclass(frozen=True)
-class Section:
+class RowBlock:
     """Rows of one prompt and the answers asked for, held `against` logits [V] or a lens by name.
 
     `pairs` of lenses are held against each other at the last position of each layer; "model" stands for `against`.
@@ -32,7 +32,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Walked:
+class LensMetrics:
     """By lens the `numbers` of Measures, by "a~b" of Divergence; `last` has the logits [V] of each lens's last row."""
 
     numbers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -56,15 +56,15 @@ def chunks(sizes: Sequence[int], step: int) -> Iterator[list[tuple[int, slice]]]
         yield chunk
 
 
-def walk(
+def decode_rows(
     lenses: Mapping[str, Decode],
-    sections: Sequence[Section],
+    sections: Sequence[RowBlock],
     vocab: int,
     k: int,
     rank_logits: bool = False,
-) -> list[Walked]:
+) -> list[LensMetrics]:
     """What every lens says of every section; see `measure` for k and rank_logits."""
-    shelves = [Shelf(section) for section in sections]
+    shelves = [MetricBuffer(section) for section in sections]
     last: list[dict[str, Tensor]] = [{} for _ in sections]
     for chunk in chunks(
         [len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)
@@ -79,16 +79,16 @@ def walk(
                 shelves[i].put(name, numbers)
             if part.stop == len(sections[i].rows.pos):
                 last[i] = {name: logits[-1].clone() for name, logits in z.items()}
-    return [Walked(shelf.numbers, logits) for shelf, logits in zip(shelves, last)]
+    return [LensMetrics(shelf.numbers, logits) for shelf, logits in zip(shelves, last)]
 
 
-class Shelf:
+class MetricBuffer:
     """The numbers of a section, with room for all its rows from the first chunk on.
 
     Were they kept chunk by chunk, each would lie between the large tensors of two chunks, and the heap would grow.
     """
 
-    def __init__(self, section: Section) -> None:
+    def __init__(self, section: RowBlock) -> None:
         self.rows, self.ends = (
             len(section.rows.pos),
             section.rows.pos.count(max(section.rows.pos, default=0)),
@@ -107,7 +107,7 @@ class Shelf:
 
 
 def read(
-    section: Section, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool
+    section: RowBlock, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The numbers of some rows of a section, given their logits under every lens."""
     against = z[section.against] if isinstance(section.against, str) else section.against

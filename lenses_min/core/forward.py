@@ -64,42 +64,42 @@ class Residuals:
 
 
 @dataclass(frozen=True)
-class Ask:
+class ForwardRequest:
     """What a forward reads of one prompt, and the layers that keep every position; the others keep the last alone.
 
-    `follow` are tokens read after the prompt, kept at every layer.
+    `answer_prefix_ids` are tokens read after the prompt, kept at every layer.
     """
 
     ids: Sequence[int]
     full_layers: Collection[int]
-    follow: Sequence[int] = ()
+    answer_prefix_ids: Sequence[int] = ()
 
     @property
     def read(self) -> list[int]:
-        return [*self.ids, *self.follow]
+        return [*self.ids, *self.answer_prefix_ids]
 
 
 @dataclass(frozen=True)
 class Captured:
     """One prompt of a forward: its residuals, and the model's own logits at its last position, float32.
 
-    `after` and `after_final` are the same at the F tokens that follow the prompt.
+    `answer_residuals` and `answer_logits` are the same at the F tokens that follow the prompt.
     """
 
     residuals: Residuals
     final: Float[Tensor, " V"]
-    after: Rows
-    after_final: Float[Tensor, "F V"]
+    answer_residuals: Rows
+    answer_logits: Float[Tensor, "F V"]
 
 
-class Tape:
+class ResidualRecorder:
     """What the hooks keep of one prompt, layer by layer as the forward goes on, on the device that reads the tokens."""
 
-    def __init__(self, ask: Ask, n_layers: int, home: torch.device) -> None:
+    def __init__(self, ask: ForwardRequest, n_layers: int, home: torch.device) -> None:
         self.ask, self.n_layers, self.home, self.end = ask, n_layers, home, len(ask.ids)
         self.full = {hook_name(layer) for layer in ask.full_layers}
         self.views: dict[str, Tensor] = {}
-        self.after: list[Tensor] = []
+        self.answer_residuals: list[Tensor] = []
         self.size = 0
 
     def keep(self, name: str, x: Float[Tensor, "S D"]) -> None:
@@ -108,16 +108,18 @@ class Tape:
             rows = len(self.full) * self.end + self.n_layers + 1 - len(self.full)
             self.buffer = torch.empty(rows, x.shape[1], dtype=x.dtype, device=self.home)
         self.views[name] = self.buffer[self.size : self.size + len(part)].copy_(part)
-        self.after.append(x[self.end : len(self.ask.read)].to(self.home, copy=True))
+        self.answer_residuals.append(x[self.end : len(self.ask.read)].to(self.home, copy=True))
         self.size += len(part)
 
     def captured(self, logits: Float[Tensor, "F1 V"]) -> Captured:
         """`logits` are the model's own at the last token and at those that follow."""
-        layers = [layer for layer in range(self.n_layers + 1) for _ in self.ask.follow]
+        layers = [layer for layer in range(self.n_layers + 1) for _ in self.ask.answer_prefix_ids]
         places = [*range(self.end, len(self.ask.read))] * (self.n_layers + 1)
         residuals = Residuals(self.views, self.buffer, self.n_layers, self.end)
         final = logits.to(self.home).float()
-        return Captured(residuals, final[0], Rows(torch.cat(self.after), layers, places), final[1:])
+        return Captured(
+            residuals, final[0], Rows(torch.cat(self.answer_residuals), layers, places), final[1:]
+        )
 
 
 def batches(
@@ -125,7 +127,7 @@ def batches(
 ) -> list[list[int]]:
     """Which prompts share a forward, by index: of like length, at most `most` of them and TOKENS padded tokens.
 
-    A prompt of more than `alone_above` tokens is alone, see `Facts`.
+    A prompt of more than `alone_above` tokens is alone, see `ModelInfo`.
     """
     shared = TOKENS if alone_above is None else alone_above
     found: list[list[int]] = []
@@ -142,14 +144,14 @@ def capture(
     bridge: Any, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
 ) -> tuple[Residuals, Float[Tensor, " V"]]:
     """Residuals and last logits of one prompt alone."""
-    (found,) = capture_batch(bridge, [Ask(ids, full_layers)], n_layers)
+    (found,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
     return found.residuals, found.final
 
 
-def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captured]:
+def capture_batch(bridge: Any, asks: Sequence[ForwardRequest], n_layers: int) -> list[Captured]:
     """Run the model once over several prompts and keep what each asks for."""
     home = torch.device(bridge.cfg.device)
-    tapes = [Tape(ask, n_layers, home) for ask in asks]
+    tapes = [ResidualRecorder(ask, n_layers, home) for ask in asks]
 
     def keep(value: Tensor, hook: Any) -> None:
         for tape, x in zip(tapes, value.detach()):
@@ -161,17 +163,20 @@ def capture_batch(bridge: Any, asks: Sequence[Ask], n_layers: int) -> list[Captu
     return [tape.captured(own) for tape, own in zip(tapes, logits)]
 
 
-def capture_apart(bridge: Any, ask: Ask, n_layers: int) -> Captured:
+def capture_apart(bridge: Any, ask: ForwardRequest, n_layers: int) -> Captured:
     """A prompt alone, then every token that follows it in a forward of its own, with no token behind it."""
-    prompt = capture_batch(bridge, [replace(ask, follow=())], n_layers)[0]
-    reads = [Ask(ask.read[: len(ask.ids) + i], ()) for i in range(1, len(ask.follow) + 1)]
+    prompt = capture_batch(bridge, [replace(ask, answer_prefix_ids=())], n_layers)[0]
+    reads = [
+        ForwardRequest(ask.read[: len(ask.ids) + i], ())
+        for i in range(1, len(ask.answer_prefix_ids) + 1)
+    ]
     later = [capture_batch(bridge, [read], n_layers)[0] for read in reads]
     ends = [found.residuals.rows(()) for found in later]
     x = torch.stack([rows.x for rows in ends], 1).flatten(0, 1)
     layers = [layer for layer in range(n_layers + 1) for _ in later]
     places = [*range(len(ask.ids), len(ask.read))] * (n_layers + 1)
-    after_final = torch.stack([found.final for found in later])
-    return replace(prompt, after=Rows(x, layers, places), after_final=after_final)
+    answer_logits = torch.stack([found.final for found in later])
+    return replace(prompt, answer_residuals=Rows(x, layers, places), answer_logits=answer_logits)
 
 
 def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .distribution import normalise, softmax, wide_blocks
-from .metrics import Host, kl_nats, measure
+from .metrics import HostMetrics, kl_nats, measure
 from .rows import AgreementRow
 from .types import Encoded, Rows, upload
 
@@ -43,7 +43,7 @@ def kl_at_temperatures(z: Float[Tensor, " V"], final: Float[Tensor, " V"]) -> Fl
 
 
 def last_layer_consistency(
-    host: Mapping[str, Host], answers: Sequence[int], name: str = "last"
+    host: Mapping[str, HostMetrics], answers: Sequence[int], name: str = "last"
 ) -> dict[str, Any]:
     """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
 
@@ -68,7 +68,7 @@ def last_layer_consistency(
 
 
 def divergences(
-    encoded: Encoded, rows: Rows, host: Mapping[str, Host], pairs: Sequence[tuple[str, str]]
+    encoded: Encoded, rows: Rows, host: Mapping[str, HostMetrics], pairs: Sequence[tuple[str, str]]
 ) -> list[AgreementRow]:
     """Rows of the agreement file: a row a layer and pair, in bits."""
     layers = [layer for layer, pos in zip(rows.layer, rows.pos) if pos == encoded.last]
@@ -90,7 +90,7 @@ def divergences(
 
 
 def agreement(
-    host: Mapping[str, Host], pairs: Sequence[tuple[str, str]], answers: Sequence[int]
+    host: Mapping[str, HostMetrics], pairs: Sequence[tuple[str, str]], answers: Sequence[int]
 ) -> list[dict[str, Any]]:
     """What any two lenses, or a lens and the model, say at the last layer: KL(lens‖against) in bits, and the rest."""
     entries = []

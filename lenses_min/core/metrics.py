@@ -165,10 +165,10 @@ def diverge(p: Distribution, q: Distribution) -> Divergence:
     )
 
 
-Host = dict[str, np.ndarray]
+HostMetrics = dict[str, np.ndarray]
 
 
-def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
+def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, HostMetrics]:
     """All numbers of a pass in one transfer: float32 and integers travel together as 32-bit words.
 
     Floats arrive as float64 (exact), integers as int32. Raises LensError where one is not finite.
@@ -178,7 +178,7 @@ def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Host]:
         (t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat
     ]
     packed = torch.cat([w.flatten() for w in words]).cpu().numpy()
-    host: dict[str, Host] = {name: {} for name in groups}
+    host: dict[str, HostMetrics] = {name: {} for name in groups}
     start = 0
     for name, key, tensor in flat:
         part = packed[start : start + tensor.numel()].reshape(tensor.shape)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..prompts.suite import TEMPERATURES
 from .distribution import normalise, sum_dtype, wide_blocks
 from .forward import batches
-from .metrics import Host, entropy_bits, to_host
+from .metrics import HostMetrics, entropy_bits, to_host
 from .tokens import Tokens
 
 K_FINAL, K_TEST, K_TEMPERATURE = 20, 10, 15
@@ -29,7 +29,7 @@ def summarise(z: Tensor, dtype: torch.dtype, k: int) -> dict[str, Tensor]:
     return dict(zip(("top_p", "top_id", "entropy"), columns, strict=True))
 
 
-def entry(host: Host, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
+def entry(host: HostMetrics, i: int, tokens: Tokens, k: int) -> dict[str, Any]:
     top = zip(host["top_id"][i, :k].tolist(), host["top_p"][i, :k].tolist())
     return {"entropy": float(host["entropy"][i]), "topk": [[tokens.text(id_), p] for id_, p in top]}
 
@@ -41,7 +41,7 @@ def at_temperatures(final: Tensor) -> dict[str, Tensor]:
     return summarise(z, torch.float32, K_FINAL)
 
 
-def final_and_temperatures(host: Host, tokens: Tokens) -> dict[str, Any]:
+def final_and_temperatures(host: HostMetrics, tokens: Tokens) -> dict[str, Any]:
     """`final_prediction` and `temperature_exploration` of a prompt, from `at_temperatures` on the host."""
     warm = [
         {"type": "temperature_exploration", "temperature": t}

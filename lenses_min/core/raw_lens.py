@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
 
-from .metrics import Host
+from .metrics import HostMetrics
 
 SIDES = ("norm", "raw")
 HIGH_KL_BITS, MEDIUM_KL_BITS = 1.0, 0.5
@@ -21,7 +21,7 @@ def sampled_layers(mode: str, n_layers: int) -> list[int]:
 
 
 def samples(
-    host: Mapping[str, Host], layers: Sequence[int], answers: Sequence[int]
+    host: Mapping[str, HostMetrics], layers: Sequence[int], answers: Sequence[int]
 ) -> list[dict[str, Any]]:
     """One entry a sampled layer: the same numbers of the norm lens and of the raw residual side by side."""
     entries = []
@@ -36,7 +36,7 @@ def samples(
     return entries
 
 
-def numbers(host: Host, i: int, resolved: bool) -> dict[str, Any]:
+def numbers(host: HostMetrics, i: int, resolved: bool) -> dict[str, Any]:
     """What one side says of one layer; an answer without an id is never found."""
     p, rank = (float(host["p_answer"][i, 0]), int(host["rank"][i, 0])) if resolved else (None, None)
     return {

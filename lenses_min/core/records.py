@@ -7,7 +7,7 @@ from math import log
 from typing import Any
 
 from ..options import RunOptions
-from .metrics import Host
+from .metrics import HostMetrics
 from .rows import PureRow, RecordRow
 from .tokens import Tokens, is_keyword
 from .types import Encoded, Lens, PassResult, Rows
@@ -33,7 +33,7 @@ class RowContext:
     corrected: bool = False
     own_answers: bool = False
 
-    def records(self, rows: Rows, host: Host, lens: Lens) -> list[RecordRow]:
+    def records(self, rows: Rows, host: HostMetrics, lens: Lens) -> list[RecordRow]:
         """Rows of a records file: every row decoded, from the lens's first layer on."""
         out = []
         for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)):
@@ -47,7 +47,7 @@ class RowContext:
                 out.append(self.record(layer, pos, token, host, i, k))
         return out
 
-    def pure(self, rows: Rows, host: Host, lens: Lens) -> list[PureRow]:
+    def pure(self, rows: Rows, host: HostMetrics, lens: Lens) -> list[PureRow]:
         """Rows of a pure-next-token file: the last position at every layer, in layer order."""
         fallback = None if self.own_answers else lens.fallback_answer
         out: list[PureRow] = []
@@ -58,7 +58,9 @@ class RowContext:
                 out.append(self.pure_row(rows.layer[i], host, i, window, fallback))
         return out
 
-    def record(self, layer: int, pos: int, token: str, host: Host, i: int, k: int) -> RecordRow:
+    def record(
+        self, layer: int, pos: int, token: str, host: HostMetrics, i: int, k: int
+    ) -> RecordRow:
         probs = host["top_p"][i, :k].tolist()
         top = tuple(zip(map(self.tokens.text, host["top_id"][i, :k].tolist()), probs))
         prompt, entropy = self.encoded.prompt, float(host["entropy"][i])
@@ -67,7 +69,7 @@ class RowContext:
         )
 
     def pure_row(
-        self, layer: int, host: Host, i: int, window: list[int], fallback: str | None
+        self, layer: int, host: HostMetrics, i: int, window: list[int], fallback: str | None
     ) -> PureRow:
         """One row; `window` holds the latest top-1 ids of this lens and pass."""
         base = self.record(layer, self.encoded.last, NEXT, host, i, K_PURE)

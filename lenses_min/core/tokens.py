@@ -77,7 +77,7 @@ class Tokens:
         found = [self.unbounded(prompt, joint) for prompt in prompts]
         sizes = [(f"test prompt {text[:40]!r}", len(self.model_input(text)), 0) for text in tests]
         sizes += [
-            (f"prompt {e.prompt.id}/{e.prompt.variant}", len(e.token_ids), len(e.follow))
+            (f"prompt {e.prompt.id}/{e.prompt.variant}", len(e.token_ids), len(e.answer_prefix_ids))
             for e in found
         ]
         if wrong := [size for size in sizes if not 0 < size[1] <= n_ctx - size[2]]:
@@ -97,11 +97,11 @@ class Tokens:
         """A prompt of any length in tokens; prompts of one's own (`joint`) have the mended alignment."""
         mended = self.corrected or joint
         gold = self.align(prompt, mended)
-        rival = [self.align(prompt.rival, mended)] if prompt.rival and gold.answer_ids else []
-        answers = tuple(g.first_id for g in (gold, *rival) if g.first_id is not None)
+        control = [self.align(prompt.control, mended)] if prompt.control and gold.answer_ids else []
+        answers = tuple(g.first_id for g in (gold, *control) if g.first_id is not None)
         ids, context = tuple(self.model_input(prompt.text)), tuple(self.context(prompt.text))
-        follow = gold.answer_ids[:-1] if joint else ()
-        return Encoded(prompt, gold, ids, context, answers, follow, self.defects(prompt))
+        answer_prefix_ids = gold.answer_ids[:-1] if joint else ()
+        return Encoded(prompt, gold, ids, context, answers, answer_prefix_ids, self.defects(prompt))
 
     def defects(self, prompt: Prompt) -> tuple[str, ...]:
         """Which of R14 and R15 bite on a prompt: the ids before it, the ids of its answer."""

@@ -52,7 +52,7 @@ class Gold:
 class Encoded:
     """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's.
 
-    `follow` are the answer's tokens that the model reads after the prompt, where the joint probability is asked for.
+    `answer_prefix_ids` are the answer's tokens that the model reads after the prompt, for the joint probability.
     `defects` are those of R14 and R15 by which the reference reads this prompt or its answer otherwise.
     """
 
@@ -61,7 +61,7 @@ class Encoded:
     token_ids: tuple[int, ...]
     context_ids: tuple[int, ...]
     answers: tuple[int, ...]
-    follow: tuple[int, ...] = ()
+    answer_prefix_ids: tuple[int, ...] = ()
     defects: tuple[str, ...] = ()
 
     @property
@@ -96,7 +96,7 @@ class Unembedding:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelInfo:
     """What the outputs say of a model; `n_ctx` is the longest input in tokens.
 
     A prompt of more than `alone_above` tokens runs alone, as its numbers depend on what is read behind it; None: of no

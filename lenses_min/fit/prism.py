@@ -17,7 +17,7 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from ..core.forward import Ask, capture_batch
+from ..core.forward import ForwardRequest, capture_batch
 from ..core.raw_lens import sampled_layers
 from ..errors import LensError
 from ..model.determinism import SEED
@@ -120,7 +120,9 @@ def normed_rows(
 ) -> Iterator[Tensor]:
     """Normed residuals [S, D] of a layer and sequence at a time, float32 on the host."""
     for ids in track(found, description="residuals", transient=True):
-        (captured,) = capture_batch(model.bridge, [Ask(ids, layers)], model.facts.n_layers)
+        (captured,) = capture_batch(
+            model.bridge, [ForwardRequest(ids, layers)], model.facts.n_layers
+        )
         for layer in layers:
             x = captured.residuals.at(layer)
             yield model.norms.apply(x, torch.full((len(x),), layer)).float().cpu()

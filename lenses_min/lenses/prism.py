@@ -1,6 +1,6 @@
 """The Prism lens: whiten the normed residual and turn it into the unembedding's frame, z = w(norm(x)) @ Q @ W_U.
 
-Artifacts in `<prism dir>/<clean>/`: whiten.pt {mean, var, eps}, Q_prism.pt [D, D], provenance.json.
+Artifacts in `<prism dir>/<name>/`: whiten.pt {mean, var, eps}, Q_prism.pt [D, D], provenance.json.
 """
 
 import json
@@ -54,7 +54,7 @@ def build(
 
     Raises LensError when mode `on` cannot be served; mode `auto` tells why in the summary instead.
     """
-    folder = Path(options.prism_dir) / options.clean
+    folder = Path(options.prism_dir) / options.file_stem
     summary = {
         "mode": options.prism,
         "artifact_path": str(folder),

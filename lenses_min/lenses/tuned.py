@@ -1,6 +1,6 @@
 """The tuned lens: an affine translator a layer, then the model's last norm and unembedding (Belrose et al. 2023).
 
-Artifacts in `<tuned dir>/<clean>/`: translators.safetensors as `lenses-min fit tuned` writes it, or params.pt and
+Artifacts in `<tuned dir>/<name>/`: translators.safetensors as `lenses-min fit tuned` writes it, or params.pt and
 config.json as AlignmentResearch/tuned-lens does: `<layer>.weight` [D, D] and `<layer>.bias` [D], layers 0 … n − 1.
 """
 
@@ -56,7 +56,7 @@ class TunedLens(Lens):
 
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[TunedLens, dict[str, Any]]:
     """The lens from its artifacts; raises LensError where they are missing or another model's."""
-    folder = Path(options.tuned_dir) / options.clean
+    folder = Path(options.tuned_dir) / options.file_stem
     weight, bias = read_translators(folder, norms.last, head.weight.shape[1])
     return TunedLens(norms, head, weight.to(head.weight.device), bias.to(head.weight.device)), {}
 

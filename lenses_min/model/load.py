@@ -14,7 +14,7 @@ from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misp
 
 from ..core.norms import FormulaNorms
 from ..core.tokens import Tokens
-from ..core.types import Bos, Facts, Norms, Unembedding
+from ..core.types import Bos, ModelInfo, Norms, Unembedding
 from ..errors import LensError, library_errors
 from ..options import RunOptions
 from ..prompts.suite import built_in
@@ -39,7 +39,7 @@ class LoadedModel:
     tokens: Tokens
     norms: Norms
     head: Unembedding
-    facts: Facts
+    facts: ModelInfo
     placement: Placement
     own: LastToken  # of transformers' own model, before it was wrapped
     warnings: tuple[str, ...] = ()  # of what the checkpoint holds and the run does not use
@@ -112,7 +112,7 @@ def read_bos(
 
 def read_parts(
     bridge: Any, own: LastToken, options: RunOptions, family: str, placement: Placement
-) -> tuple[Facts, Unembedding, Norms]:
+) -> tuple[ModelInfo, Unembedding, Norms]:
     """What a lens needs of a bridge, read once; the norms are the model's own modules or the reference's formula."""
     check_parts(bridge, options.model)
     with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
@@ -216,10 +216,10 @@ def read_head(bridge: Any, corrected: bool) -> Unembedding:
     return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
 
 
-def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> Facts:
+def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> ModelInfo:
     cfg, weight = bridge.cfg, bridge.unembed.original_component.weight
     scale, cap = transform_of(bridge)
-    return Facts(
+    return ModelInfo(
         family=family,
         **{key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx")},
         alone_above=alone_above(bridge.original_model),

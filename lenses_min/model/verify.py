@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.forward import capture
-from ..core.metrics import Host, to_host
+from ..core.metrics import HostMetrics, to_host
 from ..core.types import PassResult
 from ..errors import LensError
 from ..lenses.norm import NormLens
@@ -18,7 +18,7 @@ from .readout import check_bridge
 log = logging.getLogger("lenses_min")
 
 
-def hold_bridge(model: LoadedModel, host: Mapping[str, Host]) -> dict[str, Any]:
+def hold_bridge(model: LoadedModel, host: Mapping[str, HostMetrics]) -> dict[str, Any]:
     """The bridge's first prompt against transformers: see `proof.bridge_error`.
 
     `host` holds the residuals of every layer [L, D] as bridge.stream, and the logits as proof.model. Raises LensError

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core.tokens import Tokens
-from ..core.types import Bos, Encoded, Facts
+from ..core.types import Bos, Encoded, ModelInfo
 
 NAMED = 8  # prompts that one warning names
 
 
 def defect_warnings(
-    facts: Facts, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False
+    facts: ModelInfo, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False
 ) -> Iterator[str]:
     """What the reference contract gets wrong here and which columns it changes; the corrected one mends it."""
     if not corrected and "LayerNorm" in (facts.first_norm, facts.final_norm):

@@ -6,12 +6,12 @@ from typing import Any
 from ..core.milestones import ablation_summary, control_summary, milestones
 from ..core.raw_lens import raw_lens_check
 from ..core.records import COPY_WINDOW
-from ..core.types import Facts, Gold, PassResult
+from ..core.types import Gold, ModelInfo, PassResult
 from ..options import RunOptions
 from . import contracts
 
 
-def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:
+def of_model(facts: ModelInfo, options: RunOptions) -> dict[str, Any]:
     """Fixed strings and facts of the model."""
     learned, mended = facts.learned_positions, contracts.DIAGNOSTICS if options.corrected else {}
     return {
@@ -34,7 +34,7 @@ def of_model(facts: Facts, options: RunOptions) -> dict[str, Any]:
     }
 
 
-def last_layer(facts: Facts, options: RunOptions, said: Mapping[str, Any]) -> dict[str, Any]:
+def last_layer(facts: ModelInfo, options: RunOptions, said: Mapping[str, Any]) -> dict[str, Any]:
     """The consistency of a pass; the corrected contract names the model's own output transform in it (R3)."""
     transform = {"cfg_transform": {"scale": facts.logit_scale, "softcap": facts.soft_cap}}
     return {**said, **(transform if options.corrected else {})}
@@ -52,7 +52,7 @@ def copy_rule(options: RunOptions) -> dict[str, Any]:
 
 
 def diagnostics(
-    facts: Facts, options: RunOptions, main: PassResult, prism: Mapping[str, Any]
+    facts: ModelInfo, options: RunOptions, main: PassResult, prism: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is known of the model, then the milestones of the first pass."""
     found = milestones(main.pure["norm"])
@@ -75,20 +75,20 @@ def gold_block(gold: Gold) -> dict[str, Any]:
     return block | {"answer_ids": list(gold.answer_ids), "variant": gold.variant}
 
 
-def model_stats(facts: Facts) -> dict[str, Any]:
+def model_stats(facts: ModelInfo) -> dict[str, Any]:
     keys = ("n_heads", "d_vocab", "n_ctx")
     head = {"type": "model_stats", "num_layers": facts.n_layers, "d_model": facts.d_model}
     return head | {key: getattr(facts, key) for key in keys} | {"architecture": "pre_norm"}
 
 
 def document(
-    facts: Facts,
+    facts: ModelInfo,
     options: RunOptions,
     passes: Sequence[PassResult],
     test_prompts: Sequence[Mapping[str, Any]],
     prism: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole `output-<clean>.json` of the passes main, ablation and control."""
+    """The whole `output-<name>.json` of the passes main, ablation and control."""
     main, ablation, control = passes
     prompt = {
         "type": "prompt",
@@ -117,13 +117,13 @@ def document(
 
 def suite_document(
     keywords: Collection[str],
-    facts: Facts,
+    facts: ModelInfo,
     options: RunOptions,
     passes: Sequence[PassResult],
     test_prompts: Sequence[Mapping[str, Any]],
     prism: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`output-<clean>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
+    """`output-<name>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
     return {
         **heading(options, passes),
         "test_prompts": list(test_prompts),
@@ -136,20 +136,20 @@ def suite_document(
     }
 
 
-def pass_block(facts: Facts, options: RunOptions, result: PassResult) -> dict[str, Any]:
+def pass_block(facts: ModelInfo, options: RunOptions, result: PassResult) -> dict[str, Any]:
     """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
     prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
-    rival = f"{prompt.rival.id}/{prompt.rival.variant}" if prompt.rival else None
+    control = f"{prompt.control.id}/{prompt.control.variant}" if prompt.control else None
     block: dict[str, Any] = {
         "prompt_id": prompt.id,
         "prompt_variant": prompt.variant,
         "context_prompt": prompt.text,
     }
     block |= {"gold_answer": gold_block(gold), "gold_alignment": gold.alignment, **milestones(rows)}
-    block |= {"control": rival, "control_summary": control_summary(rows) if rival else None}
+    block |= {"control": control, "control_summary": control_summary(rows) if control else None}
     block["last_layer_consistency"] = last_layer(facts, options, result.consistency)
     block["raw_lens_check"] = (
-        raw_lens_check(options.raw_lens, result.raw_samples) if prompt.detailed else None
+        raw_lens_check(options.raw_lens, result.raw_samples) if prompt.write_records else None
     )
     return block | {
         key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")

@@ -8,7 +8,7 @@ from ..options import RunOptions
 
 
 def inputs(options: RunOptions) -> dict[str, str]:
-    """A mark for the model, and for a prompts file and fitted artifacts where there are any.
+    """A fingerprint of the model, and for a prompts file and fitted artifacts where there are any.
 
     Of a hub id: the commit in the local cache, empty where it holds none. Of files: SHA-256 over name, size and time of
     change (ns) of each. The weights are not read for it: an edit that keeps size and time goes unseen, a copy counts
@@ -16,17 +16,19 @@ def inputs(options: RunOptions) -> dict[str, str]:
     """
     local = os.path.exists(options.model)
     fitted = {
-        name: str(Path(getattr(options, f"{name}_dir")) / options.clean)
+        name: str(Path(getattr(options, f"{name}_dir")) / options.file_stem)
         for name in ("prism", "tuned")
     }
     named = {"model": options.model, "prompts": options.prompts, **fitted}
-    marks = {
-        kind: mark(Path(path)) for kind, path in named.items() if path and os.path.exists(path)
+    fingerprints = {
+        kind: file_fingerprint(Path(path))
+        for kind, path in named.items()
+        if path and os.path.exists(path)
     }
-    return marks if local else {"model": commit(options.model)} | marks
+    return fingerprints if local else {"model": commit(options.model)} | fingerprints
 
 
-def mark(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
     """SHA-256 of a file, or of the files right in a folder, as they are listed."""
     digest = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:

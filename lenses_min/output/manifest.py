@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..core.milestones import ablation_summary, control_summary, milestones
-from ..core.types import Facts, PassResult
+from ..core.types import ModelInfo, PassResult
 from ..model.determinism import SEED
 from ..options import RunOptions
 from ..version import __version__
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 
 
 def manifest(
-    facts: Facts,
+    facts: ModelInfo,
     options: RunOptions,
     passes: Sequence[PassResult],
     how: Mapping[str, Any],
@@ -31,7 +31,7 @@ def manifest(
     held: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
-    """`run-<clean>.manifest.json`; `how` the arithmetic of `--device auto` and the settings.
+    """`run-<name>.manifest.json`; `how` the arithmetic of `--device auto` and the settings.
 
     `elapsed_s` are seconds since `started` on the performance counter.
     """
@@ -53,7 +53,7 @@ def manifest(
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
         "last_layer_proof": dict(held),
         "last_layer_agreement": next(
-            (p.agreement for p in passes if p.encoded.prompt.detailed), []
+            (p.agreement for p in passes if p.encoded.prompt.write_records), []
         ),
         "warnings": list(warnings),
         "finished_at": now(),
@@ -101,6 +101,6 @@ def now() -> str:
 
 
 def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:
-    """`output-<clean>.error.json` of a run that failed."""
+    """`output-<name>.error.json` of a run that failed."""
     told = {"error_type": type(error).__name__, "message": str(error), "time": now()}
     return {"model": options.model_id, "options": asdict(options)} | told

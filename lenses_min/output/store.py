@@ -1,6 +1,6 @@
 """rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10).
 
-They are written in a hidden folder, `.<clean>.part`, by one process at a time; then each replaces the earlier run's in
+They are written in a hidden folder, `.<name>.part`, by one process at a time; then each replaces the earlier run's in
 one step. Wherever the document stands, every file beside it is whole and of the same run: the earlier manifest and
 document go first, the new ones come last, the manifest at the very end. A run that is killed on the way leaves no
 document, and what it has hidden goes with the next run of that model.
@@ -127,10 +127,14 @@ def json_text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def table_name(clean: str, table: str, lens: str = "norm") -> str:
+def table_name(file_stem: str, table: str, lens: str = "norm") -> str:
     """Name of a table's file; the norm lens has no suffix."""
     kind = "pure-next-token" if table == "pure" else table
-    return f"output-{clean}-{kind}.csv" if lens == "norm" else f"output-{clean}-{kind}-{lens}.csv"
+    return (
+        f"output-{file_stem}-{kind}.csv"
+        if lens == "norm"
+        else f"output-{file_stem}-{kind}-{lens}.csv"
+    )
 
 
 def is_table_end(end: str) -> bool:
@@ -139,9 +143,9 @@ def is_table_end(end: str) -> bool:
     return bool(re.fullmatch(rf"{lenses}|{'|'.join(OTHER_KINDS)}", end))
 
 
-def is_output(name: str, clean: str) -> bool:
+def is_output(name: str, file_stem: str) -> bool:
     """Whether a file name is one that a run of this model may write, by this runner or a published run.py."""
-    stem = re.escape(clean)
+    stem = re.escape(file_stem)
     if match := re.fullmatch(rf"output-{stem}-(.+)\.csv", name):
         return is_table_end(match[1])
     patterns = (
@@ -153,9 +157,9 @@ def is_output(name: str, clean: str) -> bool:
 
 
 @contextmanager
-def part(out_dir: Path, clean: str) -> Iterator[Path]:
+def part(out_dir: Path, file_stem: str) -> Iterator[Path]:
     """The hidden folder that a run is written in, held against other processes; what a killed one left goes first."""
-    stage, lock = (out_dir / f".{clean}.{end}" for end in ("part", "lock"))
+    stage, lock = (out_dir / f".{file_stem}.{end}" for end in ("part", "lock"))
     with ExitStack() as held:
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
@@ -173,33 +177,33 @@ def part(out_dir: Path, clean: str) -> Iterator[Path]:
         yield stage
 
 
-def check_target(out_dir: Path, clean: str) -> None:
+def check_target(out_dir: Path, file_stem: str) -> None:
     """Raises LensError where a run could not be written, before anything is computed for it."""
-    with part(out_dir, clean):
+    with part(out_dir, file_stem):
         pass
 
 
 @contextmanager
-def staged(out_dir: Path, clean: str) -> Iterator[Path]:
+def staged(out_dir: Path, file_stem: str) -> Iterator[Path]:
     """A folder to write a run into; on success its files replace the earlier run's, on failure it goes."""
-    with part(out_dir, clean) as stage:
+    with part(out_dir, file_stem) as stage:
         try:
             yield stage
-            publish(stage, out_dir, clean)
+            publish(stage, out_dir, file_stem)
         except OSError as error:
             raise LensError(
                 f"could not write the outputs to {out_dir}: {error.strerror}"
             ) from error
 
 
-def publish(stage: Path, out_dir: Path, clean: str) -> None:
+def publish(stage: Path, out_dir: Path, file_stem: str) -> None:
     """The files of a finished run in place of the earlier one's, in the order that the head of this file tells."""
-    ends = [f"output-{clean}.json", f"run-{clean}.manifest.json"]
+    ends = [f"output-{file_stem}.json", f"run-{file_stem}.manifest.json"]
     names = {path.name for path in stage.iterdir()}
     for name in reversed(ends):
         (out_dir / name).unlink(missing_ok=True)
     for old in list(out_dir.iterdir()):
-        if is_output(old.name, clean) and old.name not in names:
+        if is_output(old.name, file_stem) and old.name not in names:
             old.unlink()
     for name in [*sorted(names.difference(ends)), *filter(names.__contains__, ends)]:
         os.replace(stage / name, out_dir / name)
@@ -218,11 +222,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def write_error(out_dir: Path, clean: str, report: Mapping[str, Any]) -> Path | None:
-    """`output-<clean>.error.json`, or None where even that cannot be written."""
-    path = out_dir / f"output-{clean}.error.json"
+def write_error(out_dir: Path, file_stem: str, report: Mapping[str, Any]) -> Path | None:
+    """`output-<name>.error.json`, or None where even that cannot be written."""
+    path = out_dir / f"output-{file_stem}.error.json"
     try:
-        with part(out_dir, clean) as stage:
+        with part(out_dir, file_stem) as stage:
             write_text(stage / path.name, json_text(report))
             os.replace(stage / path.name, path)
     except (LensError, OSError):

@@ -37,7 +37,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Context = Annotated[
     str, StringConstraints(min_length=0)
 ]  # with a constraint, half a surrogate pair is refused
-Answer = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+AnswerText = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
 class Entry(BaseModel):
@@ -47,7 +47,7 @@ class Entry(BaseModel):
     id: Name
     variant: Name = "orig"
     context: Context
-    answer: Answer
+    answer: AnswerText
     control: str | None = None
     records: bool = False
     join: Literal[" ", ""] | None = None
@@ -70,7 +70,7 @@ class Document(BaseModel):
 class Prompt:
     """One pass: the text the model reads and the answer that counts as right.
 
-    A `detailed` pass also gets records and the raw-lens check; `rival` is the prompt whose answer is subtracted
+    A `write_records` pass also gets records and the raw-lens check; `control` is the prompt whose answer is subtracted
     in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
     """
 
@@ -78,8 +78,8 @@ class Prompt:
     variant: str
     text: str
     answer: str
-    detailed: bool = False
-    rival: "Prompt | None" = None
+    write_records: bool = False
+    control: "Prompt | None" = None
     join: str | None = None
 
 
@@ -104,7 +104,7 @@ def read_suite(path: Path) -> Suite:
     for e in document.passes:
         prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
     rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
-    passes = tuple(replace(p, rival=rivals[name]) for name, p in prompts.items())
+    passes = tuple(replace(p, control=rivals[name]) for name, p in prompts.items())
     return Suite(
         passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords)
     )

@@ -51,9 +51,9 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
             told = {"started_at": now(), "finished_at": None, "versions": versions()}
-            told["jobs"] = {one.clean: plain(one) for one in asked}
+            told["jobs"] = {one.file_stem: plain(one) for one in asked}
             earlier = read_json(folder / MANIFEST)
-            if not fresh and goes_on(earlier, told):
+            if not fresh and can_resume(earlier, told):
                 told["started_at"] = earlier["started_at"]
             elif folder.exists():
                 rotate(folder)
@@ -65,7 +65,7 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
             try:
                 yield left
             finally:
-                tidy(folder, asked)
+                clean_up(folder, asked)
             if all(found(folder, one) for one in asked):
                 write(folder, told | {"finished_at": now()})
     except Timeout as error:
@@ -78,7 +78,7 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
         ) from error
 
 
-def goes_on(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+def can_resume(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
     same = all(earlier.get(key) == told[key] for key in ("finished_at", "versions"))
     return same and earlier.get("jobs", {"": None}).items() <= told["jobs"].items()
 
@@ -101,7 +101,7 @@ def write(folder: Path, told: Mapping[str, Any]) -> None:
 
 def found(folder: Path, options: RunOptions) -> dict[str, Any]:
     """The manifest of a run, written last of its files; empty where there is none."""
-    return read_json(folder / f"run-{options.clean}.manifest.json")
+    return read_json(folder / f"run-{options.file_stem}.manifest.json")
 
 
 def complete(folder: Path, options: RunOptions) -> bool:
@@ -113,7 +113,7 @@ def complete(folder: Path, options: RunOptions) -> bool:
     if told.get("options") != plain(options) or bare(told["versions"]) != bare(versions()):
         return False
     marks, then = inputs(options), told.get("inputs", {})
-    whole = (folder / f"output-{options.clean}.json").is_file()
+    whole = (folder / f"output-{options.file_stem}.json").is_file()
     return (
         whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
     )
@@ -125,26 +125,29 @@ def bare(versions: Mapping[str, str]) -> dict[str, str]:
 
 def clear(folder: Path, options: RunOptions) -> None:
     for path in list(folder.iterdir()):
-        if is_output(path.name, options.clean):
+        if is_output(path.name, options.file_stem):
             path.unlink()
 
 
-def tidy(folder: Path, asked: Sequence[RunOptions]) -> None:
+def clean_up(folder: Path, asked: Sequence[RunOptions]) -> None:
     """Take away what runs that were killed have left: hidden parts, and files without the manifest that ends them."""
     for path in folder.glob(".*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for one in asked:
-        if not found(folder, one) and not (folder / f"output-{one.clean}.error.json").exists():
+        if not found(folder, one) and not (folder / f"output-{one.file_stem}.error.json").exists():
             clear(folder, one)
 
 
-def settle(folder: Path, options: RunOptions, outcome: Outcome) -> None:
+def store_outputs(folder: Path, options: RunOptions, outcome: Outcome) -> None:
     """Bring the outputs of a run into the folder; a process that died without a word gets its error.json here."""
     if outcome.files:
-        with staged(folder, options.clean) as stage:
+        with staged(folder, options.file_stem) as stage:
             for name, data in outcome.files.items():
                 write_bytes(stage / name, data)
-    if not found(folder, options) and not (folder / f"output-{options.clean}.error.json").exists():
+    if (
+        not found(folder, options)
+        and not (folder / f"output-{options.file_stem}.error.json").exists()
+    ):
         last = outcome.said.splitlines()[-1:] or ["it said nothing"]
         ended = f"the run ended with status {outcome.status}: {last[0]}"
-        write_error(folder, options.clean, error_report(options, LensError(ended)))
+        write_error(folder, options.file_stem, error_report(options, LensError(ended)))

@@ -40,11 +40,11 @@ def perform(options: RunOptions, shows: bool, folder: Path | None = None) -> int
         from ..output import manifest, store
 
         try:
-            store.check_target(target, options.clean)
+            store.check_target(target, options.file_stem)
             finished = pipeline.run(options)
             written = finished.save(target)
         except Exception as error:
-            store.write_error(target, options.clean, manifest.error_report(options, error))
+            store.write_error(target, options.file_stem, manifest.error_report(options, error))
             return failed(options, error)
     log.info("%s: done in %.1f s", options.model_id, finished.manifest["elapsed_s"])
     if shows:

@@ -78,15 +78,13 @@ def read(entry: Any, number: int) -> dict[str, Any]:
 def clashes(asked: Sequence[RunOptions]) -> Iterator[str]:
     """Models whose outputs would have the same names."""
     for a, b in combinations(asked, 2):
-        pairs = ((a, b.clean), (b, a.clean))
+        pairs = ((a, b.file_stem), (b, a.file_stem))
         if any(
-            is_output(f"output-{c}{end}", one.clean)
+            is_output(f"output-{c}{end}", one.file_stem)
             for one, c in pairs
             for end in (".json", "-records.csv")
         ):
-            told = (
-                f"{a.model} and {b.model} would write to the same files, as {a.clean} and {b.clean}"
-            )
+            told = f"{a.model} and {b.model} would write to the same files, as {a.file_stem} and {b.file_stem}"
             yield f'{told}; give one a name in a --models file: {{"model": "{b.model}", "model_id": "…"}}'
 
 

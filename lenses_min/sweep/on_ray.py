@@ -66,7 +66,7 @@ class Ray:
             refused: Future[Outcome] = Future()
             refused.set_exception(error)
             return refused
-        task = ray.remote(perform).options(name=job.options.clean, max_retries=RETRIES, **asked)
+        task = ray.remote(perform).options(name=job.options.file_stem, max_retries=RETRIES, **asked)
         return task.remote(job, os.getcwd(), os.environ.get(THREADS)).future()
 
 

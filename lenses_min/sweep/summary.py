@@ -53,8 +53,8 @@ def rows(folder: Path, asked: Sequence[RunOptions]) -> Iterator[Row]:
     """A row for every model that has run: the milestones of its first pass with records, and its last layer."""
     for one in asked:
         if manifest := found(folder, one):
-            yield done(manifest, read_json(folder / f"output-{one.clean}.json"))
-        elif failed := read_json(folder / f"output-{one.clean}.error.json"):
+            yield done(manifest, read_json(folder / f"output-{one.file_stem}.json"))
+        elif failed := read_json(folder / f"output-{one.file_stem}.error.json"):
             yield {"model_id": one.model_id, "status": "failed", "error": failed["message"]}
 
 

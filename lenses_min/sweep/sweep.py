@@ -106,7 +106,7 @@ def runs(
                 if kept := len(jobs) - len(to_do):
                     err.print(f"{kept} of {len(jobs)} runs are complete already")
                 for job, outcome in outcomes(running, to_do):
-                    folders.settle(folder, job.options, outcome)
+                    folders.store_outputs(folder, job.options, outcome)
                     told = summary.update(folder, asked)
                     progress.advance(task)
                     row = next(row for row in told if row["model_id"] == job.options.model_id)

@@ -30,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
     from ..schema.validating import judge
 
     places = [place for folder in args.folders for place in runs_of(folder)]
-    results = [judge(folder, clean) for folder, clean in dict.fromkeys(places)]
+    results = [judge(folder, file_stem) for folder, file_stem in dict.fromkeys(places)]
     print(render_validate.machine(results) if args.json else render_validate.text(results))
     return 0 if all(result.valid for result in results) else 1

@@ -7,7 +7,7 @@ import os
 from itertools import zip_longest
 from pathlib import Path
 
-from .ledger import Ledger
+from .recorder import Recorder
 
 TEXT, BYTES = "text", "bytes"  # kinds of mismatch
 BEFORE, WIDTH = 12, 48  # characters shown of a line: before the first that differs, and in all
@@ -24,7 +24,7 @@ def same_bytes(a: Path, b: Path) -> bool:
         return False
 
 
-def compare_bytes(ledger: Ledger, expected: Path, obtained: Path) -> None:
+def compare_bytes(recorder: Recorder, expected: Path, obtained: Path) -> None:
     """One mismatch at the first line, else at the first byte that differs; none where the files are the same."""
     contents = []
     for path, kind in ((expected, "expected run"), (obtained, "obtained run")):
@@ -35,16 +35,16 @@ def compare_bytes(ledger: Ledger, expected: Path, obtained: Path) -> None:
             contents.append(None)
             told = error.strerror or type(error).__name__
         if contents[-1] is None:
-            ledger.mismatch("", "", "", f"cannot be read: {told}", kind)
+            recorder.mismatch("", "", "", f"cannot be read: {told}", kind)
     a, b = contents
     if a is None or b is None or a == b:
         return
     texts = [as_text(content) for content in (a, b)]
     if texts[0] is None or texts[1] is None:
         at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        ledger.mismatch(f"byte {at}", "", byte_at(a, at), byte_at(b, at), BYTES)
+        recorder.mismatch(f"byte {at}", "", byte_at(a, at), byte_at(b, at), BYTES)
     else:
-        compare_lines(ledger, texts[0].split("\n"), texts[1].split("\n"))
+        compare_lines(recorder, texts[0].split("\n"), texts[1].split("\n"))
 
 
 def as_text(content: bytes) -> str | None:
@@ -60,14 +60,14 @@ def byte_at(content: bytes, at: int) -> str:
     return f"{content[at : at + 8].hex(' ')} of {len(content)} bytes"
 
 
-def compare_lines(ledger: Ledger, expected: list[str], obtained: list[str]) -> None:
+def compare_lines(recorder: Recorder, expected: list[str], obtained: list[str]) -> None:
     """The first line that differs, from where it does, and how many more do."""
     differing = [i for i, (a, b) in enumerate(zip_longest(expected, obtained)) if a != b]
     first = differing[0]
     a, b = (lines[first] if first < len(lines) else "" for lines in (expected, obtained))
     at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     told = [f" (and {len(differing) - 1} more lines)"] if len(differing) > 1 else []
-    ledger.mismatch(f"line {first + 1}", "", excerpt(a, at), excerpt(b, at) + "".join(told), TEXT)
+    recorder.mismatch(f"line {first + 1}", "", excerpt(a, at), excerpt(b, at) + "".join(told), TEXT)
 
 
 def excerpt(line: str, at: int) -> str:

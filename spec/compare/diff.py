@@ -9,7 +9,7 @@ from ..runs.directory import one_run
 from ..runs.listing import listing, rest_of
 from ..runs.run import Run
 from .bytewise import same_bytes
-from .diff_columns import ColumnDiff, Note, Parting, Recorder, column_diffs, partings
+from .diff_columns import ColumnDiff, FirstDivergence, Note, ValueRecorder, column_diffs, partings
 from .diff_facts import SETTINGS, Change, differing, facts, milestones, must_fit
 from .how_made import how_made, never_twice
 from .runs import Mismatch, compare_file, file_mismatches, not_understood
@@ -39,10 +39,10 @@ class FileDiff:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs: its directory, clean name, and what it tells of itself."""
+    """One of the two runs: its directory, name, and what it tells of itself."""
 
     folder: Path
-    clean: str
+    file_stem: str
     facts: dict[str, str]
 
 
@@ -59,7 +59,7 @@ class Diff:
     settings: tuple[Change, ...]
     files: tuple[FileDiff, ...]
     milestones: tuple[Change, ...]
-    partings: tuple[Parting, ...]
+    partings: tuple[FirstDivergence, ...]
     columns: tuple[ColumnDiff, ...]
     mismatches: tuple[Mismatch, ...]
     notes: tuple[Note, ...] = ()
@@ -100,8 +100,8 @@ def diff_runs(folders: Sequence[Path], runs: tuple[Run, Run], tolerance: Toleran
     """Compare two runs that were read from these folders; raises SpecError where they are of other models."""
     must_fit(*runs)
     told = [facts(run, folder) for run, folder in zip(runs, folders, strict=True)]
-    a, other = (without_how_made(run) for run in (runs[0], renamed(runs[1], runs[0].clean)))
-    recorders = [Recorder(file, tolerance) for file in sorted(a.compared & other.compared)]
+    a, other = (without_how_made(run) for run in (runs[0], renamed(runs[1], runs[0].file_stem)))
+    recorders = [ValueRecorder(file, tolerance) for file in sorted(a.compared & other.compared)]
     for recorder in recorders:
         # what has the same bytes differs in nothing, even if the documents put it in two dialects
         same = same_bytes(a.paths[recorder.file], other.paths[recorder.file])
@@ -112,8 +112,8 @@ def diff_runs(folders: Sequence[Path], runs: tuple[Run, Run], tolerance: Toleran
     ]
     kept = [m for m in found if m.column not in NOT_JUDGED]
     return Diff(
-        Side(folders[0], a.clean, told[0]),
-        Side(folders[1], runs[1].clean, told[1]),
+        Side(folders[0], a.file_stem, told[0]),
+        Side(folders[1], runs[1].file_stem, told[1]),
         tolerance.name,
         tuple(differing(*told)),
         tuple(file_diffs(a, other, recorders, kept)),
@@ -130,16 +130,16 @@ def without_how_made(run: Run) -> Run:
     return replace(run, strays=tuple(file for file in run.strays if never_twice(file) is None))
 
 
-def renamed(run: Run, clean: str) -> Run:
-    """The run under another clean name."""
-    if run.clean == clean:
+def renamed(run: Run, file_stem: str) -> Run:
+    """The run under another name."""
+    if run.file_stem == file_stem:
         return run
     # a file that already bears the other name, or that would take another's, stays what it is
-    names = {file: swap_name(file, run.clean, clean) for file in run.paths}
+    names = {file: swap_name(file, run.file_stem, file_stem) for file in run.paths}
     names = {file: file if name in run.paths else name for file, name in names.items()}
     return replace(
         run,
-        clean=clean,
+        file_stem=file_stem,
         files=frozenset(names[file] for file in run.files),
         residuals={names[file]: tensor for file, tensor in run.residuals.items()},
         strays=tuple(names[file] for file in run.strays),
@@ -156,7 +156,7 @@ def swap_name(file: str, old: str, new: str) -> str:
 
 
 def file_diffs(
-    a: Run, b: Run, recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]
+    a: Run, b: Run, recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> list[FileDiff]:
     """A verdict for every file that one of the runs has."""
     values = {recorder.file: sum(s.compared for s in recorder.statistics) for recorder in recorders}

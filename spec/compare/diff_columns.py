@@ -9,7 +9,7 @@ from statistics import median
 from sys import float_info
 from typing import NamedTuple
 
-from .ledger import Ledger
+from .recorder import Recorder
 from .runs import Mismatch
 from .stages import column_name, column_of, general, part_of
 from .tolerance import Tolerance
@@ -39,8 +39,8 @@ class Note:
     b: str
 
 
-class Recorder(Ledger):
-    """A ledger that keeps every compared value too, for medians and layers, and what is not judged."""
+class ValueRecorder(Recorder):
+    """A recorder that keeps every compared value too, for medians and layers, and what is not judged."""
 
     def __init__(self, file: str, tolerance: Tolerance) -> None:
         super().__init__(file, tolerance)
@@ -81,7 +81,7 @@ class ColumnDiff:
 
 
 @dataclass(frozen=True)
-class Parting:
+class FirstDivergence:
     """Where a pass of a table begins to differ, and to differ by more than the tolerance; `column` the worst there."""
 
     table: str
@@ -100,7 +100,9 @@ def spot(file: str, row: str) -> Spot | None:
     return (part_of(file), found[1], int(found[2])) if found else None
 
 
-def column_diffs(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> list[ColumnDiff]:
+def column_diffs(
+    recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
+) -> list[ColumnDiff]:
     """Every column of every kind of file, those beyond tolerance first, then by their worst share of it."""
     entries: dict[str, list[tuple[str, Entry]]] = defaultdict(list)
     wrong: dict[str, list[Mismatch]] = defaultdict(list)
@@ -142,7 +144,7 @@ def column_diff(
 
 
 def located(
-    recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]
+    recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> Iterator[tuple[Spot, str, float]]:
     """Every value that belongs to a layer: where, its column, its share of the tolerance; inf for a mismatched text."""
     for recorder in recorders:
@@ -155,7 +157,9 @@ def located(
             yield place, column_of(mismatch), float("inf") if mismatch.kind != "value" else 1.0
 
 
-def partings(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> list[Parting]:
+def partings(
+    recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
+) -> list[FirstDivergence]:
     """One line for each pass of each table, in the files' order. Rows that only one run has are told elsewhere."""
     beyond = {
         (place, column_of(m)) for m in mismatches if m.column and (place := spot(m.file, m.row))
@@ -167,9 +171,9 @@ def partings(recorders: Sequence[Recorder], mismatches: Sequence[Mismatch]) -> l
     return [parting(table, where, layers) for (table, where), layers in worst.items()]
 
 
-def parting(table: str, where: str, layers: dict[int, tuple[bool, float, str]]) -> Parting:
+def parting(table: str, where: str, layers: dict[int, tuple[bool, float, str]]) -> FirstDivergence:
     differing = [layer for layer, (beyond, fraction, _) in layers.items() if beyond or fraction]
     broken = [layer for layer, (beyond, _, _) in layers.items() if beyond]
     first, last = min(differing, default=None), min(broken, default=None)
     named = last if last is not None else first
-    return Parting(table, where, first, last, layers[named][2] if named is not None else "")
+    return FirstDivergence(table, where, first, last, layers[named][2] if named is not None else "")

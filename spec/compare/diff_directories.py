@@ -10,7 +10,7 @@ from ..runs.listing import Files, files_below, listing, runs_in
 from ..runs.run import read_run
 from .bytewise import compare_bytes
 from .diff import ONLY_A, ONLY_B, Diff, FileDiff, diff_runs, judge_file, judge_how_made, verdict_of
-from .diff_columns import Recorder
+from .diff_columns import ValueRecorder
 from .how_made import never_twice
 from .runs import Mismatch
 from .tolerance import Tolerance
@@ -19,17 +19,17 @@ from .verdicts import CHANGED, EQUAL, IDENTICAL
 
 @dataclass(frozen=True)
 class Place:
-    """A run in a directory: its folder, clean name and files; `inside` is the folder's path from the directory."""
+    """A run in a directory: its folder, name and files; `inside` is the folder's path from the directory."""
 
     folder: Path
-    clean: str
+    file_stem: str
     files: Files
     inside: str
 
     @property
     def name(self) -> str:
         """The run as a reader finds it in the directory."""
-        return self.clean if self.inside == "." else f"{self.inside}/{self.clean}"
+        return self.file_stem if self.inside == "." else f"{self.inside}/{self.file_stem}"
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def diff_directories(a: Path, b: Path, tolerance: Tolerance) -> DirectoryDiff:
         left.name: diff_runs(
             (left.folder, right.folder),
             (
-                read_run(left.folder, left.clean, left.files),
-                read_run(right.folder, right.clean, right.files),
+                read_run(left.folder, left.file_stem, left.files),
+                read_run(right.folder, right.file_stem, right.files),
             ),
             tolerance,
         )
@@ -128,7 +128,7 @@ def matched(
 ) -> tuple[list[tuple[Place, Place]], list[Place], list[Place]]:
     """Runs of one folder and name; then, of those left, runs whose name comes only once on each side."""
     pairs = []
-    for key in (lambda place: (place.inside, place.clean), lambda place: place.clean):
+    for key in (lambda place: (place.inside, place.file_stem), lambda place: place.file_stem):
         times = [Counter(map(key, places)) for places in (a, b)]
         known = {key(place): place for place in b}
         new = [
@@ -152,7 +152,7 @@ def diff_shared(a: Files, b: Files, tolerance: Tolerance) -> tuple[list[FileDiff
         elif file not in a or file not in b:
             files.append(FileDiff(file, ONLY_A if file in a else ONLY_B, 0, 1))
         else:
-            recorder = Recorder(file, tolerance)
+            recorder = ValueRecorder(file, tolerance)
             compare_bytes(recorder, a[file], b[file])
             kinds = {mismatch.kind for mismatch in recorder.mismatches}
             files.append(FileDiff(file, judge_file(kinds, not kinds), 0, len(recorder.mismatches)))

@@ -12,7 +12,7 @@ from ..runs.values import kind, written
 from ..schema.document import DOCUMENT, MILESTONES
 from ..schema.validate import lookup
 from .documents import quantity
-from .ledger import judge
+from .recorder import judge
 from .tolerance import Tolerance
 
 SHAPE = {"blocks": "num_layers", "width": "d_model", "vocabulary": "d_vocab"}
@@ -66,7 +66,7 @@ def shape(run: Run) -> dict[str, int]:
 
 def must_fit(a: Run, b: Run) -> None:
     """Raise SpecError where runs of two names are of models of different shapes; of one name, that is a change."""
-    if a.clean == b.clean:
+    if a.file_stem == b.file_stem:
         return
     ours, theirs = shape(a), shape(b)
     told = [
@@ -76,14 +76,14 @@ def must_fit(a: Run, b: Run) -> None:
     ]
     if told:
         raise SpecError(
-            f"cannot compare {a.clean} and {b.clean}: {', '.join(told)}; give two runs of one model"
+            f"cannot compare {a.file_stem} and {b.file_stem}: {', '.join(told)}; give two runs of one model"
         )
 
 
-def manifest(folder: Path, clean: str) -> Mapping[str, Any]:
+def manifest(folder: Path, file_stem: str) -> Mapping[str, Any]:
     """The run's manifest, empty where there is none to read."""
     try:
-        found = json.loads((folder / f"run-{clean}.manifest.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / f"run-{file_stem}.manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -91,7 +91,7 @@ def manifest(folder: Path, clean: str) -> Mapping[str, Any]:
 
 def facts(run: Run, folder: Path) -> dict[str, str]:
     """How a run was made, from its document and manifest, by name; what is not told is left out."""
-    made = manifest(folder, run.clean)
+    made = manifest(folder, run.file_stem)
     versions = made.get("versions")
     told = {
         **{name: lookup(run.document, "diagnostics", name) for name in SETTINGS},

@@ -7,7 +7,7 @@ from typing import Any
 from ..runs import columns
 from ..runs.json_text import layout
 from ..runs.values import Path, column_name, dotted, kind, place, written
-from .ledger import Ledger, topk_faults
+from .recorder import Recorder, topk_faults
 from .tables import compare_names
 
 NEVER_DEMANDED = frozenset(
@@ -17,54 +17,57 @@ PATH_INSIDE = ("diagnostics", "prism_summary", "error")
 
 
 def compare_documents(
-    ledger: Ledger, expected: Mapping[str, Any], obtained: Mapping[str, Any], texts: tuple[str, str]
+    recorder: Recorder,
+    expected: Mapping[str, Any],
+    obtained: Mapping[str, Any],
+    texts: tuple[str, str],
 ) -> None:
     """Write every difference of two documents to the ledger; `texts` are the files as they stand."""
-    compare_values(ledger, (), expected, obtained)
-    formats = any(mismatch.kind == "format" for mismatch in ledger.mismatches)
+    compare_values(recorder, (), expected, obtained)
+    formats = any(mismatch.kind == "format" for mismatch in recorder.mismatches)
     layouts = layout(expected), layout(obtained)
     contract = layouts[0] == texts[0] and layouts[1] != texts[1]
     # of equal values, so that only the space between them can be written otherwise
     other = layouts[0] == layouts[1] and texts[0] != texts[1]
     if (contract or other) and not formats:
         wanted = "indent 2, UTF-8, no final newline" if contract else "another layout"
-        ledger.mismatch("", "layout", wanted, "another layout", "format")
+        recorder.mismatch("", "layout", wanted, "another layout", "format")
 
 
-def compare_values(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
+def compare_values(recorder: Recorder, path: Path, expected: Any, obtained: Any) -> None:
     if path in NEVER_DEMANDED:
-        ledger.undemanded(dotted(path), layout(expected), layout(obtained))
+        recorder.undemanded(dotted(path), layout(expected), layout(obtained))
         return
     row, column = place(path)
     if kind(expected) != kind(obtained):
-        ledger.tally(row, column_name(path), same=False)
+        recorder.tally(row, column_name(path), same=False)
         told = [f"{written(value)} ({kind(value)})" for value in (expected, obtained)]
-        ledger.mismatch(row, column, told[0], told[1], "type")
+        recorder.mismatch(row, column, told[0], told[1], "type")
     elif isinstance(expected, Mapping):
-        compare_names(ledger, dotted(path) or "top level", list(expected), list(obtained), "key")
+        compare_names(recorder, dotted(path) or "top level", list(expected), list(obtained), "key")
         temperature = expected.get("temperature")
         if "temperature_exploration" in path and isinstance(temperature, float):
-            ledger = ledger.under(ledger.tolerance.at_temperature(temperature))
+            recorder = recorder.under(recorder.tolerance.at_temperature(temperature))
         for key in expected:
             if key in obtained:
-                compare_values(ledger, (*path, key), expected[key], obtained[key])
+                compare_values(recorder, (*path, key), expected[key], obtained[key])
     elif isinstance(expected, list):
-        compare_lists(ledger, path, expected, obtained)
+        compare_lists(recorder, path, expected, obtained)
     else:
-        compare_leaf(ledger, path, expected, obtained)
+        compare_leaf(recorder, path, expected, obtained)
 
 
-def compare_leaf(ledger: Ledger, path: Path, expected: Any, obtained: Any) -> None:
+def compare_leaf(recorder: Recorder, path: Path, expected: Any, obtained: Any) -> None:
     """Two leaves of one JSON type."""
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     if path == PATH_INSIDE:
         masked = mask(expected), mask(obtained)
         if masked[0] == masked[1]:
-            ledger.undemanded(dotted(path), layout(expected), layout(obtained))
+            recorder.undemanded(dotted(path), layout(expected), layout(obtained))
         expected, obtained = masked
     texts = written(expected), written(obtained)
     row, column = place(path)
-    ledger.value(row, column, *texts, quantity(name, expected), column_name(path))
+    recorder.value(row, column, *texts, quantity(name, expected), column_name(path))
 
 
 def quantity(name: str, value: Any) -> str:
@@ -83,18 +86,18 @@ def mask(value: Any) -> Any:
 
 
 def compare_lists(
-    ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
+    recorder: Recorder, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
 ) -> None:
     row, column = place(path)
     if len(expected) != len(obtained):
-        ledger.mismatch(
+        recorder.mismatch(
             row, column, f"{len(expected)} items", f"{len(obtained)} items", "list length"
         )
     if path and path[-1] == "topk" and all(map(is_pair, [*expected, *obtained])):
-        compare_topk(ledger, path, expected, obtained)
+        compare_topk(recorder, path, expected, obtained)
     else:
         for i, (a, b) in enumerate(zip(expected, obtained)):
-            compare_values(ledger, (*path, i), a, b)
+            compare_values(recorder, (*path, i), a, b)
 
 
 def is_pair(item: Any) -> bool:
@@ -102,7 +105,7 @@ def is_pair(item: Any) -> bool:
 
 
 def compare_topk(
-    ledger: Ledger, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
+    recorder: Recorder, path: Path, expected: Sequence[Any], obtained: Sequence[Any]
 ) -> None:
     """[token, p] pairs: probabilities by position, tokens with regard to ties."""
     length = min(len(expected), len(obtained))
@@ -111,12 +114,12 @@ def compare_topk(
         [pair[0] for pair in obtained[:length]],
     )
     probabilities = [float(pair[1]) for pair in expected[:length]]
-    faults = topk_faults(ledger, tokens, probabilities, others)
+    faults = topk_faults(recorder, tokens, probabilities, others)
     for i, (a, b) in enumerate(zip(expected, obtained)):
         row, name = dotted((*path, i)), column_name((*path, i))
-        ledger.tally(row, f"{name}.token", same=a[0] == b[0])
+        recorder.tally(row, f"{name}.token", same=a[0] == b[0])
         if i in faults:
-            ledger.mismatch(
+            recorder.mismatch(
                 row, "token", a[0], b[0], "top-k order" if b[0] in tokens else "top-k token"
             )
-        ledger.value(row, "p", a[1].text, b[1].text, columns.PROBABILITY, f"{name}.p")
+        recorder.value(row, "p", a[1].text, b[1].text, columns.PROBABILITY, f"{name}.p")

@@ -10,7 +10,7 @@ from ..runs import columns
 from ..runs.run import Run
 from .bytewise import compare_bytes, same_bytes
 from .documents import compare_documents
-from .ledger import Comparison, Ledger, Mismatch, Statistic
+from .recorder import Comparison, Mismatch, Recorder, Statistic
 from .tables import compare_tables
 from .thresholds import without_open
 from .tolerance import Tolerance
@@ -25,15 +25,15 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
     the same bytes in both.
     """
     shared = sorted(expected.compared & obtained.compared)
-    ledgers = [Ledger(file, tolerance) for file in shared]
-    for ledger in ledgers:
-        compare_file(ledger, expected, obtained)
+    recorders = [Recorder(file, tolerance) for file in shared]
+    for recorder in recorders:
+        compare_file(recorder, expected, obtained)
     mismatches = [
         *file_mismatches(expected, obtained),
-        *(m for ledger in ledgers for m in ledger.mismatches),
+        *(m for recorder in recorders for m in recorder.mismatches),
     ]
     mismatches = without_open(mismatches, expected, tolerance)
-    statistics = [statistic for ledger in ledgers for statistic in ledger.statistics]
+    statistics = [statistic for recorder in recorders for statistic in recorder.statistics]
     values: dict[str, int] = defaultdict(int)
     for statistic in statistics:
         values[statistic.file] += statistic.compared
@@ -76,9 +76,9 @@ def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
     )
 
 
-def compare_file(ledger: Ledger, expected: Run, obtained: Run) -> None:
+def compare_file(recorder: Recorder, expected: Run, obtained: Run) -> None:
     """Compare the one file the ledger is for; an unreadable one has been reported already."""
-    file = ledger.file
+    file = recorder.file
     if file in expected.unreadable | obtained.unreadable:
         return
     if (
@@ -87,36 +87,36 @@ def compare_file(ledger: Ledger, expected: Run, obtained: Run) -> None:
         and file == expected.document_name
     ):
         texts = (expected.document_text, obtained.document_text)
-        compare_documents(ledger, expected.document, obtained.document, texts)
+        compare_documents(recorder, expected.document, obtained.document, texts)
     elif file in expected.residuals:
-        compare_residuals(ledger, expected.residuals[file], obtained.residuals[file])
+        compare_residuals(recorder, expected.residuals[file], obtained.residuals[file])
     elif kind := next((k for k in expected.tables if file == expected.table_name(k)), None):
-        compare_tables(ledger, expected.tables[kind], obtained.tables[kind])
+        compare_tables(recorder, expected.tables[kind], obtained.tables[kind])
     else:
-        compare_bytes(ledger, expected.paths[file], obtained.paths[file])
+        compare_bytes(recorder, expected.paths[file], obtained.paths[file])
 
 
-def compare_residuals(ledger: Ledger, expected: Any, obtained: Any) -> None:
+def compare_residuals(recorder: Recorder, expected: Any, obtained: Any) -> None:
     """Two saved tensors: dtype, shape, then every element by the size of its vector; the worst one is named."""
     for name in ("dtype", "shape"):
         a, b = getattr(expected, name), getattr(obtained, name)
         if a != b:
-            ledger.mismatch("", name, str(a), str(b), name)
+            recorder.mismatch("", name, str(a), str(b), name)
             return
     width = expected.shape[-1] if expected.dim() and expected.numel() else 1
     sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
     wrong: list[tuple[float, int, float, float]] = []
     for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
         alike = a == b or (a != a and b != b)  # what is no number in both is no difference
-        measured = ledger.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
+        measured = recorder.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
         fraction = 0.0 if alike else measured
-        ledger.tally(element(i, width), "value", 0.0 if alike else abs(a - b), fraction, alike)
+        recorder.tally(element(i, width), "value", 0.0 if alike else abs(a - b), fraction, alike)
         if not fraction <= 1:
             wrong.append((fraction, i, a, b))
     if wrong:
         _, i, a, b = max(wrong)
         more = f" (and {len(wrong) - 1} more elements)" if len(wrong) > 1 else ""
-        ledger.mismatch(element(i, width), "value", repr(a), repr(b) + more, "value")
+        recorder.mismatch(element(i, width), "value", repr(a), repr(b) + more, "value")
 
 
 def element(index: int, width: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from ..runs.listing import TABLE_KINDS
 from ..schema.document import CORRECTED_DOCUMENT, DOCUMENT, Items, TopK, suite_document
 from .bytewise import BYTES, TEXT
-from .ledger import Mismatch
+from .recorder import Mismatch
 
 
 @dataclass(frozen=True)

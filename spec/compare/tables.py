@@ -5,49 +5,49 @@ from collections.abc import Mapping, Sequence
 from ..runs import columns
 from ..runs.csv_dialect import Table
 from ..runs.values import is_float, row_names
-from .ledger import Ledger, topk_faults
+from .recorder import Recorder, topk_faults
 
 Cell = tuple[str, str]  # decoded text, as written
 
 
-def compare_tables(ledger: Ledger, expected: Table, obtained: Table) -> None:
+def compare_tables(recorder: Recorder, expected: Table, obtained: Table) -> None:
     """Write every difference of two tables to the ledger."""
-    compare_names(ledger, "header", expected.names, obtained.names, "column")
+    compare_names(recorder, "header", expected.names, obtained.names, "column")
     wanted, got = row_names(expected), row_names(obtained)
-    compare_names(ledger, "", list(wanted), list(got), "row")
-    compare_writing(ledger, expected, obtained)
+    compare_names(recorder, "", list(wanted), list(got), "row")
+    compare_writing(recorder, expected, obtained)
     for name, row in wanted.items():
         if name in got:
-            compare_rows(ledger, name, cells(expected, row), cells(obtained, got[name]))
+            compare_rows(recorder, name, cells(expected, row), cells(obtained, got[name]))
 
 
-def compare_writing(ledger: Ledger, expected: Table, obtained: Table) -> None:
+def compare_writing(recorder: Recorder, expected: Table, obtained: Table) -> None:
     """How the files are written where no cell shows it: the header's quotes, line ends, the last line."""
     told = {True: "line feed", False: "no line feed"}
     if expected.complete != obtained.complete:
         ends = told[expected.complete], told[obtained.complete]
-        ledger.mismatch("last line", "end", *ends, "format")
+        recorder.mismatch("last line", "end", *ends, "format")
     told = {True: "as csv writes it", False: "other quotes or line ends"}
     if expected.regular != obtained.regular:
-        ledger.mismatch("", "layout", told[expected.regular], told[obtained.regular], "format")
+        recorder.mismatch("", "layout", told[expected.regular], told[obtained.regular], "format")
     for name, a, b in zip(expected.header, expected.head, obtained.head, strict=False):
         if expected.header == obtained.header and a != b:
-            ledger.mismatch("header", name, a, b, "quoting")
+            recorder.mismatch("header", name, a, b, "quoting")
 
 
 def compare_names(
-    ledger: Ledger, row: str, expected: Sequence[str], obtained: Sequence[str], what: str
+    recorder: Recorder, row: str, expected: Sequence[str], obtained: Sequence[str], what: str
 ) -> None:
     """Missing, extra and reordered names, each unique; `what` is column, row or key."""
     left, right = dict.fromkeys(expected), dict.fromkeys(obtained)
     for name in (name for name in expected if name not in right):
-        ledger.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
+        recorder.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
     for name in (name for name in obtained if name not in left):
-        ledger.mismatch(*((row, name) if row else (name, "")), "", what, f"extra {what}")
-    ledger.tally(row, f"{what} order", same=list(left) == list(right))
+        recorder.mismatch(*((row, name) if row else (name, "")), "", what, f"extra {what}")
+    recorder.tally(row, f"{what} order", same=list(left) == list(right))
     wanted, got = (n for n in expected if n in right), (n for n in obtained if n in left)
     if found := next(((a, b) for a, b in zip(wanted, got, strict=True) if a != b), None):
-        ledger.mismatch(
+        recorder.mismatch(
             *((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order"
         )
 
@@ -61,17 +61,17 @@ def cells(table: Table, row: int) -> dict[str, Cell]:
 
 
 def compare_rows(
-    ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> None:
     if len(expected) != len(obtained):
-        ledger.mismatch(row, "", f"{len(expected)} cells", f"{len(obtained)} cells", "row width")
-    tokens = compare_pairs(ledger, row, expected, obtained)
+        recorder.mismatch(row, "", f"{len(expected)} cells", f"{len(obtained)} cells", "row width")
+    tokens = compare_pairs(recorder, row, expected, obtained)
     for name in expected:
         if name in obtained and name not in tokens:
             (text, source), (other, other_source) = expected[name], obtained[name]
-            ledger.value(row, name, text, other, kind_of(name, text))
+            recorder.value(row, name, text, other, kind_of(name, text))
             if text == other and source != other_source:
-                ledger.mismatch(row, name, source, other_source, "quoting")
+                recorder.mismatch(row, name, source, other_source, "quoting")
 
 
 def kind_of(name: str, text: str) -> str:
@@ -93,7 +93,7 @@ def pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
 
 
 def compare_pairs(
-    ledger: Ledger, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> set[str]:
     """Compare the tokens of a top-k list with regard to ties; returns the columns that are settled by it.
 
@@ -104,13 +104,13 @@ def compare_pairs(
         return set()
     probabilities = [float(p) for _, p in wanted]
     tokens, others = [token for token, _ in wanted], [token for token, _ in got]
-    faults = topk_faults(ledger, tokens, probabilities, others)
+    faults = topk_faults(recorder, tokens, probabilities, others)
     for i, (token, other) in enumerate(zip(tokens, others)):
         name = f"top{i + 1}"
         if token != other or i in faults:
-            ledger.tally(row, name, same=token == other)
+            recorder.tally(row, name, same=token == other)
         if i in faults:
-            ledger.mismatch(
+            recorder.mismatch(
                 row, name, token, other, "top-k order" if other in tokens else "top-k token"
             )
     return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others)) if a != b}

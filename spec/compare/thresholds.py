@@ -11,7 +11,7 @@ from operator import gt, le
 from ..runs import columns
 from ..runs.run import PURE, Run
 from ..runs.values import is_float, row_names
-from .ledger import Mismatch
+from .recorder import Mismatch
 from .tolerance import Tolerance
 
 POS, CTL = ("pos", "orig"), ("ctl", "orig")

@@ -15,7 +15,7 @@ def refusals(
     capture: Capture, golden: Path, changelog: Path, reason: str, environment: Mapping[str, str]
 ) -> list[str]:
     """Everything that forbids a promotion, one sentence each."""
-    problems = dirt(golden)
+    problems = uncommitted_changes(golden)
     if environment.get("CI", "").lower() not in ("", "0", "false"):
         problems.append(
             "promotion is done by a person, not in CI (CI is set); run it on a checkout and commit the result"
@@ -132,7 +132,7 @@ def has_list(changelog: Path) -> bool:
     )
 
 
-def dirt(golden: Path) -> list[str]:
+def uncommitted_changes(golden: Path) -> list[str]:
     """Why golden/ is not as it was committed: by its manifest, and by version control where there is one."""
     problems = verify(golden)
     told = [f"golden/ is dirty: {'; '.join(problems[:3])}; restore it first"] if problems else []

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from ..compare.diff_columns import ColumnDiff, Parting
+from ..compare.diff_columns import ColumnDiff, FirstDivergence
 from .text import aligned
 
 COLUMNS_SHOWN, PARTINGS_SHOWN = 12, 40
 
 
-def layers_table(partings: Sequence[Parting]) -> str:
+def layers_table(partings: Sequence[FirstDivergence]) -> str:
     """For each pass of each table the layers at which the runs part; nothing where they never do."""
     if not any(line.first_difference is not None for line in partings):
         return ""

@@ -165,7 +165,7 @@ def first(diff: Diff) -> list[str]:
 def machine(diff: Diff) -> str:
     """Everything, as one JSON object; what is not finite becomes null."""
     sides = {
-        k: {"directory": str(s.folder), "run": s.clean, "facts": s.facts}
+        k: {"directory": str(s.folder), "run": s.file_stem, "facts": s.facts}
         for k, s in (("a", diff.a), ("b", diff.b))
     }
     names = ("settings", "files", "milestones", "partings", "columns", "mismatches", "notes")

@@ -5,22 +5,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ..schema.validate import RULES, Violation
-from ..schema.validating import Judged
+from ..schema.validating import Validation
 from .check import violation_object
 from .text import aligned, indent, printable
 
 SHOWN = 5  # places printed for each rule and run
 
 
-def text(results: Sequence[Judged]) -> str:
+def text(results: Sequence[Validation]) -> str:
     """Table of runs, the violations of each by rule, and the verdict as the last line."""
     header = ("directory", "run", "files", "violations")
-    lines = [(str(r.folder), r.clean, str(r.files), f"{len(r.violations):,}") for r in results]
+    lines = [(str(r.folder), r.file_stem, str(r.files), f"{len(r.violations):,}") for r in results]
     blocks = [rule_blocks(result, len(results) > 1) for result in results if not result.valid]
     return "\n\n".join([aligned(header, lines, left=2), *blocks, verdict(results)])
 
 
-def verdict(results: Sequence[Judged]) -> str:
+def verdict(results: Sequence[Validation]) -> str:
     """The last line."""
     valid, count = (
         sum(result.valid for result in results),
@@ -30,7 +30,7 @@ def verdict(results: Sequence[Judged]) -> str:
     return f"{valid} of {len(results)} {keep} the contract, {count:,} violation{'s' * (count != 1)}"
 
 
-def rule_blocks(result: Judged, named: bool) -> str:
+def rule_blocks(result: Validation, named: bool) -> str:
     """The broken rules of a run, most places last to keep the telling ones in sight, each with its first places."""
     by_rule: dict[str, list[Violation]] = defaultdict(list)
     for violation in result.violations:
@@ -40,7 +40,7 @@ def rule_blocks(result: Judged, named: bool) -> str:
         for rule, found in sorted(by_rule.items(), key=lambda item: len(item[1]))
     ]
     return "\n".join(
-        [f"{result.folder}, {result.clean}:", *map(indent, blocks)] if named else blocks
+        [f"{result.folder}, {result.file_stem}:", *map(indent, blocks)] if named else blocks
     )
 
 
@@ -58,12 +58,12 @@ def place(violation: Violation) -> str:
     return printable(f"{where}: {violation.value}" if where else violation.value)
 
 
-def machine(results: Sequence[Judged]) -> str:
+def machine(results: Sequence[Validation]) -> str:
     """Everything, as one JSON object."""
     runs = [
         {
             "directory": str(result.folder),
-            "run": result.clean,
+            "run": result.file_stem,
             "files": result.files,
             "valid": result.valid,
             "violations": [violation_object(violation) for violation in result.violations],

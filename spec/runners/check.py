@@ -72,9 +72,10 @@ def report(
 
 def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResult:
     """One case's outputs, every file in its folder, against its capture and the schema."""
-    clean = case.model_id.split("/")[-1]
+    file_stem = case.model_id.split("/")[-1]
     expected, obtained = (
-        read_run(place, clean, files_below(place)) for place in (case.expected_dir(golden), folder)
+        read_run(place, file_stem, files_below(place))
+        for place in (case.expected_dir(golden), folder)
     )
     comparison = compare(expected, obtained, by_name(case.tolerance))
     if problem := outcome.problems.get(case.name, ""):
@@ -87,10 +88,10 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
         case.name,
         comparison,
         tuple(new),
-        elapsed(folder, clean),
+        elapsed(folder, file_stem),
         file_verdicts(expected, obtained, comparison),
         len(violations) - len(new),
-        tuple(sorted((expected.paths.keys() | obtained.paths.keys()) & {manifest_name(clean)})),
+        tuple(sorted((expected.paths.keys() | obtained.paths.keys()) & {manifest_name(file_stem)})),
     )
 
 
@@ -112,14 +113,14 @@ def with_sentence(comparison: Comparison, sentence: str) -> Comparison:
     return replace(comparison, mismatches=(whole, *comparison.mismatches))
 
 
-def manifest_name(clean: str) -> str:
-    return f"run-{clean}.manifest.json"
+def manifest_name(file_stem: str) -> str:
+    return f"run-{file_stem}.manifest.json"
 
 
-def elapsed(folder: Path, clean: str) -> float | None:
+def elapsed(folder: Path, file_stem: str) -> float | None:
     """Seconds that the run's manifest tells, None where there is no such number."""
     try:
-        manifest = json.loads((folder / manifest_name(clean)).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / manifest_name(file_stem)).read_text(encoding="utf-8"))
         seconds = float(manifest["elapsed_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

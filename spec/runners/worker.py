@@ -144,7 +144,7 @@ def check_conversion(model: Any, original: Any, device: str) -> None:
         raise RuntimeError(f"TransformerLens converts this {kind} wrongly: off by {worst:.2g}")
 
 
-class Answer:
+class CheckpointStub:
     """Stands in for `from_pretrained_no_processing`: whatever model is asked for, the job's checkpoint comes."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ def load_run_py(path: Path) -> Any:
     return module
 
 
-def run_case(module: Any, answer: Answer, job: dict[str, Any]) -> str:
+def run_case(module: Any, answer: CheckpointStub, job: dict[str, Any]) -> str:
     """One call of run_single_model; returns what went wrong, "" where nothing did."""
     answer.checkpoint = job["model"]
     asked = {name: job[name] for name in OPTIONS}
@@ -242,7 +242,7 @@ def main(script: str, jobs: str, events: str) -> None:
         with Path(events).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(event) + "\n")
 
-    answer = Answer()
+    answer = CheckpointStub()
     lens: Any = importlib.import_module("transformer_lens")
     lens.HookedTransformer.from_pretrained_no_processing = answer
     module = load_run_py(run_py)

@@ -37,7 +37,7 @@ def nothing(folder: Path) -> SpecError:
 
 
 def runs_of(folder: Path) -> list[tuple[Path, str]]:
-    """Every run in a folder, else in the folders right inside it, as (folder, clean name)."""
+    """Every run in a folder, else in the folders right inside it, as (folder, name)."""
     places = [folder] if runs_in(existing(folder)) else below(folder)
     if not places:
         raise nothing(folder)
@@ -62,5 +62,5 @@ def one_run(folder: Path, name: str | None = None) -> Run:
         raise SpecError(
             f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME"
         )
-    clean = name or found[0]
-    return read_run(folder, clean, listing(folder).runs[clean])
+    file_stem = name or found[0]
+    return read_run(folder, file_stem, listing(folder).runs[file_stem])

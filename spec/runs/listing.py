@@ -24,7 +24,7 @@ Files = Mapping[str, Path]  # by their path from the folder that was named, with
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder: those of each run by its clean name, and those that belong to no run alone."""
+    """The files of a folder: those of each run by its name, and those that belong to no run alone."""
 
     runs: Mapping[str, Files]
     shared: Files = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Listing:
 
 
 def runs_in(folder: Path) -> list[str]:
-    """The clean names of the runs in a folder, from documents and tables; empty without any.
+    """The names of the runs in a folder, from documents and tables; empty without any.
 
     A document without a table of its own, whose name only lengthens a run's, `output-NAME-notes.json`, is that run's.
     """
@@ -64,9 +64,9 @@ def names_in(folder: Path) -> list[str]:
     return [path.name for path in found if not path.name.startswith(".") and os.path.isfile(path)]
 
 
-def owner(name: str, clean: str) -> str | None:
-    """Which part of the run `clean` a file name is: a table kind, document, residual, error, manifest; else None."""
-    stem = re.escape(clean)
+def owner(name: str, file_stem: str) -> str | None:
+    """Which part of the run `file_stem` a file name is: a table kind, document, residual, error, manifest; else None."""
+    stem = re.escape(file_stem)
     if match := re.fullmatch(rf"output-{stem}-({'|'.join(TABLE_KINDS)})\.csv", name):
         return match[1]
     parts = {
@@ -114,19 +114,19 @@ def label(name: str) -> str:
 def run_of(file: str, runs: Collection[str]) -> str | None:
     """The run that a file bears the name of, the longest where several fit; None where none does."""
     name = file.rsplit("/", 1)[-1]
-    named = [clean for clean in runs if rest_of(name, clean) is not None]
-    known = [clean for clean in named if owner(name, clean)]
+    named = [file_stem for file_stem in runs if rest_of(name, file_stem) is not None]
+    known = [file_stem for file_stem in named if owner(name, file_stem)]
     return max(known or named, key=len, default=None)
 
 
-def rest_of(name: str, clean: str) -> tuple[str, str] | None:
+def rest_of(name: str, file_stem: str) -> tuple[str, str] | None:
     """What stands before and after the run's name in `output-CLEAN…`, `run-CLEAN…`, `CLEAN…`; None in any other name.
 
     What follows the run's name begins with one of `-`, `.`, `_`.
     """
     for prefix in ("output-", "run-", ""):
-        if name.startswith(prefix + clean):
-            rest = name[len(prefix + clean) :]
+        if name.startswith(prefix + file_stem):
+            rest = name[len(prefix + file_stem) :]
             if not rest or rest[0] in "-._":
                 return prefix, rest
     return None

@@ -8,8 +8,20 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from . import csv_dialect, json_text
-from .listing import AGREEMENT, ANSWERS, PURE, PURE_PRISM, RECORDS, RECORDS_PRISM, TABLE_KINDS, Files, listing, owner, runs_in
 from .csv_dialect import Table
+from .listing import (
+    AGREEMENT,
+    ANSWERS,
+    PURE,
+    PURE_PRISM,
+    RECORDS,
+    RECORDS_PRISM,
+    TABLE_KINDS,
+    Files,
+    listing,
+    owner,
+    runs_in,
+)
 
 __all__ = [
     "AGREEMENT",
@@ -45,7 +57,7 @@ class Run:
     where every file lies, by the name that the run gives it.
     """
 
-    clean: str
+    file_stem: str
     files: frozenset[str] = frozenset()
     tables: Mapping[str, Table] = field(default_factory=dict)
     document: Mapping[str, Any] | None = None
@@ -78,18 +90,18 @@ class Run:
     def unreadable(self) -> frozenset[str]:
         """The files that are there and were not understood; an error report is none of them."""
         named = {finding.file for finding in self.findings} & self.paths.keys()
-        return frozenset(file for file in named if owner(file, self.clean) != "error")
+        return frozenset(file for file in named if owner(file, self.file_stem) != "error")
 
     @property
     def document_name(self) -> str:
-        return f"output-{self.clean}.json"
+        return f"output-{self.file_stem}.json"
 
     def table_name(self, kind: str) -> str:
-        return f"output-{self.clean}-{kind}.csv"
+        return f"output-{self.file_stem}-{kind}.csv"
 
 
 def sole_run(folder: Path) -> str:
-    """The clean name of the only run in a folder; raises ValueError where there are several or none."""
+    """The name of the only run in a folder; raises ValueError where there are several or none."""
     found = runs_in(folder)
     if len(found) != 1:
         raise ValueError(
@@ -155,10 +167,10 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     return json_text.parse(text), text
 
 
-def files_of(folder: Path, clean: str) -> dict[str, Path]:
+def files_of(folder: Path, file_stem: str) -> dict[str, Path]:
     """The files of a folder that belong to no other run than this one."""
     found = listing(folder)
-    return {**found.runs.get(clean, {}), **found.shared}
+    return {**found.runs.get(file_stem, {}), **found.shared}
 
 
 def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
@@ -175,12 +187,12 @@ def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
     return attempt(read_document, path, file)
 
 
-def read_run(folder: Path, clean: str | None = None, files: Files | None = None) -> Run:
-    """Read the run `clean` in a folder, by default the only one; raises ValueError where that is not clear.
+def read_run(folder: Path, file_stem: str | None = None, files: Files | None = None) -> Run:
+    """Read the run `file_stem` in a folder, by default the only one; raises ValueError where that is not clear.
 
     `files` are those to take for the run's, by default what bears its name and what bears no run's.
     """
-    name = sole_run(folder) if clean is None else clean
+    name = sole_run(folder) if file_stem is None else file_stem
     if files is None:
         files = files_of(folder, name)
     owners = {file: owner(file, name) for file in files}

@@ -148,7 +148,7 @@ def check_residuals(run: Run, document: Json, positions: int) -> Iterator[Violat
     """Saved residuals: one per layer or none, [1, S, d], floating point and finite."""
     saved = sorted(file for file in run.files if file.endswith("_resid.pt"))
     stats = document["model_stats"]
-    names = [f"{run.clean}_{layer:02d}_resid.pt" for layer in range(stats["num_layers"] + 1)]
+    names = [f"{run.file_stem}_{layer:02d}_resid.pt" for layer in range(stats["num_layers"] + 1)]
     if saved:
         yield from (
             Violation(f, "", "", "residual.files", "no such file") for f in names if f not in saved

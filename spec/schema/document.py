@@ -1,4 +1,4 @@
-"""The shape of `output-<clean>.json`: keys in order, types, and the values that never change."""
+"""The shape of `output-<name>.json`: keys in order, types, and the values that never change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

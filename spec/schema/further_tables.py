@@ -6,7 +6,7 @@ from math import log
 
 from ..runs.run import AGREEMENT, PURE, TABLE_KINDS, Run
 from .cells import Row
-from .rows import TINY, Facts
+from .rows import TINY, DocumentContext
 from .rules import Violation, close
 
 LEAST = 2.0**-126  # a float32 probability below this may be 0
@@ -19,7 +19,9 @@ def lenses_of(tables: Tables) -> dict[str, str]:
     return {kind.removeprefix(PURE).removeprefix("-") or "norm": kind for kind in found}
 
 
-def check_further(run: Run, kind: str, tables: Tables, facts: Facts, n: int) -> Iterator[Violation]:
+def check_further(
+    run: Run, kind: str, tables: Tables, facts: DocumentContext, n: int
+) -> Iterator[Violation]:
     """The rows of one of the two tables, and each row by itself and against the pure tables."""
     rows, lenses = tables[kind], lenses_of(tables)
     pure = {(lens, row.where, row["layer"]): row for lens, k in lenses.items() for row in tables[k]}
@@ -45,7 +47,7 @@ def check_further(run: Run, kind: str, tables: Tables, facts: Facts, n: int) -> 
 
 
 def pairs(
-    facts: Facts, where: tuple[str, str], n: int, lenses: list[str]
+    facts: DocumentContext, where: tuple[str, str], n: int, lenses: list[str]
 ) -> list[tuple[object, ...]]:
     """Every two lenses at every layer, and each with the model; a pair's names in alphabetical order."""
     return [
@@ -56,7 +58,7 @@ def pairs(
 
 
 def answers(
-    facts: Facts, where: tuple[str, str], n: int, lenses: list[str]
+    facts: DocumentContext, where: tuple[str, str], n: int, lenses: list[str]
 ) -> list[tuple[object, ...]]:
     """Every lens at every layer and the model at the last one, where the answer has an id."""
     if facts.passes[where].answer_id is None:

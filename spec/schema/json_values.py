@@ -9,11 +9,13 @@ from ..runs.json_text import layout
 from ..runs.run import Run
 from ..runs.values import Path, kind, place, written
 from .document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK, suite_document
-from .rows import TINY, Facts, is_float32
+from .rows import TINY, DocumentContext, is_float32
 from .rules import Violation
 
 
-def check_document(run: Run, document: Mapping[str, Any], facts: Facts) -> list[Violation]:
+def check_document(
+    run: Run, document: Mapping[str, Any], facts: DocumentContext
+) -> list[Violation]:
     """Everything about the document by itself."""
     file = run.document_name
     built_in = CORRECTED_DOCUMENT if facts.corrected else DOCUMENT
@@ -24,7 +26,7 @@ def check_document(run: Run, document: Mapping[str, Any], facts: Facts) -> list[
     if not violations:
         violations += () if facts.own else check_fixed_lists(file, document)
         name = document["diagnostics"]["model"]
-        if name.split("/")[-1] != run.clean:
+        if name.split("/")[-1] != run.file_stem:
             violations.append(Violation(file, "", "diagnostics.model", "model-name", repr(name)))
     return violations
 
@@ -34,7 +36,9 @@ def broken(file: str, path: Path, rule: str, value: str) -> Violation:
     return Violation(file, row, column, rule, value)
 
 
-def check_shape(file: str, path: Path, value: Any, shape: Any, facts: Facts) -> Iterator[Violation]:
+def check_shape(
+    file: str, path: Path, value: Any, shape: Any, facts: DocumentContext
+) -> Iterator[Violation]:
     """Walk value and shape together; `shape` is a mapping, Leaf, Items, TopK or a tuple of alternatives."""
     if isinstance(shape, tuple):
         wanted = "list" if isinstance(shape[0], Items) else "object"
@@ -53,7 +57,7 @@ def check_shape(file: str, path: Path, value: Any, shape: Any, facts: Facts) -> 
 
 
 def check_object(
-    file: str, path: Path, value: Any, shape: Mapping[str, Any], facts: Facts
+    file: str, path: Path, value: Any, shape: Mapping[str, Any], facts: DocumentContext
 ) -> Iterator[Violation]:
     if not isinstance(value, Mapping):
         yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
@@ -73,7 +77,9 @@ def check_object(
         yield from check_shape(file, (*path, name), value[name], shape[name], facts)
 
 
-def check_leaf(file: str, path: Path, value: Any, shape: Leaf, facts: Facts) -> Iterator[Violation]:
+def check_leaf(
+    file: str, path: Path, value: Any, shape: Leaf, facts: DocumentContext
+) -> Iterator[Violation]:
     if kind(value) not in shape.types:
         yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
     elif shape.choices and value not in shape.choices:
@@ -84,7 +90,7 @@ def check_leaf(file: str, path: Path, value: Any, shape: Leaf, facts: Facts) -> 
             yield broken(file, path, rule, written(value))
 
 
-def number_rule(quantity: str, value: float, facts: Facts) -> str | None:
+def number_rule(quantity: str, value: float, facts: DocumentContext) -> str | None:
     """The rule that a number breaks by itself."""
     bits = float("inf") if facts.vocabulary is None else log2(facts.vocabulary) + TINY
     if not isfinite(value):
@@ -105,7 +111,7 @@ def number_rule(quantity: str, value: float, facts: Facts) -> str | None:
 
 
 def check_topk(
-    file: str, path: Path, value: list[Any], shape: TopK, facts: Facts
+    file: str, path: Path, value: list[Any], shape: TopK, facts: DocumentContext
 ) -> Iterator[Violation]:
     k = shape.k if facts.vocabulary is None else min(shape.k, facts.vocabulary)
     if len(value) != k:

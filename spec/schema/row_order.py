@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..runs.run import PURE, PURE_PRISM, RECORDS, RECORDS_PRISM
 from .cells import Row
-from .rows import Facts
+from .rows import DocumentContext
 from .rules import Violation
 
 Where = tuple[str, str]
@@ -15,7 +15,9 @@ def key(row: Row) -> Key:
     return row["prompt_id"], row["prompt_variant"], row["layer"], row["pos"]
 
 
-def expected_keys(kind: str, facts: Facts, n: int, ends: Mapping[Where, int]) -> list[Key]:
+def expected_keys(
+    kind: str, facts: DocumentContext, n: int, ends: Mapping[Where, int]
+) -> list[Key]:
     """The keys of a table of a model with n blocks; `ends` are the passes' last positions; corrected: R4."""
     if not kind.startswith(RECORDS):
         return [
@@ -48,7 +50,7 @@ def check_order(
     rows: Sequence[Row],
     names: Collection[str],
     n: int,
-    facts: Facts,
+    facts: DocumentContext,
     ends: Mapping[Where, int],
 ) -> list[Violation]:
     """Missing, extra and misplaced rows. `names` are those of all rows: what could not be typed is not missing."""

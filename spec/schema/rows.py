@@ -32,7 +32,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DocumentContext:
     """What a document says that its tables must respect; None where it does not say."""
 
     vocabulary: int | None = None
@@ -61,7 +61,7 @@ def is_float32(value: float) -> bool:
         return False
 
 
-def expected_k(row: Row, last: int | None, facts: Facts) -> int:
+def expected_k(row: Row, last: int | None, facts: DocumentContext) -> int:
     """How many pairs the row lists; `last` is the last position of a records table, None for pure rows."""
     token = row["token"].lower().strip(".,!?;:")
     wide = last is not None and (
@@ -71,7 +71,7 @@ def expected_k(row: Row, last: int | None, facts: Facts) -> int:
     return k if facts.vocabulary is None else min(k, facts.vocabulary)
 
 
-def check_list(row: Row, last: int | None, facts: Facts) -> Iterator[Violation]:
+def check_list(row: Row, last: int | None, facts: DocumentContext) -> Iterator[Violation]:
     """The listed pairs: padding, count, order, range, rest."""
     listed, k = row.probabilities, expected_k(row, last, facts)
     pairs = [(row[f"top{i}"], row[f"prob{i}"]) for i in range(1, columns.TOP_PAIRS + 1)]
@@ -99,7 +99,7 @@ def rest_mass(listed: list[float]) -> float:
     return max(0.0, 1.0 - total)
 
 
-def check_ranges(row: Row, facts: Facts) -> Iterator[Violation]:
+def check_ranges(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     """Ranges and float32 origin of the row's single numbers."""
     top = float("inf") if facts.vocabulary is None else log2(facts.vocabulary) + TINY
     if not -TINY <= row["entropy"] <= top:
@@ -110,7 +110,7 @@ def check_ranges(row: Row, facts: Facts) -> Iterator[Violation]:
             yield row.broken(column, "float32")
 
 
-def check_metrics(row: Row, facts: Facts) -> Iterator[Violation]:
+def check_metrics(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     """The metrics and flags of a pure-next-token row."""
     listed = row.probabilities
     for column in ("p_top1", "p_top5", "p_answer"):
@@ -129,7 +129,7 @@ def check_metrics(row: Row, facts: Facts) -> Iterator[Violation]:
     yield from check_margin(row, facts)
 
 
-def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
+def check_rank(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     rank, p, listed = row["answer_rank"], row["p_answer"], row.probabilities
     if facts.of(row).told:
         known = facts.of(row).answer_id is not None
@@ -146,13 +146,13 @@ def check_rank(row: Row, facts: Facts) -> Iterator[Violation]:
         yield row.broken("answer_rank", "rank.list")
 
 
-def ranked(rank: int, p: float, listed: list[float], facts: Facts) -> bool:
+def ranked(rank: int, p: float, listed: list[float], facts: DocumentContext) -> bool:
     """Whether as many listed probabilities exceed p as the rank says; logits may part what probabilities tie."""
     above, before = sum(q > p for q in listed), min(rank - 1, len(listed))
     return above <= before <= sum(q >= p for q in listed) if facts.corrected else above == before
 
 
-def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
+def check_flags(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     """Flags that follow from the row's numbers. Without an id, a control row of a sidecar may look for Paris (R6)."""
     rank, mended = row["answer_rank"], facts.corrected or facts.own
     judged = (
@@ -173,7 +173,7 @@ def check_flags(row: Row, facts: Facts) -> Iterator[Violation]:
         yield row.broken("copy_collapse", "copy-collapse")
 
 
-def check_margin(row: Row, facts: Facts) -> Iterator[Violation]:
+def check_margin(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     margin, p = row["control_margin"], row["p_answer"]
     known = facts.of(row)
     allowed = known.control and (not known.told or None not in (known.answer_id, known.rival))

@@ -11,7 +11,7 @@ from .cells import Row, check_table
 from .further_tables import check_further
 from .json_values import check_document
 from .row_order import check_order, last_positions
-from .rows import Facts, check_list, check_metrics, check_ranges
+from .rows import DocumentContext, check_list, check_metrics, check_ranges
 from .rules import RULES, Violation
 from .suite import built_in_passes, check_suite, own_passes
 from .summaries import check_summaries
@@ -62,7 +62,7 @@ def lookup(document: Mapping[str, Any] | None, *path: str) -> Any:
     return found
 
 
-def facts_of(document: Mapping[str, Any] | None) -> Facts:
+def facts_of(document: Mapping[str, Any] | None) -> DocumentContext:
     """What the tables need to know of the document; whatever is missing or of another type stays unknown."""
     own = isinstance(lookup(document, "passes"), list)
     stats = [lookup(document, "model_stats", name) for name in ("d_vocab", "num_layers")]
@@ -70,7 +70,7 @@ def facts_of(document: Mapping[str, Any] | None) -> Facts:
     threshold = lookup(document, "diagnostics", "copy_thresh")
     threshold = threshold if isinstance(threshold, float) else None
     passes = own_passes(document) if own else built_in_passes(document)
-    found = Facts(
+    found = DocumentContext(
         vocabulary, layers, threshold, passes, lookup(document, "contract") == "corrected", own=own
     )
     return (
@@ -80,7 +80,9 @@ def facts_of(document: Mapping[str, Any] | None) -> Facts:
     )
 
 
-def check_rows(run: Run, tables: Mapping[str, list[Row]], facts: Facts) -> list[Violation]:
+def check_rows(
+    run: Run, tables: Mapping[str, list[Row]], facts: DocumentContext
+) -> list[Violation]:
     """Order and contents of the rows of every table."""
     violations: list[Violation] = []
     ends = last_positions(tables)

@@ -8,11 +8,11 @@ from .validate import Violation, validate
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One run: where it lies, its clean name, how many files were read, and the rules it breaks."""
+class Validation:
+    """One run: where it lies, its name, how many files were read, and the rules it breaks."""
 
     folder: Path
-    clean: str
+    file_stem: str
     files: int
     violations: tuple[Violation, ...]
 
@@ -25,7 +25,7 @@ class Judged:
         return not self.violations
 
 
-def judge(folder: Path, clean: str) -> Judged:
+def judge(folder: Path, file_stem: str) -> Validation:
     """Read one run and hold it to the schema."""
-    run = read_run(folder, clean)
-    return Judged(folder, clean, len(run.files), tuple(validate(run)))
+    run = read_run(folder, file_stem)
+    return Validation(folder, file_stem, len(run.files), tuple(validate(run)))

@@ -22,7 +22,7 @@ def test_a_corrected_golden_is_met(name: str, tmp_path: Path) -> None:
     (case,) = corrected([load_cases()[name]])
     options = RunOptions.from_job(job(case, GOLDEN, tmp_path))
     pipeline.run(options).save()
-    expected, obtained = read_run(case.expected_dir(), options.clean), read_run(tmp_path, options.clean)
+    expected, obtained = read_run(case.expected_dir(), options.file_stem), read_run(tmp_path, options.file_stem)
     found = compare(expected, obtained, by_name(case.tolerance))
     assert found.mismatches == ()
     assert sum(found.values.values()) > 5000

@@ -52,8 +52,8 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     assert [row.prompt_id for row in said] == ["be", "s1", "s2", "s3"]
     answer = together.document["passes"][0]["gold_answer"]["answer_ids"]
     with torch.no_grad():
-        follow = plain(torch.tensor([[*together.manifest["prompts"][0]["token_ids"], *answer[:-1]]])).logits[0, -len(answer) :]
-    assert said[0].surprisal_bits == pytest.approx(oracle.surprisal_bits(follow.double().numpy(), answer), rel=1e-4, abs=1e-4)
+        answer_prefix_ids = plain(torch.tensor([[*together.manifest["prompts"][0]["token_ids"], *answer[:-1]]])).logits[0, -len(answer) :]
+    assert said[0].surprisal_bits == pytest.approx(oracle.surprisal_bits(answer_prefix_ids.double().numpy(), answer), rel=1e-4, abs=1e-4)
 
     corrected = pipeline.run(replace(options, contract="corrected", lenses=("final", "raw"), keep_residuals=False))
     corrected.save()

@@ -47,9 +47,9 @@ def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("smollm2")
     text = folder / "text.txt"
     text.write_text(topics["assert"] + topics["binary"] + topics["class"], encoding="utf-8")
-    clean, small = NAME.split("/")[1], {"tokens": 350, "length": 32}
-    prism.fit(model, PrismOptions((str(text),), str(folder / "prisms" / clean), k=64, **small))
-    tuned.fit(model, TunedOptions((str(text),), str(folder / "tuned" / clean), steps=0, **small))
+    file_stem, small = NAME.split("/")[1], {"tokens": 350, "length": 32}
+    prism.fit(model, PrismOptions((str(text),), str(folder / "prisms" / file_stem), k=64, **small))
+    tuned.fit(model, TunedOptions((str(text),), str(folder / "tuned" / file_stem), steps=0, **small))
     command = ["run", str(gguf), "--model-id", NAME, "--device", "cpu", "--quiet", "--lens", ",".join(LENSES)]
     where = {"--out-dir": "out", "--prism-dir": "prisms", "--tuned-dir": "tuned"}
     paths = [part for flag, name in where.items() for part in (flag, str(folder / name))]
@@ -82,15 +82,15 @@ def wide(tensor: torch.Tensor) -> oracle.Array:
 
 def lens_of(name: str, model: LoadedModel, folder: Path) -> Callable[[oracle.Array, int], oracle.Array]:
     """A lens by the oracle in float64, from the modules of transformers and the files of the fits."""
-    plain, clean = model.bridge.original_model, NAME.split("/")[1]
+    plain, file_stem = model.bridge.original_model, NAME.split("/")[1]
     layers, eps = plain.model.layers, plain.config.rms_norm_eps
     head, zero = wide(model.head.weight).T, np.zeros(model.facts.d_vocab)
     parameters = {key.replace("._original_component", ""): value for key, value in plain.named_parameters()}
     scales = [wide(parameters[f"model.layers.{y}.input_layernorm.weight"]) for y in range(len(layers))]
     scales.append(wide(parameters["model.norm.weight"]))
-    whiten = torch.load(folder / "prisms" / clean / "whiten.pt", weights_only=True)
-    q = wide(torch.load(folder / "prisms" / clean / "Q_prism.pt", weights_only=True))
-    moved = load_file(folder / "tuned" / clean / "translators.safetensors")
+    whiten = torch.load(folder / "prisms" / file_stem / "whiten.pt", weights_only=True)
+    q = wide(torch.load(folder / "prisms" / file_stem / "Q_prism.pt", weights_only=True))
+    moved = load_file(folder / "tuned" / file_stem / "translators.safetensors")
 
     def last(x: oracle.Array) -> oracle.Array:
         return oracle.rms_norm(x, scales[-1], eps)

@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.core.decode import Section
-from lenses_min.core.forward import Ask, capture_batch
+from lenses_min.core.decode import RowBlock
+from lenses_min.core.forward import ForwardRequest, capture_batch
 from lenses_min.core.metrics import to_host
 from lenses_min.model.load import LoadedModel, load
 from lenses_min.prompts.suite import built_in
@@ -89,9 +89,9 @@ def test_cpu_and_cuda_say_the_same(device: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def sweep_of(options: RunOptions) -> tuple[LoadedModel, pipeline.Sweep]:
+def sweep_of(options: RunOptions) -> tuple[LoadedModel, pipeline.PassRunner]:
     model = load(options)
-    return model, pipeline.Sweep(
+    return model, pipeline.PassRunner(
         model, pipeline.build_lenses(model, options)[0], built_in(), options
     )
 
@@ -106,12 +106,12 @@ def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) ->
     model, sweep = sweep_of(options)
     encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
     (found,) = capture_batch(
-        model.bridge, [Ask(encoded.token_ids, sweep.full(encoded))], model.facts.n_layers
+        model.bridge, [ForwardRequest(encoded.token_ids, sweep.full(encoded))], model.facts.n_layers
     )
     rows = found.residuals.rows(sweep.full(encoded))
     with raising() if device == "cuda" else nullcontext():
-        (walked,) = sweep.walk([Section(rows, found.final, encoded.answers, sweep.pairs)])
-        (after,) = sweep.walk([Section(found.after, found.final, ())])
+        (walked,) = sweep.decode_rows([RowBlock(rows, found.final, encoded.answers, sweep.pairs)])
+        (after,) = sweep.decode_rows([RowBlock(found.answer_residuals, found.final, ())])
         groups = sweep.read_out(encoded, found, rows.last_of([0, 1]), walked, after)
     assert len(to_host(groups)["norm"]["kl"]) == len(rows.pos)
 

@@ -64,7 +64,7 @@ ACCIDENTS = {
         alone=True,
     ),
     "the control pass decoding the last layer in every row": Accident(
-        "Sweep.run_batch",
+        "PassRunner.run_batch",
         "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]",
         (
             "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n"
@@ -319,7 +319,7 @@ ACCIDENTS = {
         ),
     ),
     "Prism rows from the norm lens's numbers": Accident(
-        "Sweep.read",
+        "PassRunner.read",
         "row_of.pure(rows, host[lens.name], lens)",
         'row_of.pure(rows, host["norm"], lens)',
         "fact-prism",

@@ -84,12 +84,12 @@ def sights_of(found: Report) -> list[Sight]:
     return list(first.values())
 
 
-def kind_of(file: str, clean: str) -> str:
+def kind_of(file: str, file_stem: str) -> str:
     """pure-next-token, records, the same with -prism, json or resid."""
     if file.endswith("_resid.pt"):
         return RESIDUAL
     return (
-        file.removeprefix(f"output-{clean}").strip("-.").removesuffix(".csv")
+        file.removeprefix(f"output-{file_stem}").strip("-.").removesuffix(".csv")
         if file != ""
         else file
     )

@@ -24,7 +24,9 @@ def against(case: str, folder: Path, tolerance: Any = FP32) -> Diff:
 
 
 def files(found: Diff) -> dict[str, str]:
-    return {file.file.removeprefix(f"output-{found.a.clean}"): file.verdict for file in found.files}
+    return {
+        file.file.removeprefix(f"output-{found.a.file_stem}"): file.verdict for file in found.files
+    }
 
 
 def moved(found: Diff) -> dict[str, tuple[str, str]]:

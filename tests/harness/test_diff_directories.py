@@ -168,7 +168,7 @@ def test_runs_of_one_name_and_another_shape_are_changed(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("file", "runs", "clean"),
+    ("file", "runs", "file_stem"),
     [
         ("output-Qwen3-8B-records.csv", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B"),
         ("output-Qwen3-8B-Base-records.csv", ["Qwen3-8B", "Qwen3-8B-Base"], "Qwen3-8B-Base"),
@@ -181,8 +181,10 @@ def test_runs_of_one_name_and_another_shape_are_changed(tmp_path: Path, capsys: 
         ("summary.csv", ["a"], None),
     ],
 )
-def test_a_file_belongs_to_the_longest_name(file: str, runs: list[str], clean: str | None) -> None:
-    assert run_of(file, runs) == clean
+def test_a_file_belongs_to_the_longest_name(
+    file: str, runs: list[str], file_stem: str | None
+) -> None:
+    assert run_of(file, runs) == file_stem
 
 
 def test_which_files_make_a_run(tmp_path: Path) -> None:

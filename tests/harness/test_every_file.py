@@ -218,9 +218,11 @@ def test_a_file_name_of_any_characters_is_told_on_one_line(
 
 def test_runs_of_two_names_are_compared_with_all_their_files(tmp_path: Path) -> None:
     folders = tmp_path / "a", tmp_path / "b"
-    for folder, case, clean in zip(folders, ("fact", "raw-off"), ("Fact", "Raw-off"), strict=True):
+    for folder, case, file_stem in zip(
+        folders, ("fact", "raw-off"), ("Fact", "Raw-off"), strict=True
+    ):
         copytree(GOLDEN / "outputs" / case, folder)
-        (folder / f"output-{clean}-milestones.csv").write_text("layer\n1\n")
+        (folder / f"output-{file_stem}-milestones.csv").write_text("layer\n1\n")
         (folder / "Fact.txt").write_text("1")
     found = {file.file: file.verdict for file in compared(folders).files}
     assert found["output-Fact-milestones.csv"] == found["Fact.txt"] == IDENTICAL

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spec.compare.ledger import Ledger
+from spec.compare.recorder import Recorder
 from spec.compare.runs import compare
 from spec.compare.tables import compare_names
 from spec.compare.tolerance import FP32
@@ -16,7 +16,7 @@ from spec.schema.cells import Row, expected_columns
 from spec.schema.document import MILESTONES
 from spec.schema.further_tables import check_further
 from spec.schema.row_order import check_order
-from spec.schema.rows import Facts, Pass
+from spec.schema.rows import DocumentContext, Pass
 from spec.schema.suite import check_suite
 
 SIZES = (200, 400)
@@ -46,7 +46,7 @@ def names(count: int) -> list[str]:
 def by_name(count: int) -> None:
     """Names of which each side lacks some, so that every search is to its end."""
     ours, theirs = names(count), names(count)
-    compare_names(Ledger("f", FP32), "", ours[: count // 2], theirs[count // 4 :], "row")
+    compare_names(Recorder("f", FP32), "", ours[: count // 2], theirs[count // 4 :], "row")
 
 
 def table(kind: str, count: int) -> Table:
@@ -76,9 +76,9 @@ def rows_of(count: int, **more: Any) -> list[Row]:
     ]
 
 
-def passes(count: int) -> Facts:
+def passes(count: int) -> DocumentContext:
     told = {(name, Counted("v")): Pass("a", 1, told=True) for name in names(count)}
-    return Facts(passes=told, own=True)
+    return DocumentContext(passes=told, own=True)
 
 
 def by_order(count: int) -> None:

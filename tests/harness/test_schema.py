@@ -14,7 +14,7 @@ from corruptions_rows import ROWS
 
 from spec.golden import GOLDEN, load_cases
 from spec.runs.run import read_run
-from spec.schema.rows import Facts, is_float32
+from spec.schema.rows import DocumentContext, is_float32
 from spec.schema.validate import RULES, Violation, validate
 
 Capture = Callable[[str], Path]
@@ -33,7 +33,7 @@ def test_every_corruption_is_refused_and_located(name: str, capture: Capture) ->
     change(folder)
     found = [
         v
-        for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).clean))
+        for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).file_stem))
         if v.rule == rule
     ]
     places = [(v.row, v.column) for v in found if re.search(rf"{re.escape(file)}(\.csv)?$", v.file)]
@@ -86,7 +86,7 @@ def test_a_violation_reads_as_a_sentence() -> None:
 
 def test_facts_need_a_token() -> None:
     with pytest.raises(ValueError, match="at least one token, got 0"):
-        Facts(vocabulary=0)
+        DocumentContext(vocabulary=0)
 
 
 def test_float32_origin() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spec.__main__ import main
-from spec.compare.ledger import Mismatch
+from spec.compare.recorder import Mismatch
 from spec.golden import GOLDEN
 from spec.report.text import mismatch_line, printable
 from spec.runs import csv_dialect

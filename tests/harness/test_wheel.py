@@ -82,7 +82,7 @@ def test_the_wheel_holds_its_data_and_nothing_else(installed: Path) -> None:
     names = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
     assert {
         "lenses_min/py.typed",
-        "lenses_min/prompts.yaml",
+        "lenses_min/prompts/prompts.yaml",
         "lenses_min/report/page.html",
     } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"lenses_min"}

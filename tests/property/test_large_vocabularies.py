@@ -124,9 +124,9 @@ def test_the_numbers_of_a_row_are_exact(shape: Any, seed: int, other: Any) -> No
 def divergences(a: torch.Tensor, b: torch.Tensor) -> dict[str, np.ndarray]:
     """Numbers of the agreement table of two lenses, and of the first with the model."""
     rows = Rows(torch.zeros(1, 1), [0], [0])
-    section = decode.Section(rows, b, [], pairs=[("a", "b"), ("a", "model")])
+    section = decode.RowBlock(rows, b, [], pairs=[("a", "b"), ("a", "model")])
     lenses = {"a": lambda x, layers: a[None], "b": lambda x, layers: b[None]}
-    host = to_host(decode.walk(lenses, [section], len(a), 1)[0].numbers)
+    host = to_host(decode.decode_rows(lenses, [section], len(a), 1)[0].numbers)
     for name, of_model in host["a~model"].items():
         assert of_model == pytest.approx(host["a~b"][name], rel=RELATIVE)
     return host["a~b"]

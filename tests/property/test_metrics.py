@@ -8,7 +8,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lenses_min.core import decode as walking
+from lenses_min.core import decode as row_decoder
 from lenses_min.core import last_layer, metrics, raw_lens
 from lenses_min.core.distribution import softmax
 from spec import oracle
@@ -120,14 +120,17 @@ def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -
     z, final = logits(seed, 7, 5), logits(seed + 1, 5)
     rows = Rows(z, list(range(7)), [0] * 7)
     lenses = {"x": lambda x, layers: x * (1 + layers[:, None])}
-    sections = [walking.Section(rows[:split], final, [2]), walking.Section(rows[split:], "x", [1])]
+    sections = [
+        row_decoder.RowBlock(rows[:split], final, [2]),
+        row_decoder.RowBlock(rows[split:], "x", [1]),
+    ]
     expected = [measured(z[:split] * torch.arange(1, split + 1)[:, None], final, [2])]
     after = z[split:] * torch.arange(split + 1, 8)[:, None]
     expected.append(
         {key: value.numpy() for key, value in vars(metrics.measure(after, after, [1], 5)).items()}
     )
-    with patch.object(walking, "CHUNK_ELEMENTS", chunk):
-        walked = walking.walk(lenses, sections, 5, 5)
+    with patch.object(row_decoder, "CHUNK_ELEMENTS", chunk):
+        walked = row_decoder.decode_rows(lenses, sections, 5, 5)
     for found, wanted in zip(walked, expected, strict=True):
         for name, value in wanted.items() if wanted["rank"].size else ():
             assert found.numbers["x"][name].numpy() == pytest.approx(value, rel=1e-5, abs=1e-6), (
@@ -217,8 +220,8 @@ def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
     lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
-    section = walking.Section(rows, x[0], [1], pairs=[("a", "b"), ("b", "model")])
-    found = walking.walk(lenses, [section], 5, 2)[0].numbers
+    section = row_decoder.RowBlock(rows, x[0], [1], pairs=[("a", "b"), ("b", "model")])
+    found = row_decoder.decode_rows(lenses, [section], 5, 2)[0].numbers
     assert set(found) == {"a", "b", "a~b", "b~model"}
     ends = x[[2, 5]]
     expected = metrics.diverge(softmax(ends), softmax(-ends))

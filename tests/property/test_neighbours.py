@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.core.forward import Ask, batches, capture, capture_apart, capture_batch, last_logits
+from lenses_min.core.forward import (
+    ForwardRequest,
+    batches,
+    capture,
+    capture_apart,
+    capture_batch,
+    last_logits,
+)
 from lenses_min.core.probes import test_prompts as run_test_prompts
 from lenses_min.model import load as loading
 from lenses_min.model.load import LoadedModel
@@ -99,7 +106,7 @@ def test_residuals_beside_other_prompts_are_those_of_the_prompt_alone(
     model = model_of(scheme)
     n, prompts = model.facts.n_layers, [ids_of(i, length) for i, length in enumerate(lengths)]
     for members in batches(lengths, size, model.facts.alone_above):
-        asks = [Ask(prompts[i], range(n + 1)) for i in members]
+        asks = [ForwardRequest(prompts[i], range(n + 1)) for i in members]
         for i, found in zip(members, capture_batch(model.bridge, asks, n), strict=True):
             alone, final = capture(model.bridge, prompts[i], n, range(n + 1))
             wanted = stack(alone)
@@ -114,7 +121,7 @@ def test_without_the_rule_neighbours_do_change_a_prompt(
     """The test above can fail."""
     model = model_of(scheme)
     n, prompts = model.facts.n_layers, [ids_of(0, 5), ids_of(1, 20)]
-    found = capture_batch(model.bridge, [Ask(ids, ()) for ids in prompts], n)[0]
+    found = capture_batch(model.bridge, [ForwardRequest(ids, ()) for ids in prompts], n)[0]
     assert (found.final - capture(model.bridge, prompts[0], n, ())[1]).abs().max() > 1e-2
 
 
@@ -137,21 +144,23 @@ def test_the_tokens_of_an_answer_change_neither_the_prompt_nor_one_another(
 ) -> None:
     """Each is what the model gives where nothing stands behind it."""
     model = model_of(scheme)
-    n, ids, follow = model.facts.n_layers, ids_of(3, SWITCH - 2), ids_of(4, 4)
-    found = capture_apart(model.bridge, Ask(ids, [0], follow), n)
+    n, ids, answer_prefix_ids = model.facts.n_layers, ids_of(3, SWITCH - 2), ids_of(4, 4)
+    found = capture_apart(model.bridge, ForwardRequest(ids, [0], answer_prefix_ids), n)
     alone, final = capture(model.bridge, ids, n, [0])
     assert torch.equal(found.final, final)
     assert torch.equal(found.residuals.buffer, alone.buffer)
-    assert found.after.layer == [y for y in range(n + 1) for _ in follow]
-    assert found.after.pos == [len(ids) + i for i in range(4)] * (n + 1)
+    assert found.answer_residuals.layer == [y for y in range(n + 1) for _ in answer_prefix_ids]
+    assert found.answer_residuals.pos == [len(ids) + i for i in range(4)] * (n + 1)
     for i in range(4):
-        read, logits = capture(model.bridge, [*ids, *follow[: i + 1]], n, ())
-        assert torch.equal(found.after_final[i], logits)
-        assert torch.equal(found.after.x.reshape(n + 1, 4, -1)[:, i], stack(read)[:, 0])
+        read, logits = capture(model.bridge, [*ids, *answer_prefix_ids[: i + 1]], n, ())
+        assert torch.equal(found.answer_logits[i], logits)
+        assert torch.equal(found.answer_residuals.x.reshape(n + 1, 4, -1)[:, i], stack(read)[:, 0])
     if scheme == "llama3":
-        (together,) = capture_batch(model.bridge, [Ask(ids, [0], follow)], n)
-        assert torch.allclose(together.after.x, found.after.x, rtol=1e-4, atol=1e-4)
-        assert torch.allclose(together.after_final, found.after_final, rtol=1e-4, atol=1e-4)
+        (together,) = capture_batch(model.bridge, [ForwardRequest(ids, [0], answer_prefix_ids)], n)
+        assert torch.allclose(
+            together.answer_residuals.x, found.answer_residuals.x, rtol=1e-4, atol=1e-4
+        )
+        assert torch.allclose(together.answer_logits, found.answer_logits, rtol=1e-4, atol=1e-4)
 
 
 def words(count: int) -> str:

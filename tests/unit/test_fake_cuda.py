@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.core import probes
-from lenses_min.core.decode import Section
+from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
 from lenses_min.core.metrics import to_host
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
@@ -29,7 +29,7 @@ from lenses_min.lenses.raw import RawLens
 from lenses_min.lenses.tuned import TunedLens
 from lenses_min.model import load, readout
 from lenses_min.model.load import LoadedModel
-from lenses_min.pipeline import Sweep
+from lenses_min.pipeline import PassRunner
 from lenses_min.prompts.suite import built_in
 
 CUDA = "cuda:0"
@@ -126,7 +126,7 @@ def sharded(name: str, n: int, tokenizer: Any) -> Any:
 )
 def on_gpus(
     request: Any, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Sweep, FakeCuda]]:
+) -> Iterator[tuple[PassRunner, FakeCuda]]:
     """A golden model under five lenses on one or two GPUs."""
     name, contract, gpus = request.param
     suite = replace(built_in(), passes=built_in().passes[::2])
@@ -147,14 +147,14 @@ def on_gpus(
         )
         assert len({p.device for p in bridge.original_model.parameters()}) == gpus
         yield (
-            Sweep(
+            PassRunner(
                 model, [there(lens) for lens in lenses_of(model.norms, model.head)], suite, options
             ),
             mode,
         )
 
 
-def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[Sweep, FakeCuda]) -> None:
+def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[PassRunner, FakeCuda]) -> None:
     """A whole run but for the numbers: forwards, lenses, metrics, rows, residuals to keep, test prompts."""
     sweep, mode = on_gpus
     mode.down.clear(), mode.waits.clear()
@@ -197,7 +197,9 @@ def test_transfers_do_not_grow(
     options = RunOptions("m", contract=contract, prompts="own.yaml", lenses=("norm", "final"))
     encoded = fact_model.tokens.encode(built_in().passes[0], fact_model.facts.n_ctx)
     gold = replace(encoded.gold, answer_ids=(7, 8, 9))
-    encoded = replace(encoded, token_ids=(5,) * length, gold=gold, follow=(7, 8), answers=(7,))
+    encoded = replace(
+        encoded, token_ids=(5,) * length, gold=gold, answer_prefix_ids=(7, 8), answers=(7,)
+    )
     with fake_cuda() as mode:
         x, own = torch.zeros(length, width, device=CUDA), torch.zeros(3, vocab, device=CUDA)
         module = torch.nn.LayerNorm(width)
@@ -215,11 +217,13 @@ def test_transfers_do_not_grow(
         found = Captured(
             residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:]
         )
-        sweep = Sweep(model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options)
+        sweep = PassRunner(
+            model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options
+        )
         mode.down.clear(), mode.waits.clear()
         rows = residuals.rows(sweep.full(encoded))
-        (walked,) = sweep.walk([Section(rows, own[0], (7,), sweep.pairs)])
-        (later,) = sweep.walk([Section(found.after, own[0], (8, 9))])
+        (walked,) = sweep.decode_rows([RowBlock(rows, own[0], (7,), sweep.pairs)])
+        (later,) = sweep.decode_rows([RowBlock(found.answer_residuals, own[0], (8, 9))])
         host = to_host(sweep.read_out(encoded, found, rows.last_of([0, 1, n]), walked, later))
     assert len(host["tuned"]["kl"]) == ((n + 1) * length if options.corrected else length + n)
     assert {"tuned_after", "raw~prism", "raw_norm", "final_raw_temps", "said"} < set(host)

@@ -23,7 +23,7 @@ LENSES_MIN: dict[str, tuple[str, ...]] = {
     "model": ("errors", "version", "options", "prompts", "core", "lenses"),
     "output": ("errors", "version", "options", "core", "model"),
     "pipeline": ("options", "prompts", "core", "lenses", "model", "output"),
-    "fit": ("errors", "prompts", "core", "lenses", "model", "output"),
+    "fit": ("errors", "options", "prompts", "core", "lenses", "model", "output"),
     "report": ("core", "output"),
     "sweep": (
         *("errors", "process", "options", "prompts"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lenses_min.core import decode as walk
+from lenses_min.core import decode as row_decoder
 from lenses_min.core import metrics
 from lenses_min.core.types import Rows
 
@@ -27,7 +27,7 @@ def test_every_row_has_its_own_reference() -> None:
 
 
 def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "CHUNK_ELEMENTS", 4)
+    monkeypatch.setattr(row_decoder, "CHUNK_ELEMENTS", 4)
     sizes = []
 
     def decode(x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
@@ -35,7 +35,7 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
         return x
 
     rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
-    walk.walk({"x": decode}, [walk.Section(rows, "x", [])], vocab=5, k=1)
+    row_decoder.decode_rows({"x": decode}, [row_decoder.RowBlock(rows, "x", [])], vocab=5, k=1)
     assert sizes == [1] * 3
 
 
@@ -47,7 +47,7 @@ def test_ranks_by_logits_part_what_underflow_ties() -> None:
 
 def test_numbers_of_all_chunks_lie_in_what_the_first_one_reserved() -> None:
     rows = Rows(torch.randn(6, 5), [0, 0, 0, 1, 1, 1], [0, 1, 2] * 2)
-    shelf = walk.Shelf(walk.Section(rows, torch.zeros(5), []))
+    shelf = row_decoder.MetricBuffer(row_decoder.RowBlock(rows, torch.zeros(5), []))
     places = []
     for start in (0, 2, 4):
         shelf.put("x", {"kl": torch.arange(start, start + 2)})

@@ -21,7 +21,7 @@ def test_thresholds_are_probabilities(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "model_id", "recorded", "clean"),
+    ("model", "model_id", "recorded", "file_stem"),
     [
         ("org/name-8B", "", "org/name-8B", "name-8B"),
         ("some/where/model.Q4.gguf", "", "model.Q4", "model.Q4"),
@@ -29,9 +29,9 @@ def test_thresholds_are_probabilities(value: object) -> None:
         ("golden/models/fact", "tiny/Fact", "tiny/Fact", "Fact"),
     ],
 )
-def test_recorded_name(model: str, model_id: str, recorded: str, clean: str) -> None:
+def test_recorded_name(model: str, model_id: str, recorded: str, file_stem: str) -> None:
     options = RunOptions(model, model_id=model_id)
-    assert (options.model_id, options.clean) == (recorded, clean)
+    assert (options.model_id, options.file_stem) == (recorded, file_stem)
 
 
 @pytest.mark.parametrize("model_id", ["org/", "org/..", "."])

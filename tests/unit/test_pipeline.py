@@ -75,7 +75,7 @@ def test_every_pass_runs_the_same_way(toy_run: Run) -> None:
     for (name, rows), prompt in zip(toy_run.passes().items(), PASSES, strict=True):
         assert name == f"{prompt.id}/{prompt.variant}"
         assert [row.layer for row in rows] == [0, 1, 2, 3, 4]
-        assert (name in recorded) == prompt.detailed
+        assert (name in recorded) == prompt.write_records
         margins = [row.control_margin for row in rows]
         assert all((margin is not None) == (prompt.id == "ctl") for margin in margins)
 

@@ -139,7 +139,7 @@ def test_names_under_which_a_model_is_recorded(folder: Path, cache: Path) -> Non
     named |= {str(alone): "gpt2"}
     assert {name: default_model_id(name) for name in named} == named
     assert RunOptions("~/gpt2-small").model_id == "gpt2-small"
-    assert RunOptions(str(cache)).clean == "tiny"
+    assert RunOptions(str(cache)).file_stem == "tiny"
     os.chdir(folder)
     assert default_model_id(".") == "gpt2-small"
 

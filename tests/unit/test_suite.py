@@ -25,12 +25,12 @@ def test_the_built_in_prompts_are_those_of_run_py() -> None:
     main, ablation, control = suite.passes
     assert (main.text, control.text) == (POSITIVE, CONTROL)
     assert ablation.text == POSITIVE.removesuffix(" simply")
-    assert [(p.id, p.variant, p.answer, p.detailed) for p in suite.passes] == [
+    assert [(p.id, p.variant, p.answer, p.write_records) for p in suite.passes] == [
         ("pos", "orig", "Berlin", True),
         ("pos", "no_filler", "Berlin", False),
         ("ctl", "orig", "Paris", False),
     ]
-    assert (main.rival, ablation.rival, control.rival) == (None, None, main)
+    assert (main.control, ablation.control, control.control) == (None, None, main)
     assert suite.test_prompts == TEST_PROMPTS
     assert suite.keywords == {"germany", "berlin", "capital", "answer", "word", "simply"}
 

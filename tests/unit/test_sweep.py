@@ -42,9 +42,9 @@ class Fake:
 
     def submit(self, job: Job) -> "Future[Outcome]":
         future: Future[Outcome] = Future()
-        self.done.append(job.options.clean)
+        self.done.append(job.options.file_stem)
         try:
-            future.set_result(self.faults.get(job.options.clean, self.perform)(job))
+            future.set_result(self.faults.get(job.options.file_stem, self.perform)(job))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -57,7 +57,7 @@ class Fake:
         }
         manifest = {**self.run.manifest, **told}
         replace(
-            self.run, name=job.options.clean, manifest=manifest, folder=job.options.out_dir
+            self.run, name=job.options.file_stem, manifest=manifest, folder=job.options.out_dir
         ).save()
         return Outcome(0, "")
 
@@ -187,7 +187,7 @@ def test_everything_wrong_is_told_before_anything_runs(
 def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> None:
     def refuse(job: Job) -> Outcome:
         report = {"message": "fits on no device"}
-        folders.write_error(out / "run-latest", job.options.clean, report)
+        folders.write_error(out / "run-latest", job.options.file_stem, report)
         return Outcome(1, "lenses-min: error")
 
     def lost(job: Job) -> Outcome:
@@ -297,7 +297,7 @@ def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(
         "torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"
     }
     manifest = {**fact_run.manifest, **told, "versions": versions}
-    run = replace(fact_run, name=options.clean, folder=options.out_dir, manifest=manifest)
+    run = replace(fact_run, name=options.file_stem, folder=options.out_dir, manifest=manifest)
     run.save()
     assert folders.complete(tmp_path, options)
     replace(run, manifest={**run.manifest, "inputs": {**told["inputs"], "prompts": "x"}}).save()

@@ -26,7 +26,7 @@ from lenses_min import pipeline  # noqa: E402
 from lenses_min.core import forward  # noqa: E402
 from lenses_min.core.norms import FormulaNorms  # noqa: E402
 from lenses_min.core.tokens import Tokens  # noqa: E402
-from lenses_min.core.types import Facts, Unembedding  # noqa: E402
+from lenses_min.core.types import ModelInfo, Unembedding  # noqa: E402
 from lenses_min.model.bos import Declared, reference_bos  # noqa: E402
 from lenses_min.model.placement import place  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
@@ -69,7 +69,7 @@ def load(options: RunOptions, prompt: str) -> SimpleNamespace:
     )
     family = family.removesuffix("forcausallm")
     norm = "RMSNorm" if cfg.normalization_type == "RMS" else "LayerNorm"
-    facts = Facts(
+    facts = ModelInfo(
         family=family,
         **{
             key: getattr(cfg, key) for key in ("n_layers", "d_model", "n_heads", "n_ctx", "d_vocab")

@@ -84,7 +84,7 @@ class Comparison:
         return sum(self.values.values())
 
 
-class Ledger:
+class Recorder:
     """Collects the mismatches and statistics of one file."""
 
     def __init__(self, file: str, tolerance: Tolerance) -> None:
@@ -98,7 +98,7 @@ class Ledger:
         """How each column fared, in the order in which they were compared."""
         return [Statistic(self.file, name, *astuple(t)) for name, t in self.tallies.items()]
 
-    def under(self, tolerance: Tolerance) -> "Ledger":
+    def under(self, tolerance: Tolerance) -> "Recorder":
         """The same ledger, judging by another tolerance: what it collects, both hold."""
         other = copy(self)
         other.tolerance = tolerance
@@ -129,10 +129,10 @@ class Ledger:
 
 
 def topk_faults(
-    ledger: Ledger, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]
+    recorder: Recorder, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]
 ) -> list[int]:
     """Positions at which a top-k list has a wrong token, by the ledger's tolerance."""
-    tolerance = ledger.tolerance
+    tolerance = recorder.tolerance
     ties = partial(tolerance.ties, columns.PROBABILITY)
     return order_faults(expected, listed, obtained, ties, tolerance.open_end)
 
