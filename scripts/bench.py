@@ -36,6 +36,7 @@ from bench_subjects import Subjects, peak, random_llama, smollm2
 from lenses_min import pipeline
 from lenses_min.core import records
 from lenses_min.output.run import Run
+from lenses_min.pipeline import passes
 
 
 @contextmanager
@@ -98,12 +99,12 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
     """Seconds of each stage of the default run, medians."""
     found: dict[str, list[float]] = {}
     named = {
-        "forward": [(pipeline, "capture_batch"), (pipeline, "last_logits")],
+        "forward": [(passes, "capture_batch"), (pipeline, "last_logits")],
         "lens and metrics": [
-            (pipeline.PassRunner, "decode_rows"),
-            (pipeline.PassRunner, "read_out"),
+            (passes.PassRunner, "decode"),
+            (passes.PassRunner, "metrics"),
         ],
-        "transfer": [(pipeline, "to_host")],
+        "transfer": [(passes, "to_host")],
         "records": [(records.RowContext, "records"), (records.RowContext, "pure")],
         "files": [(Run, "save")],
     }

@@ -29,6 +29,7 @@ from bench_subjects import peak, random_llama, smollm2
 from lenses_min import RunOptions, pipeline
 from lenses_min.core import forward
 from lenses_min.model.load import load
+from lenses_min.pipeline import passes
 from lenses_min.prompts.suite import Prompt, Suite
 
 SWEEPS = {
@@ -70,7 +71,7 @@ def timed(layers: int, positions: int, vocab: int) -> tuple[float, float]:
         model, found = load(options), []
         for _ in range(4):
             spent[0], started = 0.0, time.perf_counter()
-            with patch.object(pipeline, "capture_batch", capture):
+            with patch.object(passes, "capture_batch", capture):
                 pipeline.analyse(model, prompt_of(positions), options, started).save()
             found.append((spent[0], time.perf_counter() - started - spent[0]))
     return min(f for f, _ in found[1:]), min(a for _, a in found[1:])

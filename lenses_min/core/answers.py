@@ -1,6 +1,6 @@
 """The whole answer: the joint probability of its tokens, each read after the prompt and those before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, log
 
 import numpy as np
@@ -8,42 +8,59 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .distribution import log_p_of
-from .metrics import HostMetrics
+from .pass_metrics import AnswerMetrics, PassMetrics
 from .rows import AnswerRow
 from .types import Encoded, Rows, upload
 
 
-def model_log_p(after_final: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
+def model_log_p(answer_logits: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
     """ln p of each later token of the answer by the model itself; nats, ≤ 0."""
-    return log_p_of(after_final, upload(targets, after_final.device))
+    return log_p_of(answer_logits, upload(targets, answer_logits.device))
 
 
-def answer_rows(
-    encoded: Encoded, rows: Rows, host: Mapping[str, HostMetrics], lenses: Sequence[str]
-) -> list[AnswerRow]:
-    """A row a layer and lens, and the model's own at the last layer; none where the answer has no id.
-
-    `host` holds a lens's measures under its name, and those at the tokens that follow under `<name>_after`.
-    """
+def answer_rows(encoded: Encoded, rows: Rows, metrics: PassMetrics[np.ndarray]) -> list[AnswerRow]:
+    """A row a layer and lens, and the model's own at the last layer; none where the answer has no id."""
     ids, last = encoded.gold.answer_ids, encoded.last
     if not ids:
         return []
-    ends = [(i, layer) for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)) if pos == last]
-    more, own = len(ids) - 1, float(host["last_model"]["log_p_answer"][0, 0])
-    found = []
-    for lens in lenses:
-        later = np.zeros(len(ends))
-        if more:
-            later = np.einsum(
-                "lff->l", host[f"{lens}_after"]["log_p_answer"].reshape(len(ends), more, more)
-            )
-        first = host[lens]["log_p_answer"][:, 0]
-        found += [(layer, lens, float(first[i] + nats)) for (i, layer), nats in zip(ends, later)]
-    found.append(
-        (ends[-1][1], "model", own + (float(host["model_after"]["log_p"].sum()) if more else 0.0))
+    places = zip(rows.layer, rows.pos, strict=True)
+    ends = [(i, layer) for i, (layer, pos) in enumerate(places) if pos == last]
+    nats = []
+    for lens, numbers in metrics.by_lens.items():
+        later = later_log_p(metrics.answer, lens, len(ends))
+        first = numbers.log_p_answer[:, 0]
+        nats += [
+            (layer, lens, float(first[i] + rest))
+            for (i, layer), rest in zip(ends, later, strict=True)
+        ]
+    nats.append((ends[-1][1], "model", log_p_of_model(metrics)))
+    return [answer_row(encoded, layer, lens, log_p) for layer, lens, log_p in nats]
+
+
+def later_log_p(
+    answer: AnswerMetrics[np.ndarray] | None, lens: str, layers: int
+) -> Float[np.ndarray, " L"]:
+    """Σ ln p of the answer's later tokens under a lens, a layer each; nats, 0 where the answer is one token."""
+    if answer is None:
+        return np.zeros(layers)
+    log_p = answer.by_lens[lens].log_p_answer
+    count = log_p.shape[1]
+    return np.einsum("lff->l", log_p.reshape(layers, count, count))
+
+
+def log_p_of_model(metrics: PassMetrics[np.ndarray]) -> float:
+    """ln p of the whole answer by the model itself; nats, ≤ 0."""
+    assert metrics.consistency is not None, "answers are of prompts of one's own, which have it"
+    first = float(metrics.consistency.model.log_p_answer[0, 0])
+    later = 0.0 if metrics.answer is None else float(metrics.answer.model_log_p.sum())
+    return first + later
+
+
+def answer_row(encoded: Encoded, layer: int, lens: str, log_p: float) -> AnswerRow:
+    """One row of the answers file; `log_p` in nats."""
+    prompt, gold = encoded.prompt, encoded.gold
+    return AnswerRow(
+        *(prompt.id, prompt.variant, layer, lens, gold.string, len(gold.answer_ids)),
+        p_joint=exp(log_p),
+        surprisal_bits=(0.0 - log_p) / log(2),
     )
-    key, told = (encoded.prompt.id, encoded.prompt.variant), (encoded.gold.string, len(ids))
-    return [
-        AnswerRow(*key, layer, lens, *told, exp(nats), (0.0 - nats) / log(2))
-        for layer, lens, nats in found
-    ]

@@ -1,26 +1,27 @@
-"""residual rows → lens → metrics: one walk over the rows of several prompts for all lenses, in chunks.
+"""residual rows → lens → metrics: the rows of several prompts through all lenses, in chunks.
 
 Memory never grows with rows × vocabulary, and W_U is read once a chunk and lens, whatever the prompts.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .distribution import row_blocks, softmax
-from .metrics import diverge, measure
+from .metrics import Divergence, Measures, diverge, measure
 from .types import Decode, Rows, upload
 
 CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
+Pair = tuple[str, str]  # two lenses, or a lens and "model"
 
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Rows of one prompt and the answers asked for, held `against` logits [V] or a lens by name.
+    """Rows of one prompt and the answers whose probability is read, held `against` logits [V] or a lens by name.
 
     `pairs` of lenses are held against each other at the last position of each layer; "model" stands for `against`.
     """
@@ -28,19 +29,28 @@ class RowBlock:
     rows: Rows
     against: Float[Tensor, " V"] | str
     answers: Sequence[int]
-    pairs: Sequence[tuple[str, str]] = ()
+    pairs: Sequence[Pair] = ()
+
+    @property
+    def end_count(self) -> int:
+        """How many rows stand at the last position."""
+        return self.rows.pos.count(max(self.rows.pos, default=0))
 
 
 @dataclass(frozen=True)
 class LensMetrics:
-    """By lens the `numbers` of Measures, by "a~b" of Divergence; `last` has the logits [V] of each lens's last row."""
+    """The numbers of a block's rows by lens, those of its last positions by pair, and the logits of its last row.
 
-    numbers: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    last: dict[str, Tensor] = field(default_factory=dict)
+    `last_logits` are [V] by lens.
+    """
+
+    by_lens: dict[str, Measures[Tensor]] = field(default_factory=dict)
+    by_pair: dict[Pair, Divergence[Tensor]] = field(default_factory=dict)
+    last_logits: dict[str, Tensor] = field(default_factory=dict)
 
 
 def chunks(sizes: Sequence[int], step: int) -> Iterator[list[tuple[int, slice]]]:
-    """Pieces (section, its rows), in order, of `step` rows together; the last chunk may have fewer."""
+    """Pieces (block, its rows), in order, of `step` rows together; the last chunk may have fewer."""
     chunk: list[tuple[int, slice]] = []
     room = step
     for i, size in enumerate(sizes):
@@ -58,66 +68,69 @@ def chunks(sizes: Sequence[int], step: int) -> Iterator[list[tuple[int, slice]]]
 
 def decode_rows(
     lenses: Mapping[str, Decode],
-    sections: Sequence[RowBlock],
+    blocks: Sequence[RowBlock],
     vocab: int,
     k: int,
     rank_logits: bool = False,
 ) -> list[LensMetrics]:
-    """What every lens says of every section; see `measure` for k and rank_logits."""
-    shelves = [MetricBuffer(section) for section in sections]
-    last: list[dict[str, Tensor]] = [{} for _ in sections]
-    for chunk in chunks(
-        [len(section.rows.pos) for section in sections], max(1, CHUNK_ELEMENTS // vocab)
-    ):
-        rows = [sections[i].rows[part] for i, part in chunk]
+    """The numbers of every block under every lens; see `measure` for k and rank_logits."""
+    buffers = [MetricBuffer(block) for block in blocks]
+    sizes = [len(block.rows.pos) for block in blocks]
+    for chunk in chunks(sizes, max(1, CHUNK_ELEMENTS // vocab)):
+        rows = [blocks[i].rows[part] for i, part in chunk]
         x, layers = torch.cat([r.x for r in rows]), torch.cat([r.layers for r in rows])
-        sizes = [len(r.pos) for r in rows]
-        decoded = {name: torch.split(decode(x, layers), sizes) for name, decode in lenses.items()}
+        lengths = [len(r.pos) for r in rows]
+        decoded = {name: torch.split(decode(x, layers), lengths) for name, decode in lenses.items()}
         for j, (i, part) in enumerate(chunk):
             z = {name: pieces[j] for name, pieces in decoded.items()}
-            for name, numbers in read(sections[i], rows[j], z, k, rank_logits):
-                shelves[i].put(name, numbers)
-            if part.stop == len(sections[i].rows.pos):
-                last[i] = {name: logits[-1].clone() for name, logits in z.items()}
-    return [LensMetrics(shelf.numbers, logits) for shelf, logits in zip(shelves, last)]
+            buffers[i].add(rows[j], z, k, rank_logits)
+            if part.stop == sizes[i]:
+                last = {name: logits[-1].clone() for name, logits in z.items()}
+                buffers[i].metrics.last_logits.update(last)
+    return [buffer.metrics for buffer in buffers]
 
 
 class MetricBuffer:
-    """The numbers of a section, with room for all its rows from the first chunk on.
+    """The numbers of a block, with room for all its rows from the first chunk on.
 
     Were they kept chunk by chunk, each would lie between the large tensors of two chunks, and the heap would grow.
     """
 
-    def __init__(self, section: RowBlock) -> None:
-        self.rows, self.ends = (
-            len(section.rows.pos),
-            section.rows.pos.count(max(section.rows.pos, default=0)),
+    def __init__(self, block: RowBlock) -> None:
+        self.block = block
+        self.metrics = LensMetrics()
+        self.row = self.end = (
+            0  # where the next chunk goes, among all rows and among the last positions
         )
-        self.numbers: dict[str, dict[str, Tensor]] = {}
-        self.filled: Counter[str] = Counter()
 
-    def put(self, name: str, numbers: Mapping[str, Tensor]) -> None:
-        start, room = self.filled[name], self.ends if "~" in name else self.rows
-        for key, value in numbers.items():
-            shelf = self.numbers.setdefault(name, {})
-            if key not in shelf:
-                shelf[key] = value.new_empty(room, *value.shape[1:])
-            shelf[key][start : start + len(value)].copy_(value)
-        self.filled[name] += len(value)
+    def add(self, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool) -> None:
+        """The next rows of the block, given their logits under every lens."""
+        block, size = self.block, len(self.block.rows.pos)
+        against = z[block.against] if isinstance(block.against, str) else block.against
+        for name, logits in z.items():
+            part = measure(logits, against, block.answers, k, rank_logits)
+            place(self.metrics.by_lens, name, part, self.row, size)
+        self.row += len(rows.pos)
+        ends = [i for i, pos in enumerate(rows.pos) if pos == block.rows.pos[-1]]
+        if block.pairs and ends:
+            self.add_pairs(z, against, upload(ends, against.device))
 
-
-def read(
-    section: RowBlock, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The numbers of some rows of a section, given their logits under every lens."""
-    against = z[section.against] if isinstance(section.against, str) else section.against
-    for name, logits in z.items():
-        yield name, vars(measure(logits, against, section.answers, k, rank_logits))
-    ends = [i for i, pos in enumerate(rows.pos) if pos == section.rows.pos[-1]]
-    if section.pairs and ends:
-        at = upload(ends, against.device)
+    def add_pairs(self, z: Mapping[str, Tensor], against: Tensor, ends: Tensor) -> None:
+        """Every pair of lenses at the rows `ends` of a chunk."""
         model = softmax(against.reshape(-1, against.shape[-1]))
         for part in row_blocks(len(ends), len(z) * against.shape[-1], against.device):
-            p = {name: softmax(logits[at[part]]) for name, logits in z.items()} | {"model": model}
-            for a, b in section.pairs:
-                yield f"{a}~{b}", vars(diverge(p[a], p[b]))
+            p = {name: softmax(logits[ends[part]]) for name, logits in z.items()} | {"model": model}
+            for a, b in self.block.pairs:
+                numbers = diverge(p[a], p[b])
+                place(self.metrics.by_pair, (a, b), numbers, self.end, self.block.end_count)
+            self.end += len(ends[part])
+
+
+def place(numbers: dict[Any, Any], key: str | Pair, part: Any, start: int, size: int) -> None:
+    """Rows of a dataclass of tensors into the one under `key`, from row `start` on; made with `size` rows where new."""
+    new = {f.name: getattr(part, f.name) for f in fields(part)}
+    if key not in numbers:
+        rooms = {name: value.new_empty(size, *value.shape[1:]) for name, value in new.items()}
+        numbers[key] = type(part)(**rooms)
+    for name, value in new.items():
+        getattr(numbers[key], name)[start : start + len(value)].copy_(value)

@@ -1,15 +1,19 @@
 """Does the last layer of a lens say what the model says? Pure functions of any two logit vectors."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, Generic
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .decode import Pair
 from .distribution import normalise, softmax, wide_blocks
-from .metrics import HostMetrics, kl_nats, measure
+from .host import A
+from .metrics import Divergence, Measures, kl_nats, measure
 from .rows import AgreementRow
 from .types import Encoded, Rows, upload
 
@@ -17,48 +21,64 @@ HIGH_KL_BITS = 0.5
 TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
 
 
+@dataclass(frozen=True)
+class LastLogits(Generic[A]):
+    """The norm lens at layer n and the model itself at the last position, [V] each: what the proof compares."""
+
+    lens: A
+    model: A
+
+
+@dataclass(frozen=True)
+class LogitComparison(Generic[A]):
+    """Lens logits against final logits, [V] each; KL in nats at every softmax temperature of TEMPERATURES."""
+
+    lens: Measures[A]
+    model: Measures[A]
+    kl_at_temperatures: A  # [T]
+
+
 def compare_logits(
     z: Float[Tensor, " V"],
     final: Float[Tensor, " V"],
     answers: Sequence[int],
-    name: str = "last",
     rank_logits: bool = False,
-) -> dict[str, Mapping[str, Tensor]]:
-    """Lens logits against final logits, still on their device: three groups for `to_host`, under a name."""
-    return {
-        f"{name}_lens": vars(measure(z[None], final, answers, 1, rank_logits)),
-        f"{name}_model": vars(measure(final[None], final, answers, 1)),
-        f"{name}_temps": {"kl": kl_at_temperatures(z, final)},
-    }
+) -> LogitComparison[Tensor]:
+    """Lens logits against final logits, still on their device."""
+    return LogitComparison(
+        lens=measure(z[None], final, answers, 1, rank_logits),
+        model=measure(final[None], final, answers, 1),
+        kl_at_temperatures=kl_at_temperatures(z, final),
+    )
 
 
 def kl_at_temperatures(z: Float[Tensor, " V"], final: Float[Tensor, " V"]) -> Float[Tensor, " T"]:
     """KL(softmax(z / s)‖softmax(final)) in nats, ≥ 0, of each s of TEMPERATURES."""
     log_q, steps = softmax(final[None]).log_raised, upload(TEMPERATURES, z.device)[:, None]
-    found = [
+    kls = [
         kl_nats(normalise(wide.div_(steps[part]), room[0]), log_q, room[1])
         for part, wide, room in wide_blocks(z.expand(len(steps), -1))
     ]
-    return torch.cat(found)
+    return torch.cat(kls)
 
 
 def last_layer_consistency(
-    host: Mapping[str, HostMetrics], answers: Sequence[int], name: str = "last"
+    compared: LogitComparison[np.ndarray], answers: Sequence[int]
 ) -> dict[str, Any]:
     """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
 
     A transform found in the model's configuration is never reported: the reference finds none (R3).
     """
-    lens, model, kls = host[f"{name}_lens"], host[f"{name}_model"], host[f"{name}_temps"]["kl"]
-    kl = float(lens["kl"][0]) / log(2)
+    lens, model, kls = compared.lens, compared.model, compared.kl_at_temperatures
+    kl = float(lens.kl[0]) / log(2)
     best = int(kls.argmin())
     return {
         "kl_to_final_bits": kl,
-        "top1_agree": bool(lens["top_id"][0, 0] == model["top_id"][0, 0]),
-        "p_top1_lens": float(lens["top_p"][0, 0]),
-        "p_top1_model": float(model["top_p"][0, 0]),
-        "p_answer_lens": float(lens["p_answer"][0, 0]) if answers else None,
-        "answer_rank_lens": int(lens["rank"][0, 0]) if answers else None,
+        "top1_agree": bool(lens.top_id[0, 0] == model.top_id[0, 0]),
+        "p_top1_lens": float(lens.top_p[0, 0]),
+        "p_top1_model": float(model.top_p[0, 0]),
+        "p_answer_lens": float(lens.p_answer[0, 0]) if answers else None,
+        "answer_rank_lens": int(lens.rank[0, 0]) if answers else None,
         "temp_est": float(TEMPERATURES[best]),
         "kl_after_temp_bits": float(kls[best]) / log(2),
         "cfg_transform": {"scale": None, "softcap": None},
@@ -68,36 +88,32 @@ def last_layer_consistency(
 
 
 def divergences(
-    encoded: Encoded, rows: Rows, host: Mapping[str, HostMetrics], pairs: Sequence[tuple[str, str]]
+    encoded: Encoded, rows: Rows, by_pair: Mapping[Pair, Divergence[np.ndarray]]
 ) -> list[AgreementRow]:
     """Rows of the agreement file: a row a layer and pair, in bits."""
-    layers = [layer for layer, pos in zip(rows.layer, rows.pos) if pos == encoded.last]
-    key = encoded.prompt.id, encoded.prompt.variant
-    found = []
-    for i, layer in enumerate(layers):
-        for lens, against in pairs:
-            numbers = host[f"{lens}~{against}"]
-            found.append(
-                AgreementRow(
-                    *(*key, layer, encoded.last, lens, against),
-                    kl_bits=float(numbers["kl_bits"][i]),
-                    js_bits=float(numbers["js_bits"][i]),
-                    tv=float(numbers["tv"][i]),
-                    top1_agree=bool(numbers["top1_agree"][i]),
-                )
-            )
-    return found
+    prompt, last = encoded.prompt, encoded.last
+    layers = [layer for layer, pos in zip(rows.layer, rows.pos, strict=True) if pos == last]
+    return [
+        AgreementRow(
+            *(prompt.id, prompt.variant, layer, last, lens, against),
+            kl_bits=float(numbers.kl_bits[i]),
+            js_bits=float(numbers.js_bits[i]),
+            tv=float(numbers.tv[i]),
+            top1_agree=bool(numbers.top1_agree[i]),
+        )
+        for i, layer in enumerate(layers)
+        for (lens, against), numbers in by_pair.items()
+    ]
 
 
 def agreement(
-    host: Mapping[str, HostMetrics], pairs: Sequence[tuple[str, str]], answers: Sequence[int]
+    by_pair: Mapping[Pair, LogitComparison[np.ndarray]], answers: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """What any two lenses, or a lens and the model, say at the last layer: KL(lens‖against) in bits, and the rest."""
+    """Any two lenses, or a lens and the model, at the last layer: KL(lens‖against) in bits, and the rest."""
     entries = []
-    for lens, against in pairs:
-        said = last_layer_consistency(host, answers, f"{lens}_{against}")
-        kept = {key: said[key] for key in ("top1_agree", "temp_est", "kl_after_temp_bits")}
-        entries.append(
-            {"lens": lens, "against": against, "kl_bits": said["kl_to_final_bits"]} | kept
-        )
+    for (lens, against), compared in by_pair.items():
+        block = last_layer_consistency(compared, answers)
+        rest = {key: block[key] for key in ("top1_agree", "temp_est", "kl_after_temp_bits")}
+        kl = {"lens": lens, "against": against, "kl_bits": block["kl_to_final_bits"]}
+        entries.append(kl | rest)
     return entries

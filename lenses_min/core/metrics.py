@@ -1,15 +1,14 @@
-"""lens logits → numbers: pure functions of logits, vectorised over rows, and one packed transfer to the host."""
+"""lens logits → numbers: pure functions of logits, vectorised over rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import inf, log, log2
+from typing import Generic
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import LensError
 from .distribution import (
     LEAST,
     TINY,
@@ -21,10 +20,10 @@ from .distribution import (
     total,
     wide_blocks,
 )
+from .host import A
 from .types import upload
 
 COS_TINY = 1e-12
-MEND = "get a sound checkpoint, or let it compute in a wider dtype"
 
 
 def entropy_bits(
@@ -79,21 +78,21 @@ def rank_of(by: Float[Tensor, "N V"], id_: int, room: Float[Tensor, "N V"]) -> I
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Numbers of N rows in float32; A answers asked for.
+class Measures(Generic[A]):
+    """Numbers of N rows in float32, for each of M answers where they are about answers; tensors or host arrays.
 
     Probabilities and their sum 0 … 1, entropy in bits 0 … log2 V, KL in nats ≥ 0, cosine −1 … 1, ranks 1 … V.
     """
 
-    top_p: Float[Tensor, "N K"]
-    top_id: Int[Tensor, "N K"]
-    p_top5: Float[Tensor, " N"]
-    entropy: Float[Tensor, " N"]
-    kl: Float[Tensor, " N"]
-    cos: Float[Tensor, " N"]
-    p_answer: Float[Tensor, "N A"]
-    log_p_answer: Float[Tensor, "N A"]
-    rank: Int[Tensor, "N A"]
+    top_p: A  # [N, K]
+    top_id: A  # [N, K]
+    p_top5: A  # [N]
+    entropy: A  # [N]
+    kl: A  # [N]
+    cos: A  # [N]
+    p_answer: A  # [N, M]
+    log_p_answer: A  # [N, M], nats
+    rank: A  # [N, M]
 
 
 def measure(
@@ -102,7 +101,7 @@ def measure(
     answers: Sequence[int],
     k: int,
     rank_logits: bool = False,
-) -> Measures:
+) -> Measures[Tensor]:
     """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary.
 
     Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
@@ -139,16 +138,16 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Divergence:
-    """How far two distributions are apart, a float32 a row: KL ≥ 0 and 0 ≤ JS ≤ TV ≤ 1, in bits but TV."""
+class Divergence(Generic[A]):
+    """How far two distributions are apart, a float32 a row: KL ≥ 0 and 0 ≤ JS ≤ TV ≤ 1, in bits but TV; all [N]."""
 
-    kl_bits: Float[Tensor, " N"]
-    js_bits: Float[Tensor, " N"]
-    tv: Float[Tensor, " N"]
-    top1_agree: Bool[Tensor, " N"]
+    kl_bits: A
+    js_bits: A
+    tv: A
+    top1_agree: A
 
 
-def diverge(p: Distribution, q: Distribution) -> Divergence:
+def diverge(p: Distribution, q: Distribution) -> Divergence[Tensor]:
     """KL(p‖q), (KL(p‖m) + KL(q‖m)) / 2 with m = (p + q) / 2, Σ |p − q| / 2, and whether their top-1 is the same.
 
     Jensen–Shannon divergence: Lin, "Divergence measures based on the Shannon entropy" (1991), who shows that it is
@@ -163,29 +162,3 @@ def diverge(p: Distribution, q: Distribution) -> Divergence:
         tv=tv,
         top1_agree=p.top_id == q.top_id,
     )
-
-
-HostMetrics = dict[str, np.ndarray]
-
-
-def to_host(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, HostMetrics]:
-    """All numbers of a pass in one transfer: float32 and integers travel together as 32-bit words.
-
-    Floats arrive as float64 (exact), integers as int32. Raises LensError where one is not finite.
-    """
-    flat = [(name, key, tensor) for name, group in groups.items() for key, tensor in group.items()]
-    words = [
-        (t if t.is_floating_point() else t.int()).contiguous().view(torch.int32) for _, _, t in flat
-    ]
-    packed = torch.cat([w.flatten() for w in words]).cpu().numpy()
-    host: dict[str, HostMetrics] = {name: {} for name in groups}
-    start = 0
-    for name, key, tensor in flat:
-        part = packed[start : start + tensor.numel()].reshape(tensor.shape)
-        start += tensor.numel()
-        host[name][key] = (
-            part.view(np.float32).astype(np.float64) if tensor.is_floating_point() else part
-        )
-        if not np.isfinite(host[name][key]).all():
-            raise LensError(f"{key} of {name} is not finite: the model overflows; {MEND}")
-    return host

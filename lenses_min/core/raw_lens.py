@@ -1,12 +1,15 @@
 """Norm lens against the un-normalised residual: how much of an early answer is the norm's doing?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, Generic
 
-from .metrics import HostMetrics
+import numpy as np
 
-SIDES = ("norm", "raw")
+from .host import A
+from .metrics import Measures
+
 HIGH_KL_BITS, MEDIUM_KL_BITS = 1.0, 0.5
 
 
@@ -20,27 +23,36 @@ def sampled_layers(mode: str, n_layers: int) -> list[int]:
     return sorted({0, *(1 + block for block in blocks)})
 
 
+@dataclass(frozen=True)
+class RawLensMetrics(Generic[A]):
+    """The sampled layers under the norm lens, held against the raw residual, and under the raw lens itself."""
+
+    norm: Measures[A]
+    raw: Measures[A]
+
+
 def samples(
-    host: Mapping[str, HostMetrics], layers: Sequence[int], answers: Sequence[int]
+    metrics: RawLensMetrics[np.ndarray], layers: Sequence[int], answers: Sequence[int]
 ) -> list[dict[str, Any]]:
     """One entry a sampled layer: the same numbers of the norm lens and of the raw residual side by side."""
     entries = []
     for i, layer in enumerate(layers):
-        sides = {side: numbers(host[f"raw_{side}"], i, bool(answers)) for side in SIDES}
-        top = [int(host[f"raw_{side}"]["top_id"][i, 0]) for side in SIDES]
-        entry = {"layer": layer, "kl_norm_vs_raw_bits": float(host["raw_norm"]["kl"][i]) / log(2)}
-        entry |= {"top1_agree": top[0] == top[1]}
-        entries.append(
-            entry | {f"{key}_{side}": sides[side][key] for key in sides["raw"] for side in SIDES}
-        )
+        norm, raw = (one_side(side, i, bool(answers)) for side in (metrics.norm, metrics.raw))
+        top_ids = int(metrics.norm.top_id[i, 0]), int(metrics.raw.top_id[i, 0])
+        entry = {"layer": layer, "kl_norm_vs_raw_bits": float(metrics.norm.kl[i]) / log(2)}
+        entry |= {"top1_agree": top_ids[0] == top_ids[1]}
+        for key in raw:
+            entry |= {f"{key}_norm": norm[key], f"{key}_raw": raw[key]}
+        entries.append(entry)
     return entries
 
 
-def numbers(host: HostMetrics, i: int, resolved: bool) -> dict[str, Any]:
-    """What one side says of one layer; an answer without an id is never found."""
-    p, rank = (float(host["p_answer"][i, 0]), int(host["rank"][i, 0])) if resolved else (None, None)
+def one_side(metrics: Measures[np.ndarray], i: int, resolved: bool) -> dict[str, Any]:
+    """The numbers of one side at one layer; an answer without an id has none."""
+    p = float(metrics.p_answer[i, 0]) if resolved else None
+    rank = int(metrics.rank[i, 0]) if resolved else None
     return {
-        "p_top1": float(host["top_p"][i, 0]),
+        "p_top1": float(metrics.top_p[i, 0]),
         "p_answer": p,
         "answer_rank": rank,
         "is_answer": rank == 1,

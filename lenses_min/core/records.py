@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+import numpy as np
+
 from ..options import RunOptions
-from .metrics import HostMetrics
+from .metrics import Measures
 from .rows import PureRow, RecordRow
 from .tokens import Tokens, is_keyword
 from .types import Encoded, Lens, PassResult, Rows
@@ -33,10 +35,10 @@ class RowContext:
     corrected: bool = False
     own_answers: bool = False
 
-    def records(self, rows: Rows, host: HostMetrics, lens: Lens) -> list[RecordRow]:
+    def records(self, rows: Rows, metrics: Measures[np.ndarray], lens: Lens) -> list[RecordRow]:
         """Rows of a records file: every row decoded, from the lens's first layer on."""
         out = []
-        for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos)):
+        for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos, strict=True)):
             if self.corrected or layer >= lens.first_record_layer:
                 token = self.tokens.text(self.encoded.token_ids[pos])
                 k = (
@@ -44,47 +46,52 @@ class RowContext:
                     if pos == self.encoded.last or is_keyword(token, self.keywords)
                     else K_SHORT
                 )
-                out.append(self.record(layer, pos, token, host, i, k))
+                out.append(self.record(layer, pos, token, metrics, i, k))
         return out
 
-    def pure(self, rows: Rows, host: HostMetrics, lens: Lens) -> list[PureRow]:
+    def pure(self, rows: Rows, metrics: Measures[np.ndarray], lens: Lens) -> list[PureRow]:
         """Rows of a pure-next-token file: the last position at every layer, in layer order."""
         fallback = None if self.own_answers else lens.fallback_answer
         out: list[PureRow] = []
         window: list[int] = []
         for i, pos in enumerate(rows.pos):
             if pos == self.encoded.last:
-                window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]
-                out.append(self.pure_row(rows.layer[i], host, i, window, fallback))
+                window = [*window, int(metrics.top_id[i, 0])][-COPY_WINDOW:]
+                out.append(self.pure_row(rows.layer[i], metrics, i, window, fallback))
         return out
 
     def record(
-        self, layer: int, pos: int, token: str, host: HostMetrics, i: int, k: int
+        self, layer: int, pos: int, token: str, metrics: Measures[np.ndarray], i: int, k: int
     ) -> RecordRow:
-        probs = host["top_p"][i, :k].tolist()
-        top = tuple(zip(map(self.tokens.text, host["top_id"][i, :k].tolist()), probs))
-        prompt, entropy = self.encoded.prompt, float(host["entropy"][i])
+        probs = metrics.top_p[i, :k].tolist()
+        top = tuple(zip(map(self.tokens.text, metrics.top_id[i, :k].tolist()), probs))
+        prompt, entropy = self.encoded.prompt, float(metrics.entropy[i])
         return RecordRow(
             prompt.id, prompt.variant, layer, pos, token, entropy, top, rest_mass(probs)
         )
 
     def pure_row(
-        self, layer: int, host: HostMetrics, i: int, window: list[int], fallback: str | None
+        self,
+        layer: int,
+        metrics: Measures[np.ndarray],
+        i: int,
+        window: list[int],
+        fallback: str | None,
     ) -> PureRow:
         """One row; `window` holds the latest top-1 ids of this lens and pass."""
-        base = self.record(layer, self.encoded.last, NEXT, host, i, K_PURE)
-        p, rank = host["p_answer"][i].tolist(), (host["rank"][i].tolist() or [None])[0]
+        base = self.record(layer, self.encoded.last, NEXT, metrics, i, K_PURE)
+        p, rank = metrics.p_answer[i].tolist(), (metrics.rank[i].tolist() or [None])[0]
         return PureRow(
             **vars(base),
-            copy_collapse=self.copies(window, host["top_p"][i].tolist()),
+            copy_collapse=self.copies(window, metrics.top_p[i].tolist()),
             entropy_collapse=base.entropy <= ENTROPY_COLLAPSE_BITS,
             is_answer=self.is_answer(rank, window[-1], fallback),
-            p_top1=float(host["top_p"][i, 0]),
-            p_top5=float(host["p_top5"][i]),
+            p_top1=float(metrics.top_p[i, 0]),
+            p_top5=float(metrics.p_top5[i]),
             p_answer=p[0] if p else None,
-            kl_to_final_bits=float(host["kl"][i]) / log(2),
+            kl_to_final_bits=float(metrics.kl[i]) / log(2),
             answer_rank=rank,
-            cos_to_final=float(host["cos"][i]),
+            cos_to_final=float(metrics.cos[i]),
             control_margin=p[0] - p[1] if len(p) == 2 else None,
         )
 

@@ -193,5 +193,5 @@ class PassResult:
     raw_samples: list[dict[str, Any]]
     divergences: list[AgreementRow]
     whole_answers: list[AnswerRow]
-    said: dict[str, Any]
+    predictions: dict[str, Any]
     residuals: dict[int, Float[Tensor, "1 S D"]]

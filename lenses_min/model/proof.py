@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.metrics import HostMetrics
+from ..core.last_layer import LastLogits
 from .last_token import LastToken
 
 LENS_ROUNDINGS = 4
@@ -68,9 +68,9 @@ def compare(z: np.ndarray, model: np.ndarray, dtype: str, roundings: int) -> dic
     }
 
 
-def last_layer_error(host: HostMetrics, dtype: str) -> dict[str, float]:
+def last_layer_error(logits: LastLogits[np.ndarray], dtype: str) -> dict[str, float]:
     """The lens at the last layer against the model's own logits."""
-    return compare(host["lens"], host["model"], dtype, LENS_ROUNDINGS)
+    return compare(logits.lens, logits.model, dtype, LENS_ROUNDINGS)
 
 
 def bridge_error(own: LastToken, found: LastToken, dtype: str) -> dict[str, Any]:

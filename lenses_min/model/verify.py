@@ -1,11 +1,15 @@
 """A loaded model held against transformers' own, and its last layer under the norm lens against the model."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from ..core.forward import capture
-from ..core.metrics import HostMetrics, to_host
+from ..core.host import to_host
+from ..core.last_layer import LastLogits
 from ..core.types import PassResult
 from ..errors import LensError
 from ..lenses.norm import NormLens
@@ -18,14 +22,15 @@ from .readout import check_bridge
 log = logging.getLogger("lenses_min")
 
 
-def hold_bridge(model: LoadedModel, host: Mapping[str, HostMetrics]) -> dict[str, Any]:
-    """The bridge's first prompt against transformers: see `proof.bridge_error`.
+def bridge_error(
+    model: LoadedModel, residuals: Float[np.ndarray, "L D"], logits: Float[np.ndarray, " V"]
+) -> dict[str, Any]:
+    """The bridge's last position of the prompt that transformers read, against transformers: `proof.bridge_error`.
 
-    `host` holds the residuals of every layer [L, D] as bridge.stream, and the logits as proof.model. Raises LensError
-    that names the first place where the two part.
+    Raises LensError that names the first place where the two part.
     """
-    found = LastToken(model.own.ids, host["bridge"]["stream"], None, None, host["proof"]["model"])
-    return check_bridge(model.own, found, model.facts.dtype, model.bridge)
+    of_run = LastToken(model.own.ids, residuals, None, None, logits)
+    return check_bridge(model.own, of_run, model.facts.dtype, model.bridge)
 
 
 def prove(model: LoadedModel, passes: Sequence[PassResult], options: RunOptions) -> dict[str, Any]:
@@ -39,12 +44,12 @@ def prove(model: LoadedModel, passes: Sequence[PassResult], options: RunOptions)
         bridge = first_prompt(model)["transformers"]
     errors = [result.error for result in passes]
     ids = passes[proof.worst_of(errors)].encoded.token_ids
-    held = name_parting(model, proof.proof(errors, model.facts.dtype, bridge), ids)
-    if not held["holds"] and options.corrected:
-        raise LensError(proof.sentence(held))
-    if not held["holds"]:
-        log.error("%s: %s", options.model_id, proof.sentence(held))
-    return held
+    block = with_place(model, proof.proof(errors, model.facts.dtype, bridge), ids)
+    if not block["holds"] and options.corrected:
+        raise LensError(proof.sentence(block))
+    if not block["holds"]:
+        log.error("%s: %s", options.model_id, proof.sentence(block))
+    return block
 
 
 def first_prompt(model: LoadedModel) -> dict[str, Any]:
@@ -54,17 +59,16 @@ def first_prompt(model: LoadedModel) -> dict[str, Any]:
     rows = residuals.rows(())
     ends = rows.last_of([n])
     logits = NormLens(model.norms, model.head).decode(ends.x, ends.layers)[0]
-    groups = {"proof": {"lens": logits, "model": final}, "bridge": {"stream": rows.x.float()}}
-    host = to_host(groups)
-    bridge = hold_bridge(model, host)
-    error = proof.last_layer_error(host["proof"], dtype)
-    return name_parting(model, proof.proof([error], dtype, bridge), ids)
+    last, stream = to_host({"logits": LastLogits(logits, final), "stream": rows.x.float()}).values()
+    bridge = bridge_error(model, stream, last.model)
+    error = proof.last_layer_error(last, dtype)
+    return with_place(model, proof.proof([error], dtype, bridge), ids)
 
 
-def name_parting(model: LoadedModel, held: dict[str, Any], ids: Sequence[int]) -> dict[str, Any]:
-    """A proof that fails tells at which step of its worst prompt the lens leaves the model."""
-    if held["holds"]:
-        return held
-    found = of_bridge(model.bridge, ids)
-    lens = of_lens(model.norms, model.head, found, model.facts.dtype)
-    return held | {"parts_at": proof.place(found, lens, model.facts.dtype)}
+def with_place(model: LoadedModel, block: dict[str, Any], ids: Sequence[int]) -> dict[str, Any]:
+    """A proof that fails names the step of its worst prompt at which the lens leaves the model."""
+    if block["holds"]:
+        return block
+    of_model = of_bridge(model.bridge, ids)
+    lens = of_lens(model.norms, model.head, of_model, model.facts.dtype)
+    return block | {"parts_at": proof.place(of_model, lens, model.facts.dtype)}

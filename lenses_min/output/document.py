@@ -103,9 +103,9 @@ def document(
         **heading(options, passes),
         "prompt": prompt,
         "test_prompts": list(test_prompts),
-        "temperature_exploration": main.said["temperature_exploration"],
+        "temperature_exploration": main.predictions["temperature_exploration"],
         "diagnostics": diagnostics(facts, options, main, prism),
-        "final_prediction": main.said["final_prediction"],
+        "final_prediction": main.predictions["final_prediction"],
         "model_stats": model_stats(facts),
         "raw_lens_check": raw_lens_check(options.raw_lens, main.raw_samples),
         "ablation_summary": ablation_summary(main.pure["norm"], ablation.pure["norm"]),
@@ -152,5 +152,5 @@ def pass_block(facts: ModelInfo, options: RunOptions, result: PassResult) -> dic
         raw_lens_check(options.raw_lens, result.raw_samples) if prompt.write_records else None
     )
     return block | {
-        key: result.said.get(key) for key in ("final_prediction", "temperature_exploration")
+        key: result.predictions.get(key) for key in ("final_prediction", "temperature_exploration")
     }

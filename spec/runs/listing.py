@@ -65,7 +65,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def owner(name: str, file_stem: str) -> str | None:
-    """Which part of the run `file_stem` a file name is: a table kind, document, residual, error, manifest; else None."""
+    """Which part of a run a file name is: a table kind, document, residual, error, manifest; else None."""
     stem = re.escape(file_stem)
     if match := re.fullmatch(rf"output-{stem}-({'|'.join(TABLE_KINDS)})\.csv", name):
         return match[1]

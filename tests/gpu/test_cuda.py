@@ -23,8 +23,9 @@ import torch
 from lenses_min import RunOptions, pipeline
 from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import ForwardRequest, capture_batch
-from lenses_min.core.metrics import to_host
+from lenses_min.core.host import to_host
 from lenses_min.model.load import LoadedModel, load
+from lenses_min.pipeline.passes import Pass
 from lenses_min.prompts.suite import built_in
 from spec.compare.diff import diff
 from spec.compare.tolerance import by_name
@@ -89,7 +90,7 @@ def test_cpu_and_cuda_say_the_same(device: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def sweep_of(options: RunOptions) -> tuple[LoadedModel, pipeline.PassRunner]:
+def runner_of(options: RunOptions) -> tuple[LoadedModel, pipeline.PassRunner]:
     model = load(options)
     return model, pipeline.PassRunner(
         model, pipeline.build_lenses(model, options)[0], built_in(), options
@@ -103,17 +104,19 @@ def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) ->
     options = RunOptions(
         str(models / "fact"), device=device, contract=contract, lenses=("final", "raw")
     )
-    model, sweep = sweep_of(options)
+    model, runner = runner_of(options)
     encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
     (found,) = capture_batch(
-        model.bridge, [ForwardRequest(encoded.token_ids, sweep.full(encoded))], model.facts.n_layers
+        model.bridge,
+        [ForwardRequest(encoded.token_ids, runner.full_layers(encoded))],
+        model.facts.n_layers,
     )
-    rows = found.residuals.rows(sweep.full(encoded))
+    rows = found.residuals.rows(runner.full_layers(encoded))
     with raising() if device == "cuda" else nullcontext():
-        (walked,) = sweep.decode_rows([RowBlock(rows, found.final, encoded.answers, sweep.pairs)])
-        (after,) = sweep.decode_rows([RowBlock(found.answer_residuals, found.final, ())])
-        groups = sweep.read_out(encoded, found, rows.last_of([0, 1]), walked, after)
-    assert len(to_host(groups)["norm"]["kl"]) == len(rows.pos)
+        (of_rows,) = runner.decode([RowBlock(rows, found.final, encoded.answers, runner.pairs)])
+        (of_answer,) = runner.decode([RowBlock(found.answer_residuals, found.final, ())])
+        metrics = runner.metrics(Pass(encoded, found, rows), of_rows, of_answer)
+    assert len(to_host(metrics).by_lens["norm"].kl) == len(rows.pos)
 
 
 class raising:
@@ -148,14 +151,14 @@ def test_memory_and_throughput(
 ) -> None:
     """Three passes of SmolLM2-135M on CUDA; shapes are checked here at run time, so the speed is a lower bound."""
     options = RunOptions(smollm2() if device == "cuda" else str(models / "fact"), device=device)
-    model, sweep = sweep_of(options)
-    sweep.run()
+    model, runner = runner_of(options)
+    runner.run()
     memory: dict[str, Any] = torch.cuda.memory_stats() if device == "cuda" else {}
     held = memory.get("allocated_bytes.all.current", 0)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    rows = sum(len(found.pure["norm"]) for found in sweep.run())
+    rows = sum(len(found.pure["norm"]) for found in runner.run())
     seconds = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     with capsys.disabled() if device == "cuda" else nullcontext():

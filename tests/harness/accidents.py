@@ -55,7 +55,7 @@ ACCIDENTS = {
     "a loop dedented, so that only the last position is written": Accident(
         "RowContext.records",
         "return out",
-        "out.append(self.record(layer, pos, token, host, i, k))\nreturn out[-1:]",
+        "out.append(self.record(layer, pos, token, metrics, i, k))\nreturn out[-1:]",
         "rms-rope",
         (
             Sight(RECORDS, "", "pos/orig layer 0 pos 0"),
@@ -65,10 +65,12 @@ ACCIDENTS = {
     ),
     "the control pass decoding the last layer in every row": Accident(
         "PassRunner.run_batch",
-        "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]",
+        "pairs = self.pairs if self.options.extended else ()",
         (
-            "rows = [f.residuals.rows(self.full(e)) for e, f in zip(batch, found)]\n"
-            "rows[2] = Rows(rows[2].x[-1:].expand_as(rows[2].x), rows[2].layer, rows[2].pos)"
+            "pairs = self.pairs if self.options.extended else ()\n"
+            "rows = passes[2].rows\n"
+            "rows = Rows(rows.x[-1:].expand_as(rows.x), rows.layer, rows.pos)\n"
+            "passes[2] = Pass(passes[2].encoded, passes[2].forward, rows)"
         ),
         "fact",
         (
@@ -78,19 +80,19 @@ ACCIDENTS = {
     ),
     "a window shared between lenses": Accident(
         "RowContext.pure",
-        'window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]',
+        "window = [*window, int(metrics.top_id[i, 0])][-COPY_WINDOW:]",
         (
             'window = self.__dict__.setdefault("window", [])\n'
-            'window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]'
+            "window[:] = [*window, int(metrics.top_id[i, 0])][-COPY_WINDOW:]"
         ),
         test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
     ),
     "a window not reset between variants": Accident(
         "RowContext.pure",
-        'window = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]',
+        "window = [*window, int(metrics.top_id[i, 0])][-COPY_WINDOW:]",
         (
             'window = globals().setdefault("windows", {}).setdefault(lens.name, [])\n'
-            'window[:] = [*window, int(host["top_id"][i, 0])][-COPY_WINDOW:]'
+            "window[:] = [*window, int(metrics.top_id[i, 0])][-COPY_WINDOW:]"
         ),
         test="tests/unit/test_records.py::test_a_window_starts_empty_for_every_lens_and_pass",
     ),
@@ -160,7 +162,7 @@ ACCIDENTS = {
     "Berlin's id used for Paris": Accident(
         "Tokens.unbounded",
         "self.align(prompt, mended)",
-        "self.align(prompt.rival or prompt, mended)",
+        "self.align(prompt.control or prompt, mended)",
         "fact",
         (
             Sight(PURE, "p_answer", "ctl/orig layer 0 pos 16"),
@@ -218,7 +220,7 @@ ACCIDENTS = {
     "rest_mass of more than is listed": Accident(
         "RowContext.record",
         "rest_mass(probs)",
-        'rest_mass(host["top_p"][i].tolist())',
+        "rest_mass(metrics.top_p[i].tolist())",
         "fact",
         (
             Sight(PURE, "rest_mass", "pos/orig layer 0 pos 16"),
@@ -319,9 +321,9 @@ ACCIDENTS = {
         ),
     ),
     "Prism rows from the norm lens's numbers": Accident(
-        "PassRunner.read",
-        "row_of.pure(rows, host[lens.name], lens)",
-        'row_of.pure(rows, host["norm"], lens)',
+        "PassRunner.result",
+        "row_of.pure(rows, metrics.by_lens[lens.name], lens)",
+        'row_of.pure(rows, metrics.by_lens["norm"], lens)',
         "fact-prism",
         (
             Sight(PURE_PRISM, "top1", "pos/orig layer 0 pos 16"),

@@ -8,9 +8,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from spec.compare.runs import compare
-from spec.compare.tables import row_name
 from spec.compare.tolerance import BF16, FP32, Bound, Tolerance
 from spec.runs import columns
+from spec.runs.values import row_name
 
 CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
 

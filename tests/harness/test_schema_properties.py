@@ -7,9 +7,9 @@ from changing import captured, with_cell
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spec.compare.tables import row_name
 from spec.compare.tolerance import FP32
 from spec.runs import columns
+from spec.runs.values import row_name
 from spec.schema.validate import validate
 
 CASES = (

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lenses_min.core import decode, distribution, last_layer, metrics, probes
 from lenses_min.core.answers import model_log_p
-from lenses_min.core.metrics import to_host
+from lenses_min.core.host import to_host
 from lenses_min.core.types import Rows
 from lenses_min.model import proof
 from spec import oracle
@@ -97,7 +97,7 @@ def inside(numbers: Mapping[str, np.ndarray], v: int) -> None:
 def hold_against_the_oracle(z: torch.Tensor, final: torch.Tensor, answer: int) -> None:
     """Every number of `measure`, of one row."""
     v = len(z)
-    (numbers,) = to_host({"all": vars(metrics.measure(z[None], final, [answer], 20))}).values()
+    numbers = vars(to_host(metrics.measure(z[None], final, [answer], 20)))
     inside(numbers, v)
     row, q = wide(z), oracle.softmax(wide(final))
     p = oracle.softmax(row)
@@ -126,10 +126,11 @@ def divergences(a: torch.Tensor, b: torch.Tensor) -> dict[str, np.ndarray]:
     rows = Rows(torch.zeros(1, 1), [0], [0])
     section = decode.RowBlock(rows, b, [], pairs=[("a", "b"), ("a", "model")])
     lenses = {"a": lambda x, layers: a[None], "b": lambda x, layers: b[None]}
-    host = to_host(decode.decode_rows(lenses, [section], len(a), 1)[0].numbers)
-    for name, of_model in host["a~model"].items():
-        assert of_model == pytest.approx(host["a~b"][name], rel=RELATIVE)
-    return host["a~b"]
+    by_pair = to_host(decode.decode_rows(lenses, [section], len(a), 1)[0].by_pair)
+    numbers, of_model = vars(by_pair["a", "b"]), vars(by_pair["a", "model"])
+    for name in numbers:
+        assert of_model[name] == pytest.approx(numbers[name], rel=RELATIVE)
+    return numbers
 
 
 @every_shape
@@ -166,25 +167,26 @@ def test_nearly_equal_distributions_diverge_by_no_less_than_nothing(step: float)
 @every_shape
 def test_the_blocks_of_temperatures_are_exact(shape: Any) -> None:
     z, final = shape(3, V), spread(4, V)
-    host = to_host(last_layer.compare_logits(z, final, [5]) | {"said": probes.at_temperatures(z)})
-    block = last_layer.last_layer_consistency(host, [5])
+    compared = to_host(last_layer.compare_logits(z, final, [5]))
+    top = to_host(probes.at_temperatures(z))
+    block = last_layer.last_layer_consistency(compared, [5])
     q = oracle.softmax(wide(final))
     best, kl = oracle.temperature_estimate(wide(z), q)
     assert block["temp_est"] == near(best, relative=1e-5)
     assert block["kl_after_temp_bits"] == near(kl)
-    assert (host["last_temps"]["kl"] >= 0).all()
+    assert (compared.kl_at_temperatures >= 0).all()
     for i, t in enumerate((1.0, *probes.TEMPERATURES)):
-        assert host["said"]["entropy"][i] == near(oracle.entropy_bits(wide(z) / t))
-        assert 0 <= host["said"]["entropy"][i] <= log2(V)
+        assert top.entropy[i] == near(oracle.entropy_bits(wide(z) / t))
+        assert 0 <= top.entropy[i] <= log2(V)
         exact = np.sort(oracle.softmax(wide(z) / t))[::-1][:20]
-        assert host["said"]["top_p"][i] == near(exact, LEAST_P)
-        assert (host["said"]["top_p"][i] <= 1).all()
+        assert top.top_p[i] == near(exact, LEAST_P)
+        assert (top.top_p[i] <= 1).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_test_prompts_say_is_exact_but_for_the_models_dtype(dtype: torch.dtype) -> None:
     z = torch.stack([shape(5, V) for shape in SHAPES]).to(dtype)
-    (found,) = to_host({"all": probes.summarise(z, dtype, 10)}).values()
+    found = vars(to_host(probes.summarise(z, dtype, 10)))
     for i, row in enumerate(map(wide, z)):
         exact = np.sort(oracle.softmax(row))[::-1][:10]
         info = torch.finfo(dtype)
@@ -200,7 +202,7 @@ def test_the_errors_of_fits_and_proofs_are_exact(shape: Any) -> None:
     of_fit = metrics.kl_of_logits(torch.stack([z, z]), torch.stack([final, z]))
     assert (of_fit / log(2)).tolist() == [near(exact), 0]
     for logits_of_model, bits in ((final, exact), (z, 0)):
-        logits = {"lens": wide(z), "model": wide(logits_of_model)}
+        logits = last_layer.LastLogits(wide(z), wide(logits_of_model))
         error = proof.last_layer_error(logits, "float32")
         assert error["kl_bits"] == near(bits)
         assert error["kl_bits"] >= 0
@@ -209,7 +211,7 @@ def test_the_errors_of_fits_and_proofs_are_exact(shape: Any) -> None:
 @every_shape
 def test_whole_answers_are_exact(shape: Any) -> None:
     ids, z = [3, 5, 8], torch.stack([shape(seed, V) for seed in (3, 4, 5)])
-    (found,) = to_host({"all": {"log_p": model_log_p(z, ids)}}).values()
+    found = to_host({"log_p": model_log_p(z, ids)})
     exact = oracle.surprisal_bits(map(wide, z), ids)
     assert -found["log_p"].sum() / log(2) == near(exact)
     assert (found["log_p"] <= 0).all()
@@ -232,7 +234,7 @@ def test_without_float64_every_number_stays_in_its_range(shape: Any) -> None:
     """As on MPS: float32 throughout, summed pairwise. The differences of logits are rounded, up to 4e-6 of 64."""
     z, final = shape(8, V), spread(9, V)
     with patch.object(distribution, "WITHOUT_FLOAT64", {"cpu"}):
-        numbers = to_host({"all": vars(metrics.measure(z[None], final, [5], 20))})["all"]
+        numbers = vars(to_host(metrics.measure(z[None], final, [5], 20)))
         apart = divergences(z, final)
     inside(numbers, V)
     assert 0 <= apart["js_bits"][0] <= apart["tv"][0] <= 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lenses_min.core import decode as row_decoder
 from lenses_min.core import last_layer, metrics, raw_lens
 from lenses_min.core.distribution import softmax
+from lenses_min.core.host import to_host
 from spec import oracle
 
 from .strategies import SCALES, SEEDS, SIZES, logits
@@ -21,7 +22,7 @@ RTOL, ATOL = 1e-4, 2e-6
 def measured(
     z: torch.Tensor, final: torch.Tensor, answers: list[int], k: int = 20
 ) -> dict[str, np.ndarray]:
-    return metrics.to_host({"all": vars(metrics.measure(z, final, answers, k))})["all"]
+    return vars(to_host(metrics.measure(z, final, answers, k)))
 
 
 @given(SEEDS, SIZES, SCALES, st.data())
@@ -133,17 +134,17 @@ def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -
         walked = row_decoder.decode_rows(lenses, sections, 5, 5)
     for found, wanted in zip(walked, expected, strict=True):
         for name, value in wanted.items() if wanted["rank"].size else ():
-            assert found.numbers["x"][name].numpy() == pytest.approx(value, rel=1e-5, abs=1e-6), (
-                name
-            )
-    assert torch.allclose(walked[1].last["x"], after[-1]) if split < 7 else walked[1].last == {}
+            numbers = getattr(found.by_lens["x"], name).numpy()
+            assert numbers == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    last = walked[1].last_logits
+    assert torch.allclose(last["x"], after[-1]) if split < 7 else last == {}
 
 
 @given(SEEDS, SIZES, SCALES)
 def test_temperature_estimate_equals_the_oracle(seed: int, v: int, scale: float) -> None:
     z, final = logits(seed, v, scale=scale), logits(seed + 1, v, scale=scale)
     block = last_layer.last_layer_consistency(
-        metrics.to_host(last_layer.compare_logits(z, final, [0])), [0]
+        to_host(last_layer.compare_logits(z, final, [0])), [0]
     )
     q = oracle.softmax(final.double().numpy())
     best, kl = oracle.temperature_estimate(z.double().numpy(), q)
@@ -165,7 +166,7 @@ def test_a_scaled_copy_is_recognised_by_its_temperature(seed: int, v: int, facto
     final = logits(seed, v, scale=3.0)
     scaled = final * float(last_layer.TEMPERATURES[15 if factor == 2.0 else 9])
     block = last_layer.last_layer_consistency(
-        metrics.to_host(last_layer.compare_logits(scaled, final, [])), []
+        to_host(last_layer.compare_logits(scaled, final, [])), []
     )
     assert block["kl_after_temp_bits"] == pytest.approx(0, abs=1e-5)
     assert block["p_answer_lens"] is None
@@ -221,10 +222,11 @@ def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
     rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
     lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
     section = row_decoder.RowBlock(rows, x[0], [1], pairs=[("a", "b"), ("b", "model")])
-    found = row_decoder.decode_rows(lenses, [section], 5, 2)[0].numbers
-    assert set(found) == {"a", "b", "a~b", "b~model"}
+    (found,) = row_decoder.decode_rows(lenses, [section], 5, 2)
+    assert [*found.by_lens] == ["a", "b"]
+    assert [*found.by_pair] == section.pairs
     ends = x[[2, 5]]
     expected = metrics.diverge(softmax(ends), softmax(-ends))
-    assert torch.allclose(found["a~b"]["kl_bits"], expected.kl_bits)
+    assert torch.allclose(found.by_pair["a", "b"].kl_bits, expected.kl_bits)
     expected = metrics.diverge(softmax(-ends), softmax(x[:1]))
-    assert torch.allclose(found["b~model"]["js_bits"], expected.js_bits)
+    assert torch.allclose(found.by_pair["b", "model"].js_bits, expected.js_bits)

@@ -19,7 +19,7 @@ from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.core import probes
 from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
-from lenses_min.core.metrics import to_host
+from lenses_min.core.host import to_host
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
 from lenses_min.core.types import Lens, Norms, Rows, Unembedding
 from lenses_min.lenses.final import FinalLens
@@ -29,7 +29,7 @@ from lenses_min.lenses.raw import RawLens
 from lenses_min.lenses.tuned import TunedLens
 from lenses_min.model import load, readout
 from lenses_min.model.load import LoadedModel
-from lenses_min.pipeline import PassRunner
+from lenses_min.pipeline.passes import Pass, PassRunner
 from lenses_min.prompts.suite import built_in
 
 CUDA = "cuda:0"
@@ -156,15 +156,15 @@ def on_gpus(
 
 def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[PassRunner, FakeCuda]) -> None:
     """A whole run but for the numbers: forwards, lenses, metrics, rows, residuals to keep, test prompts."""
-    sweep, mode = on_gpus
+    runner, mode = on_gpus
     mode.down.clear(), mode.waits.clear()
-    passes = sweep.run()
+    passes = runner.run()
     assert [set(found.pure) for found in passes] == [{"norm", "final", "raw", "prism", "tuned"}] * 2
     assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
     assert mode.waits == []
-    forward = partial(last_logits, sweep.model.bridge)
+    forward = partial(last_logits, runner.model.bridge)
     probes.test_prompts(
-        ["Berlin is", "Paris is", "The capital of Germany"], sweep.model.tokens, forward, None
+        ["Berlin is", "Paris is", "The capital of Germany"], runner.model.tokens, forward, None
     )
     assert (len(mode.down), mode.waits) == (3 + 1, [])
 
@@ -217,16 +217,19 @@ def test_transfers_do_not_grow(
         found = Captured(
             residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:]
         )
-        sweep = PassRunner(
+        runner = PassRunner(
             model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options
         )
         mode.down.clear(), mode.waits.clear()
-        rows = residuals.rows(sweep.full(encoded))
-        (walked,) = sweep.decode_rows([RowBlock(rows, own[0], (7,), sweep.pairs)])
-        (later,) = sweep.decode_rows([RowBlock(found.answer_residuals, own[0], (8, 9))])
-        host = to_host(sweep.read_out(encoded, found, rows.last_of([0, 1, n]), walked, later))
-    assert len(host["tuned"]["kl"]) == ((n + 1) * length if options.corrected else length + n)
-    assert {"tuned_after", "raw~prism", "raw_norm", "final_raw_temps", "said"} < set(host)
+        one_pass = Pass(encoded, found, residuals.rows(runner.full_layers(encoded)))
+        (of_rows,) = runner.decode([RowBlock(one_pass.rows, own[0], (7,), runner.pairs)])
+        (of_answer,) = runner.decode([RowBlock(found.answer_residuals, own[0], (8, 9))])
+        host = to_host(runner.metrics(one_pass, of_rows, of_answer))
+    rows = (n + 1) * length if options.corrected else length + n
+    assert len(host.by_lens["tuned"].kl) == rows
+    assert len(host.answer.by_lens["tuned"].kl) == 2 * (n + 1)
+    assert {("raw", "prism"), ("final", "raw")} <= set(host.by_pair) & set(host.agreement)
+    assert None not in (host.raw_lens, host.temperatures, host.consistency)
     assert (len(mode.down), mode.waits) == (1, [])
 
 

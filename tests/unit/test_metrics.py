@@ -5,6 +5,7 @@ import torch
 
 from lenses_min.core import decode as row_decoder
 from lenses_min.core import metrics
+from lenses_min.core.distribution import softmax
 from lenses_min.core.types import Rows
 
 
@@ -47,14 +48,16 @@ def test_ranks_by_logits_part_what_underflow_ties() -> None:
 
 def test_numbers_of_all_chunks_lie_in_what_the_first_one_reserved() -> None:
     rows = Rows(torch.randn(6, 5), [0, 0, 0, 1, 1, 1], [0, 1, 2] * 2)
-    shelf = row_decoder.MetricBuffer(row_decoder.RowBlock(rows, torch.zeros(5), []))
+    block = row_decoder.RowBlock(rows, torch.zeros(5), [], pairs=[("x", "model")])
+    buffer = row_decoder.MetricBuffer(block)
+    z = {"x": torch.randn(6, 5, generator=torch.Generator().manual_seed(0))}
     places = []
     for start in (0, 2, 4):
-        shelf.put("x", {"kl": torch.arange(start, start + 2)})
-        places.append(shelf.numbers["x"]["kl"].data_ptr())
-    shelf.put("a~b", {"kl": torch.tensor([7, 8])})
+        part = slice(start, start + 2)
+        buffer.add(rows[part], {"x": z["x"][part]}, 5, False)
+        places.append(buffer.metrics.by_lens["x"].kl.data_ptr())
     assert len(set(places)) == 1
-    assert {name: numbers["kl"].tolist() for name, numbers in shelf.numbers.items()} == {
-        "x": [*range(6)],
-        "a~b": [7, 8],
-    }
+    expected = metrics.measure(z["x"], torch.zeros(5), [], 5)
+    assert torch.equal(buffer.metrics.by_lens["x"].kl, expected.kl)
+    pair = metrics.diverge(softmax(z["x"][[2, 5]]), softmax(torch.zeros(1, 5)))
+    assert torch.equal(buffer.metrics.by_pair["x", "model"].kl_bits, pair.kl_bits)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from lenses_min import LensError, RunOptions, lenses, pipeline
-from lenses_min.core import forward, metrics
+from lenses_min.core import forward, host
 from lenses_min.core.milestones import milestones
 from lenses_min.core.types import Lens, Unembedding
 from lenses_min.lenses.norm import unembed
 from lenses_min.output import store
 from lenses_min.output.run import Run
+from lenses_min.pipeline import passes
 from lenses_min.prompts.suite import built_in
 from spec.runs.run import read_run
 from spec.schema.validate import validate
@@ -92,7 +93,7 @@ def test_an_unknown_lens_lists_the_known_ones(models: Path) -> None:
 def test_passes_share_a_forward_and_each_has_one_transfer(fact_options: RunOptions) -> None:
     forwards: list[int] = []
     packed: list[int] = []
-    real_capture, real_last, real_host = forward.capture_batch, forward.last_logits, metrics.to_host
+    real_capture, real_last, real_host = forward.capture_batch, forward.last_logits, host.to_host
 
     def count_capture(bridge: Any, asks: Any, n: int) -> Any:
         forwards.append(len(asks))
@@ -107,9 +108,9 @@ def test_passes_share_a_forward_and_each_has_one_transfer(fact_options: RunOptio
         return real_host(groups)
 
     with (
-        patch.object(pipeline, "capture_batch", count_capture),
+        patch.object(passes, "capture_batch", count_capture),
         patch.object(pipeline, "last_logits", count_last),
-        patch.object(pipeline, "to_host", count_host),
+        patch.object(passes, "to_host", count_host),
     ):
         pipeline.run(fact_options)
     assert packed == [1, 1, 1]

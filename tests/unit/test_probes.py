@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lenses_min.core.forward import capture, last_logits
-from lenses_min.core.metrics import to_host
+from lenses_min.core.host import to_host
 from lenses_min.core.probes import at_temperatures, final_and_temperatures
 from lenses_min.core.probes import test_prompts as run_test_prompts
 from lenses_min.model.load import LoadedModel
@@ -17,9 +17,7 @@ MAIN, TEST_PROMPTS = built_in().passes[0], built_in().test_prompts
 
 def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) -> None:
     final = capture(fact_model.bridge, fact_model.tokens.model_input(MAIN.text), 6, [0])[1]
-    found = final_and_temperatures(
-        to_host({"said": at_temperatures(final)})["said"], fact_model.tokens
-    )
+    found = final_and_temperatures(to_host(at_temperatures(final)), fact_model.tokens)
     entries = [(1.0, 20, found["final_prediction"])]
     entries += [(entry["temperature"], 15, entry) for entry in found["temperature_exploration"]]
     assert [temperature for temperature, _, _ in entries] == [1.0, 0.1, 2.0]

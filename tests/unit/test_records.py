@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lenses_min.core import records
+from lenses_min.core.metrics import Measures
 from lenses_min.core.norms import FormulaNorms
 from lenses_min.core.records import RowContext
 from lenses_min.core.rows import PureRow
@@ -31,12 +32,19 @@ def pure(
 ) -> list[PureRow]:
     """The rows of a pass whose layers have these ids on top, all of them sure, and no id for the answer."""
     n = len(top)
-    host = {name: np.zeros(n) for name in ("kl", "cos", "p_top5")} | {
-        "entropy": np.full(n, entropy)
-    }
-    host |= {"top_p": np.array([[0.99, 0.01]] * n), "top_id": np.array([[i, 1] for i in top])}
-    host |= {"p_answer": np.zeros((n, 0)), "rank": np.zeros((n, 0), dtype=np.int32)}
-    return context.pure(Rows(torch.zeros(n, 2), list(range(n)), [0] * n), host, lens(kind))
+    metrics = Measures(
+        top_p=np.array([[0.99, 0.01]] * n),
+        top_id=np.array([[i, 1] for i in top]),
+        p_top5=np.zeros(n),
+        entropy=np.full(n, entropy),
+        kl=np.zeros(n),
+        cos=np.zeros(n),
+        p_answer=np.zeros((n, 0)),
+        log_p_answer=np.zeros((n, 0)),
+        rank=np.zeros((n, 0), dtype=np.int32),
+    )
+    rows = Rows(torch.zeros(n, 2), list(range(n)), [0] * n)
+    return context.pure(rows, metrics, lens(kind))
 
 
 def copies(context: RowContext, kind: type[Lens], top: list[int]) -> list[bool]:

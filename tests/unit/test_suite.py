@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.output.run import Run
+from lenses_min.pipeline import passes
 from lenses_min.prompts.suite import BUILT_IN, built_in, read_suite
 from spec import oracle
 from spec.runs.run import read_run
@@ -192,13 +193,13 @@ def test_forwards_are_shared_by_prompts_of_like_length(
     fact_options: RunOptions, own: str, monkeypatch
 ) -> None:
     batches = []
-    real = pipeline.capture_batch
+    real = passes.capture_batch
 
     def count(bridge, asks, n):
         batches.append([len(ask.ids) for ask in asks])
         return real(bridge, asks, n)
 
-    monkeypatch.setattr(pipeline, "capture_batch", count)
+    monkeypatch.setattr(passes, "capture_batch", count)
     run = pipeline.run(replace(fact_options, prompts=own, batch_size=2))
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert [n for batch in batches for n in batch] == sorted(n for batch in batches for n in batch)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min.core import last_layer, metrics, milestones, raw_lens
+from lenses_min.core import last_layer, milestones, raw_lens
+from lenses_min.core.host import to_host
 from lenses_min.output.run import Run
 
 
@@ -34,10 +35,11 @@ def test_the_risk_of_a_lens_artifact(found: dict[str, Any], risk: str) -> None:
 
 def test_half_a_bit_at_the_last_layer_is_no_warning() -> None:
     z = torch.randn(9, generator=torch.Generator().manual_seed(0))
-    host = metrics.to_host(last_layer.compare_logits(z, z, [1]))
+    compared = to_host(last_layer.compare_logits(z, z, [1]))
     for bits, warns in ((0.5, False), (0.5000001, True)):
-        host["last_lens"]["kl"] = np.array([bits * log(2)])
-        assert last_layer.last_layer_consistency(host, [1])["warn_high_last_layer_kl"] is warns
+        lens = replace(compared.lens, kl=np.array([bits * log(2)]))
+        block = last_layer.last_layer_consistency(replace(compared, lens=lens), [1])
+        assert block["warn_high_last_layer_kl"] is warns
 
 
 def test_a_margin_of_zero_is_not_positive(fact_run: Run) -> None:
