@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.core import forward
+from lenses_min.core.last_layer import LastLogits
 from lenses_min.model import last_token, load, proof
 from lenses_min.model.last_token import LastToken, of_transformers
 from spec.recipe import build, new_model
@@ -86,9 +87,9 @@ def test_the_bound_follows_dtype_and_size(size: float, dtype: str, step: float) 
 
 def test_the_error_is_zero_for_equal_logits_and_in_bits() -> None:
     z = np.array([1.0, 2.0, -3.0])
-    equal = proof.last_layer_error({"lens": z, "model": z.copy()}, "float32")
+    equal = proof.last_layer_error(LastLogits(z, z.copy()), "float32")
     assert equal == {"kl_bits": 0.0, "max_logit_error": 0.0, "bound_bits": 1e-6}
-    two = {"lens": np.array([1.0, 0.0]), "model": np.array([0.0, 0.0])}
+    two = LastLogits(np.array([1.0, 0.0]), np.array([0.0, 0.0]))
     off = proof.last_layer_error(two, "float32")
     p = 1 / (1 + np.exp(-1))
     assert off["kl_bits"] == pytest.approx(1 + p * np.log2(p) + (1 - p) * np.log2(1 - p))
