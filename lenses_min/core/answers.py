@@ -40,7 +40,7 @@ def answer_rows(encoded: Encoded, rows: Rows, metrics: PassMetrics[np.ndarray]) 
 def later_log_p(
     answer: AnswerMetrics[np.ndarray] | None, lens: str, layers: int
 ) -> Float[np.ndarray, " L"]:
-    """Σ ln p of the answer's later tokens under a lens, a layer each; nats, 0 where the answer is one token."""
+    """Σ ln p of the answer's later tokens under a lens, a layer each; nats, 0 where the answer has one token."""
     if answer is None:
         return np.zeros(layers)
     log_p = answer.by_lens[lens].log_p_answer
@@ -50,7 +50,7 @@ def later_log_p(
 
 def log_p_of_model(metrics: PassMetrics[np.ndarray]) -> float:
     """ln p of the whole answer by the model itself; nats, ≤ 0."""
-    assert metrics.consistency is not None, "answers are of prompts of one's own, which have it"
+    assert metrics.consistency is not None, "every run with a prompts file has it"
     first = float(metrics.consistency.model.log_p_answer[0, 0])
     later = 0.0 if metrics.answer is None else float(metrics.answer.model_log_p.sum())
     return first + later

@@ -21,9 +21,11 @@ Pair = tuple[str, str]  # two lenses, or a lens and "model"
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Rows of one prompt and the answers whose probability is read, held `against` logits [V] or a lens by name.
+    """Rows of one prompt and the answers whose probability is read.
 
-    `pairs` of lenses are held against each other at the last position of each layer; "model" stands for `against`.
+    They are compared with logits `against` [V], or with a lens by its name.
+
+    `pairs` of lenses are compared at the last position of each layer; "model" stands for `against`.
     """
 
     rows: Rows
@@ -93,7 +95,7 @@ def decode_rows(
 class MetricBuffer:
     """The numbers of a block, with room for all its rows from the first chunk on.
 
-    Were they kept chunk by chunk, each would lie between the large tensors of two chunks, and the heap would grow.
+    Separate tensors of every chunk would lie between the large tensors of two chunks, and the heap would grow.
     """
 
     def __init__(self, block: RowBlock) -> None:
@@ -104,7 +106,7 @@ class MetricBuffer:
         )
 
     def add(self, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool) -> None:
-        """The next rows of the block, given their logits under every lens."""
+        """Measure the next rows of the block, given their logits under every lens."""
         block, size = self.block, len(self.block.rows.pos)
         against = z[block.against] if isinstance(block.against, str) else block.against
         for name, logits in z.items():
@@ -116,7 +118,7 @@ class MetricBuffer:
             self.add_pairs(z, against, upload(ends, against.device))
 
     def add_pairs(self, z: Mapping[str, Tensor], against: Tensor, ends: Tensor) -> None:
-        """Every pair of lenses at the rows `ends` of a chunk."""
+        """Compare every pair of lenses at the rows `ends` of a chunk."""
         model = softmax(against.reshape(-1, against.shape[-1]))
         for part in row_blocks(len(ends), len(z) * against.shape[-1], against.device):
             p = {name: softmax(logits[ends[part]]) for name, logits in z.items()} | {"model": model}
@@ -127,7 +129,7 @@ class MetricBuffer:
 
 
 def place(numbers: dict[Any, Any], key: str | Pair, part: Any, start: int, size: int) -> None:
-    """Rows of a dataclass of tensors into the one under `key`, from row `start` on; made with `size` rows where new."""
+    """Copy rows of a dataclass of tensors into `numbers[key]` from row `start` on; a new key gets `size` rows."""
     new = {f.name: getattr(part, f.name) for f in fields(part)}
     if key not in numbers:
         rooms = {name: value.new_empty(size, *value.shape[1:]) for name, value in new.items()}

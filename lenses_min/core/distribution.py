@@ -24,12 +24,12 @@ WITHOUT_FLOAT64 = {"mps"}
 
 
 def sum_dtype(device: torch.device) -> torch.dtype:
-    """What sums over the vocabulary are taken in: float64, or float32 where the device has no float64."""
+    """The dtype of sums over the vocabulary: float64, or float32 where the device has no float64."""
     return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def row_blocks(rows: int, row_size: int, device: torch.device) -> list[slice]:
-    """Slices of `rows` rows, of `row_size` numbers each, that are widened at once; of no row one empty slice."""
+    """Slices of `rows` rows, of `row_size` numbers each, that are widened at once; one empty slice for no row."""
     step = max(1, BLOCK.get(device.type, BLOCK_ELSEWHERE) // row_size)
     return [slice(start, min(rows, start + step)) for start in range(0, max(rows, 1), step)]
 
@@ -97,13 +97,13 @@ def normalise(wide: Float[Tensor, "N V"], room: Float[Tensor, "N V"]) -> Distrib
 
 
 def softmax(z: Float[Tensor, "N V"]) -> Distribution:
-    """`normalise` for rows that must stay as they are: give it one block."""
+    """`normalise` of a copy: the rows stay as they are. The caller passes one block."""
     wide = z.to(sum_dtype(z.device), copy=True)
     return normalise(wide, torch.empty_like(wide))
 
 
 def log_p_of(z: Float[Tensor, "N V"], ids: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """ln softmax(z) of one id a row; nats, ≤ 0."""
+    """ln softmax(z) at one id per row; nats, ≤ 0."""
     parts = [
         normalise(wide, room[0]).log_p.gather(-1, ids[part, None]).float()
         for part, wide, room in wide_blocks(z)

@@ -26,7 +26,7 @@ def hook_name(layer: int) -> str:
 
 
 def lookup(captured: Mapping[str, Tensor], key: str) -> Tensor:
-    """The one residual lookup; a missing key lists those nearest to it."""
+    """The residual under a key. Raises LensError that lists the nearest keys where there is none."""
     if key not in captured:
         near = difflib.get_close_matches(key, captured, n=5, cutoff=0.3) or sorted(captured)[:5]
         raise LensError(
@@ -53,21 +53,23 @@ class Residuals:
 
     def rows(self, full_layers: Collection[int]) -> Rows:
         """All positions of `full_layers` and the last position of the others, in layer order."""
-        parts = [self.at(y) if y in full_layers else self.at(y)[-1:] for y in self.layers]
+        parts = [
+            self.at(layer) if layer in full_layers else self.at(layer)[-1:] for layer in self.layers
+        ]
         places = [
-            (y, p)
-            for y, part in enumerate(parts)
-            for p in range(self.length - part.shape[0], self.length)
+            (layer, pos)
+            for layer, part in enumerate(parts)
+            for pos in range(self.length - part.shape[0], self.length)
         ]
         x = self.buffer if len(places) == len(self.buffer) else torch.cat(parts)
-        return Rows(x, [y for y, _ in places], [p for _, p in places])
+        return Rows(x, [layer for layer, _ in places], [pos for _, pos in places])
 
 
 @dataclass(frozen=True)
 class ForwardRequest:
-    """What a forward reads of one prompt, and the layers that keep every position; the others keep the last alone.
+    """The tokens of one prompt, and the layers that keep every position; other layers keep the last position.
 
-    `answer_prefix_ids` are tokens read after the prompt, kept at every layer.
+    `answer_prefix_ids` are tokens read after the prompt, read_positions at every layer.
     """
 
     ids: Sequence[int]
@@ -93,11 +95,11 @@ class Captured:
 
 
 class ResidualRecorder:
-    """What the hooks keep of one prompt, layer by layer as the forward goes on, on the device that reads the tokens."""
+    """Records the residuals of one prompt by hooks, layer by layer, on the device that reads the tokens."""
 
-    def __init__(self, ask: ForwardRequest, n_layers: int, home: torch.device) -> None:
-        self.ask, self.n_layers, self.home, self.end = ask, n_layers, home, len(ask.ids)
-        self.full = {hook_name(layer) for layer in ask.full_layers}
+    def __init__(self, request: ForwardRequest, n_layers: int, home: torch.device) -> None:
+        self.request, self.n_layers, self.home, self.end = request, n_layers, home, len(request.ids)
+        self.full = {hook_name(layer) for layer in request.full_layers}
         self.views: dict[str, Tensor] = {}
         self.answer_residuals: list[Tensor] = []
         self.size = 0
@@ -108,13 +110,15 @@ class ResidualRecorder:
             rows = len(self.full) * self.end + self.n_layers + 1 - len(self.full)
             self.buffer = torch.empty(rows, x.shape[1], dtype=x.dtype, device=self.home)
         self.views[name] = self.buffer[self.size : self.size + len(part)].copy_(part)
-        self.answer_residuals.append(x[self.end : len(self.ask.read)].to(self.home, copy=True))
+        self.answer_residuals.append(x[self.end : len(self.request.read)].to(self.home, copy=True))
         self.size += len(part)
 
     def captured(self, logits: Float[Tensor, "F1 V"]) -> Captured:
         """`logits` are the model's own at the last token and at those that follow."""
-        layers = [layer for layer in range(self.n_layers + 1) for _ in self.ask.answer_prefix_ids]
-        places = [*range(self.end, len(self.ask.read))] * (self.n_layers + 1)
+        layers = [
+            layer for layer in range(self.n_layers + 1) for _ in self.request.answer_prefix_ids
+        ]
+        places = [*range(self.end, len(self.request.read))] * (self.n_layers + 1)
         residuals = Residuals(self.views, self.buffer, self.n_layers, self.end)
         final = logits.to(self.home).float()
         return Captured(
@@ -130,52 +134,53 @@ def batches(
     A prompt of more than `alone_above` tokens is alone, see `ModelInfo`.
     """
     shared = TOKENS if alone_above is None else alone_above
-    found: list[list[int]] = []
+    shared_batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        room = lengths[i] <= shared and bool(found) and len(found[-1]) < most
-        if room and (len(found[-1]) + 1) * lengths[i] <= TOKENS:
-            found[-1].append(i)
+        latest = shared_batches[-1] if shared_batches else []
+        room = lengths[i] <= shared and bool(latest) and len(latest) < most
+        if room and (len(latest) + 1) * lengths[i] <= TOKENS:
+            latest.append(i)
         else:
-            found.append([i])
-    return found
+            shared_batches.append([i])
+    return shared_batches
 
 
 def capture(
     bridge: Any, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
 ) -> tuple[Residuals, Float[Tensor, " V"]]:
-    """Residuals and last logits of one prompt alone."""
-    (found,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
-    return found.residuals, found.final
+    """Residuals and last logits of one prompt in a forward of its own."""
+    (captured,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
+    return captured.residuals, captured.final
 
 
-def capture_batch(bridge: Any, asks: Sequence[ForwardRequest], n_layers: int) -> list[Captured]:
-    """Run the model once over several prompts and keep what each asks for."""
+def capture_batch(bridge: Any, requests: Sequence[ForwardRequest], n_layers: int) -> list[Captured]:
+    """Run the model once over several prompts and keep what each request names."""
     home = torch.device(bridge.cfg.device)
-    tapes = [ResidualRecorder(ask, n_layers, home) for ask in asks]
+    recorders = [ResidualRecorder(request, n_layers, home) for request in requests]
 
     def keep(value: Tensor, hook: Any) -> None:
-        for tape, x in zip(tapes, value.detach()):
-            tape.keep(hook.name, x)
+        for recorder, x in zip(recorders, value.detach(), strict=True):
+            recorder.keep(hook.name, x)
 
     hooks = [(hook_name(layer), keep) for layer in range(n_layers + 1)]
-    wanted = [range(tape.end - 1, len(tape.ask.read)) for tape in tapes]
-    logits = logits_at(bridge, [ask.read for ask in asks], wanted, hooks)
-    return [tape.captured(own) for tape, own in zip(tapes, logits)]
+    wanted = [range(recorder.end - 1, len(recorder.request.read)) for recorder in recorders]
+    logits = logits_at(bridge, [request.read for request in requests], wanted, hooks)
+    return [recorder.captured(own) for recorder, own in zip(recorders, logits, strict=True)]
 
 
-def capture_apart(bridge: Any, ask: ForwardRequest, n_layers: int) -> Captured:
+def capture_apart(bridge: Any, request: ForwardRequest, n_layers: int) -> Captured:
     """A prompt alone, then every token that follows it in a forward of its own, with no token behind it."""
-    prompt = capture_batch(bridge, [replace(ask, answer_prefix_ids=())], n_layers)[0]
+    prompt = capture_batch(bridge, [replace(request, answer_prefix_ids=())], n_layers)[0]
     reads = [
-        ForwardRequest(ask.read[: len(ask.ids) + i], ())
-        for i in range(1, len(ask.answer_prefix_ids) + 1)
+        ForwardRequest(request.read[: len(request.ids) + i], ())
+        for i in range(1, len(request.answer_prefix_ids) + 1)
     ]
     later = [capture_batch(bridge, [read], n_layers)[0] for read in reads]
-    ends = [found.residuals.rows(()) for found in later]
+    ends = [captured.residuals.rows(()) for captured in later]
     x = torch.stack([rows.x for rows in ends], 1).flatten(0, 1)
     layers = [layer for layer in range(n_layers + 1) for _ in later]
-    places = [*range(len(ask.ids), len(ask.read))] * (n_layers + 1)
-    answer_logits = torch.stack([found.final for found in later])
+    places = [*range(len(request.ids), len(request.read))] * (n_layers + 1)
+    answer_logits = torch.stack([captured.final for captured in later])
     return replace(prompt, answer_residuals=Rows(x, layers, places), answer_logits=answer_logits)
 
 
@@ -195,12 +200,12 @@ def logits_at(
     Shorter prompts are filled up on the right with their own last token: causal, none sees what follows, and a pad
     token would bring a mask along. Positions that nobody wants are not unembedded.
     """
-    width, kept = max(map(len, batch)), sorted({p for span in wanted for p in span})
+    width, read_positions = max(map(len, batch)), sorted({p for span in wanted for p in span})
     cuts: list[str] = []
 
     def cut(value: Tensor, hook: Any) -> Tensor:
         cuts.append(hook.name)
-        return value[:, upload(kept, value.device)]
+        return value[:, upload(read_positions, value.device)]
 
     filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch])
     more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
@@ -208,12 +213,14 @@ def logits_at(
     with running, torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
         read = upload(filled, torch.device(bridge.cfg.device))
         logits = bridge(read, return_type="logits", **uncached(bridge.original_model))
-    place = {p: i for i, p in enumerate(kept)} if cuts else dict(enumerate(range(width)))
-    return [row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted)]
+    place = {p: i for i, p in enumerate(read_positions)} if cuts else dict(enumerate(range(width)))
+    return [
+        row[place[span[0]] : place[span[-1]] + 1] for row, span in zip(logits, wanted, strict=True)
+    ]
 
 
 def uncached(model: Any) -> dict[str, bool]:
-    """Keys and values of one forward need not be kept; a model that knows no cache is not asked."""
+    """The argument that switches the cache of keys and values off, where the model has one."""
     parameters = inspect.signature(model.forward).parameters.values()
     knows = any(p.name == "use_cache" or p.kind is p.VAR_KEYWORD for p in parameters)
     return {"use_cache": False} if knows else {}

@@ -1,4 +1,4 @@
-"""Tensors of a device → arrays of the host: all numbers of a pass in one transfer, whatever tree they stand in."""
+"""Tensors of a device → arrays of the host: all numbers of a pass in one transfer, in a tree of any shape."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -21,7 +21,8 @@ def to_host(tree: Any) -> Any:
     LensError that names the first leaf with a value that is not finite.
     """
     leaves = [*tensors(tree, ())]
-    words = [as_words(tensor).flatten() for _, tensor in leaves]
+    wide = [t if t.is_floating_point() else t.int() for _, t in leaves]
+    words = [t.contiguous().view(torch.int32).flatten() for t in wide]
     packed = torch.cat(words).cpu().numpy()
     arrays, start = [], 0
     for path, tensor in leaves:
@@ -29,12 +30,6 @@ def to_host(tree: Any) -> Any:
         start += tensor.numel()
         arrays.append(checked(part, tensor.is_floating_point(), path))
     return rebuilt(tree, iter(arrays))
-
-
-def as_words(tensor: Tensor) -> Tensor:
-    """Float32 bit by bit as int32; integers and flags as int32."""
-    whole = tensor if tensor.is_floating_point() else tensor.int()
-    return whole.contiguous().view(torch.int32)
 
 
 def checked(words: np.ndarray, is_float: bool, path: tuple[str, ...]) -> np.ndarray:

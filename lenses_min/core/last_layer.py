@@ -1,4 +1,4 @@
-"""Does the last layer of a lens say what the model says? Pure functions of any two logit vectors."""
+"""The last layer of a lens against the model: pure functions of any two logit vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def last_layer_consistency(
 ) -> dict[str, Any]:
     """The block of the outputs; KL in bits, `temp_est` the softmax temperature that fits best.
 
-    A transform found in the model's configuration is never reported: the reference finds none (R3).
+    No transform of the model's configuration is reported, as the reference reports none (R3).
     """
     lens, model, kls = compared.lens, compared.model, compared.kl_at_temperatures
     kl = float(lens.kl[0]) / log(2)

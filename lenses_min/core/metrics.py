@@ -54,11 +54,11 @@ def kl_nats(
 
 def kl_of_logits(z: Float[Tensor, "N V"], final: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
     """KL(softmax(z)‖softmax(final)) a row; nats, ≥ 0."""
-    found = [
+    kls = [
         kl_nats(normalise(wide, p_room), softmax(final[part]).log_p, room)
         for part, wide, (p_room, room) in wide_blocks(z)
     ]
-    return torch.cat(found)
+    return torch.cat(kls)
 
 
 def cosine(
@@ -102,7 +102,7 @@ def measure(
     k: int,
     rank_logits: bool = False,
 ) -> Measures[Tensor]:
-    """Everything the rows say of lens logits z against final logits; k is clamped to the vocabulary.
+    """Every number of rows of lens logits z against final logits; k is clamped to the vocabulary.
 
     Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
     """

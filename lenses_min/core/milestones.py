@@ -1,6 +1,7 @@
-"""rows → milestones: the first layers at which something happens, and what the passes say together."""
+"""rows → milestones: the first layers at which a condition holds, and summaries over passes."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .rows import PureRow
@@ -16,26 +17,25 @@ def first(rows: Sequence[PureRow], holds: Callable[[PureRow], bool]) -> int | No
 
 def milestones(rows: Sequence[PureRow]) -> dict[str, int | None]:
     """First layers of one pass: copy, low entropy, semantic, and the KL and rank levels."""
-    found = {
+    layers = {
         "L_copy": first(rows, lambda r: r.copy_collapse),
         "L_copy_H": first(rows, lambda r: r.entropy_collapse),
         "L_semantic": first(rows, lambda r: r.is_answer),
     }
-    found["delta_layers"] = difference(found["L_semantic"], found["L_copy"])
+    layers["delta_layers"] = difference(layers["L_semantic"], layers["L_copy"])
     for bits in KL_LEVELS:
-        found[f"first_kl_below_{bits}"] = next(
-            (
-                r.layer
-                for r in rows
-                if r.kl_to_final_bits is not None and r.kl_to_final_bits <= bits
-            ),
-            None,
-        )
+        layers[f"first_kl_below_{bits}"] = first(rows, partial(kl_at_most, bits))
     for rank in RANK_LEVELS:
-        found[f"first_rank_le_{rank}"] = next(
-            (r.layer for r in rows if (r.answer_rank or rank + 1) <= rank), None
-        )
-    return found
+        layers[f"first_rank_le_{rank}"] = first(rows, partial(rank_at_most, rank))
+    return layers
+
+
+def kl_at_most(bits: float, row: PureRow) -> bool:
+    return row.kl_to_final_bits is not None and row.kl_to_final_bits <= bits
+
+
+def rank_at_most(rank: int, row: PureRow) -> bool:
+    return row.answer_rank is not None and row.answer_rank <= rank
 
 
 def difference(later: int | None, earlier: int | None) -> int | None:
@@ -45,7 +45,7 @@ def difference(later: int | None, earlier: int | None) -> int | None:
 def ablation_summary(
     orig: Sequence[PureRow], no_filler: Sequence[PureRow]
 ) -> dict[str, int | None]:
-    """What removing the filler word moves."""
+    """How the first layers move without the filler word."""
     a, b = milestones(orig), milestones(no_filler)
     return {
         "L_copy_orig": a["L_copy"],

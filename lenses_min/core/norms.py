@@ -36,7 +36,7 @@ class FormulaNorms(Norms):
 
 @dataclass(frozen=True)
 class ModuleNorms(Norms):
-    """The model's own norm modules, one a layer, None where there is none; each is called on its rows as they are.
+    """The model's own norm modules, one per layer, None where a layer has none; each is called on its rows unchanged.
 
     A module of a sharded model is called on its own device.
     """
@@ -52,21 +52,21 @@ class ModuleNorms(Norms):
         with torch.no_grad():
             parts = torch.split(x, counts.tolist())
             return torch.cat(
-                [self.read(part, layer) for layer, part in zip(values.tolist(), parts)]
+                [self.read(part, layer) for layer, part in zip(values.tolist(), parts, strict=True)]
             )
 
     def read(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:
         module = self.modules[layer]
         if module is None:
             return x
-        there = next(module.parameters(), x).device
-        return module(x.to(there)[None])[0].to(x)
+        device = next(module.parameters(), x).device
+        return module(x.to(device)[None])[0].to(x)
 
 
 def normalise_all(
     residuals: Mapping[int, Float[Tensor, "S D"]], norms: Norms
 ) -> dict[int, Float[Tensor, "1 S D"]]:
-    """What --keep-residuals saves: every layer in the residual's own dtype, on the host by one transfer."""
+    """The normed residual of every layer in the residual's own dtype, on the host by one transfer."""
     normed = [norms.apply(x, torch.full((x.shape[0],), layer)) for layer, x in residuals.items()]
     host = torch.stack(normed).cpu()[:, None]
     return {layer: x.clone() for layer, x in zip(residuals, host, strict=True)}

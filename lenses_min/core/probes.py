@@ -1,4 +1,4 @@
-"""The model without a lens: what it says to the test prompts, and to the first prompt at other temperatures."""
+"""The model without a lens: next tokens after the test prompts, and after the first prompt at other temperatures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

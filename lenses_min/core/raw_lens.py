@@ -25,7 +25,7 @@ def sampled_layers(mode: str, n_layers: int) -> list[int]:
 
 @dataclass(frozen=True)
 class RawLensMetrics(Generic[A]):
-    """The sampled layers under the norm lens, held against the raw residual, and under the raw lens itself."""
+    """The sampled layers under the norm lens, compared with the raw residual, and under the raw lens itself."""
 
     norm: Measures[A]
     raw: Measures[A]
@@ -38,9 +38,9 @@ def samples(
     entries = []
     for i, layer in enumerate(layers):
         norm, raw = (one_side(side, i, bool(answers)) for side in (metrics.norm, metrics.raw))
-        top_ids = int(metrics.norm.top_id[i, 0]), int(metrics.raw.top_id[i, 0])
         entry = {"layer": layer, "kl_norm_vs_raw_bits": float(metrics.norm.kl[i]) / log(2)}
-        entry |= {"top1_agree": top_ids[0] == top_ids[1]}
+        same = metrics.norm.top_id[i, 0] == metrics.raw.top_id[i, 0]
+        entry |= {"top1_agree": bool(same)}
         for key in raw:
             entry |= {f"{key}_norm": norm[key], f"{key}_raw": raw[key]}
         entries.append(entry)

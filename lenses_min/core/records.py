@@ -22,7 +22,7 @@ K_FULL, K_SHORT, K_PURE = 20, 5, 5
 
 @dataclass(frozen=True)
 class RowContext:
-    """What the rows of one pass share: its prompt, the token texts and the copy rule's bounds.
+    """The common part of the rows of one pass: its prompt, the token texts and the bounds of the copy rule.
 
     `own_answers`: an answer without an id is looked for by its own text, not by the reference's (R6).
     """
@@ -64,7 +64,7 @@ class RowContext:
         self, layer: int, pos: int, token: str, metrics: Measures[np.ndarray], i: int, k: int
     ) -> RecordRow:
         probs = metrics.top_p[i, :k].tolist()
-        top = tuple(zip(map(self.tokens.text, metrics.top_id[i, :k].tolist()), probs))
+        top = tuple(zip(map(self.tokens.text, metrics.top_id[i, :k].tolist()), probs, strict=True))
         prompt, entropy = self.encoded.prompt, float(metrics.entropy[i])
         return RecordRow(
             prompt.id, prompt.variant, layer, pos, token, entropy, top, rest_mass(probs)
@@ -125,14 +125,16 @@ def rest_mass(probs: Sequence[float]) -> float:
     return max(0.0, 1.0 - total)
 
 
-def tables(options: RunOptions, passes: Sequence[PassResult]) -> dict[tuple[str, str], list[Any]]:
-    """The rows of all passes by table and lens: what a run writes under these options."""
-    found: dict[tuple[str, str], list[Any]] = {}
+def tables_of(
+    options: RunOptions, passes: Sequence[PassResult]
+) -> dict[tuple[str, str], list[Any]]:
+    """The rows of all passes by table and lens."""
+    tables: dict[tuple[str, str], list[Any]] = {}
     for lens in passes[0].pure:
-        found["records", lens] = [row for result in passes for row in result.records.get(lens, [])]
-        found["pure", lens] = [row for result in passes for row in result.pure[lens]]
+        tables["records", lens] = [row for result in passes for row in result.records.get(lens, [])]
+        tables["pure", lens] = [row for result in passes for row in result.pure[lens]]
     if options.extended:
-        found["agreement", "norm"] = [row for result in passes for row in result.divergences]
+        tables["agreement", "norm"] = [row for result in passes for row in result.divergences]
     if options.prompts:
-        found["answers", "norm"] = [row for result in passes for row in result.whole_answers]
-    return found
+        tables["answers", "norm"] = [row for result in passes for row in result.whole_answers]
+    return tables

@@ -1,4 +1,4 @@
-"""What a run holds: the typed rows of its tables. CONTRACT columns bear the same names."""
+"""The typed rows of a run's tables. Columns of the contract have the same names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 def pass_name(prompt_id: object, prompt_variant: object, fact_key: object = None) -> str:
     """`prompt_id/prompt_variant`, behind `fact_key/` where the run names a fact.
 
-    What has no ids, as the one pass of runs up to August 2025, is named as that prompt is in later runs: `pos/orig`.
+    The one pass of runs up to August 2025 has no ids; its name is that of the same prompt in later runs, `pos/orig`.
     """
     prompt = "pos" if prompt_id is None else prompt_id
     variant = "orig" if prompt_variant is None else prompt_variant
@@ -42,7 +42,7 @@ class RecordRow(Row):
 
     @property
     def pass_name(self) -> str:
-        """The name of the pass that the row belongs to, as the function of that name tells."""
+        """The name of the row's pass, see the function `pass_name`."""
         return pass_name(self.prompt_id, self.prompt_variant, self.fact_key)
 
 
@@ -97,7 +97,7 @@ SomeRow = TypeVar("SomeRow", bound=RecordRow)
 
 def by_pass(rows: Iterable[SomeRow]) -> dict[str, list[SomeRow]]:
     """Rows by the name of their pass, in the order in which the passes come."""
-    found: dict[str, list[SomeRow]] = {}
+    passes: dict[str, list[SomeRow]] = {}
     for row in rows:
-        found.setdefault(row.pass_name, []).append(row)
-    return found
+        passes.setdefault(row.pass_name, []).append(row)
+    return passes

@@ -1,4 +1,4 @@
-"""prompt → tokens: what the model reads, position labels, gold alignment, and the one place that decodes an id."""
+"""prompt → tokens: the ids that the model reads, labels of positions, gold alignment; ids are decoded here alone."""
 
 import json
 import sys
@@ -36,16 +36,18 @@ class Tokens:
         """Ids of the text without special tokens; raises LensError where the model has no such id."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if (most := max(*ids, *self.bos.ids, 0, 0)) >= self.vocab:
-            told = f"the tokenizer gives id {most} and the model has {self.vocab}"
-            raise LensError(f"{told}; they belong to different checkpoints")
+            raise LensError(
+                f"the tokenizer gives id {most} and the model has {self.vocab}; "
+                "they belong to different checkpoints"
+            )
         return ids
 
     def model_input(self, text: str) -> list[int]:
-        """What the model reads: BOS, where there is one, then the text."""
+        """The ids that the model reads: BOS, where there is one, then the text."""
         return self.preceded(text, self.bos, self.corrected)
 
     def preceded(self, text: str, bos: Bos, once: bool) -> list[int]:
-        """A text behind BOS; `once`: without another one where the text begins with it."""
+        """The ids of BOS and a text; `once` leaves BOS out where the text begins with it."""
         ids = self.context(text)
         return ids if once and self.begins_with(bos, text) else [*bos.ids, *ids]
 
@@ -63,38 +65,38 @@ class Tokens:
         return self._texts[token_id]
 
     def encode(self, prompt: Prompt, n_ctx: int, joint: bool = False) -> Encoded:
-        """Everything the pass needs of its prompt; see `encode_all`."""
+        """One prompt in tokens; see `encode_all`."""
         return self.encode_all([prompt], n_ctx, joint)[0]
 
     def encode_all(
         self, prompts: Sequence[Prompt], n_ctx: int, joint: bool = False, tests: Sequence[str] = ()
     ) -> list[Encoded]:
-        """Everything each pass needs of its prompt; a control pass also asks for its rival's answer.
+        """Prompts in tokens; a control pass also has the answer of its control.
 
         `joint` lets the model read all tokens of the answer but the last after the prompt. Raises LensError naming
         every prompt that is too long or empty, those of `tests` among them.
         """
-        found = [self.unbounded(prompt, joint) for prompt in prompts]
+        encoded = [self.unbounded(prompt, joint) for prompt in prompts]
         sizes = [(f"test prompt {text[:40]!r}", len(self.model_input(text)), 0) for text in tests]
         sizes += [
             (f"prompt {e.prompt.id}/{e.prompt.variant}", len(e.token_ids), len(e.answer_prefix_ids))
-            for e in found
+            for e in encoded
         ]
         if wrong := [size for size in sizes if not 0 < size[1] <= n_ctx - size[2]]:
-            told = [
+            problems = [
                 f"{name} has {n} tokens" + (f" and {more} of its answer" if more else "")
                 for name, n, more in wrong
             ]
             why = f"; no BOS stands before a prompt ({self.bos.rule})"
             raise LensError(
-                f"{', '.join(told)}, the model reads 1 to {n_ctx}; "
+                f"{', '.join(problems)}, the model reads 1 to {n_ctx}; "
                 "use another prompt or a model with a longer context"
                 + (why if any(size[1] == 0 for size in wrong) else "")
             )
-        return found
+        return encoded
 
     def unbounded(self, prompt: Prompt, joint: bool) -> Encoded:
-        """A prompt of any length in tokens; prompts of one's own (`joint`) have the mended alignment."""
+        """A prompt of any length in tokens; prompts of a file (`joint`) have the mended alignment."""
         mended = self.corrected or joint
         gold = self.align(prompt, mended)
         control = [self.align(prompt.control, mended)] if prompt.control and gold.answer_ids else []

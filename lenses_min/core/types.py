@@ -19,7 +19,7 @@ from .rows import AgreementRow, AnswerRow, PureRow, RecordRow
 
 @dataclass(frozen=True)
 class Bos:
-    """What the model reads before every prompt: no id, one, or a template's several, and the rule behind it."""
+    """The ids that the model reads before every prompt, none to several, and the rule that gives them."""
 
     ids: tuple[int, ...]
     rule: str
@@ -50,7 +50,7 @@ class Gold:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt in tokens. `answers` are the ids whose probability is asked for: the gold's first, a rival's.
+    """A prompt in tokens. `answers` are the ids whose probability is read: the gold's first, the control's.
 
     `answer_prefix_ids` are the answer's tokens that the model reads after the prompt, for the joint probability.
     `defects` are those of R14 and R15 by which the reference reads this prompt or its answer otherwise.
@@ -66,7 +66,7 @@ class Encoded:
 
     @property
     def last(self) -> int:
-        """Position of the last token, where the next one is read."""
+        """Position of the last token, where the next token is predicted."""
         return len(self.token_ids) - 1
 
 
@@ -97,7 +97,7 @@ class Unembedding:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the outputs say of a model; `n_ctx` is the longest input in tokens.
+    """The facts of a model that the outputs record; `n_ctx` is the longest input in tokens.
 
     A prompt of more than `alone_above` tokens runs alone, as its numbers depend on what is read behind it; None: of no
     length.
@@ -155,12 +155,12 @@ class Rows:
         )  # on the host: the layers of a row decide which norm is called
 
 
-# Residual rows [N, D] and the layer of each [N] to float32 logits [N, V], or [1, V] where one row serves for all.
+# Residual rows [N, D] and the layer of each [N] to float32 logits [N, V], or [1, V] where all rows share it.
 Decode = Callable[[Tensor, Tensor], Tensor]
 
 
 class Lens(ABC):
-    """What every lens offers the pass runner: a frozen context and one function.
+    """A lens: a frozen context and one function.
 
     `name` is the suffix of its files (the norm lens has none); `first_record_layer` the first layer with rows in the
     records file; `fallback_answer` the text that is right where the answer has no id (None: the pass's own).
@@ -177,7 +177,7 @@ class Lens(ABC):
 
 @dataclass(frozen=True)
 class PassResult:
-    """All of one pass: rows per lens, layer-n facts, and what the model itself says (of a detailed pass).
+    """All of one pass: rows per lens, blocks of layer n, and the model's own predictions (of a pass with records).
 
     `error` is the lens against the model at layer n; `bridge_error` the model against transformers' own, of the pass
     whose prompt transformers read, empty in the others.

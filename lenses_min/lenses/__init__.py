@@ -1,4 +1,4 @@
-"""The registry of lenses: to run, a new lens is one file beside this one and its entry here.
+"""The registry of lenses. A new lens is a file in this folder and an entry here.
 
 A builder takes the model and the options, and returns its lens, or None where it cannot serve, with
 the summary that the outputs carry.

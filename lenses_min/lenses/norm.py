@@ -22,7 +22,7 @@ def unembed(x: Float[Tensor, "N D"], head: Unembedding) -> Float[Tensor, "N V"]:
 
 @dataclass(frozen=True)
 class NormLens(Lens):
-    """norm(x) @ W_U + b_U, the norm of layer l being the one that reads layer l next."""
+    """norm(x) @ W_U + b_U, with the norm that reads layer l next."""
 
     name = "norm"
     fallback_answer = "Berlin"  # what the reference looks for, also in the control pass (R6)

@@ -52,7 +52,7 @@ def build(
 ) -> tuple[PrismLens | None, dict[str, Any]]:
     """The lens and the `prism_summary` of the outputs.
 
-    Raises LensError when mode `on` cannot be served; mode `auto` tells why in the summary instead.
+    Raises LensError when mode `on` cannot be served; mode `auto` records the reason in the summary instead.
     """
     folder = Path(options.prism_dir) / options.file_stem
     summary = {
@@ -72,13 +72,13 @@ def build(
                 f"{error}; fit the artifacts for this model or use --prism auto or off"
             ) from error
         return None, summary | {"error": str(error)}
-    found = {
+    artifacts = {
         "present": True,
         "compatible": True,
         "k": provenance.get("k"),
         "layers": provenance.get("layers"),
     }
-    return PrismLens(norms, head, frame), summary | found
+    return PrismLens(norms, head, frame), summary | artifacts
 
 
 def read_artifacts(
@@ -114,6 +114,8 @@ def read_artifacts(
         )
     error = float((q.T @ q - torch.eye(width, device=device)).abs().max())
     if error > ORTHOGONALITY_BOUND:
-        told = f"max |QᵀQ − I| is {error:.3g}, at most {ORTHOGONALITY_BOUND:g} is allowed"
-        raise LensError(f"prism artifacts not orthogonal in {folder}: {told}")
+        raise LensError(
+            f"prism artifacts not orthogonal in {folder}: max |QᵀQ − I| is {error:.3g}, "
+            f"at most {ORTHOGONALITY_BOUND:g} is allowed"
+        )
     return Whitening(mean, torch.rsqrt(var + eps), q), provenance

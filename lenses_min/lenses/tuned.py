@@ -39,8 +39,8 @@ class TunedLens(Lens):
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         values, counts = torch.unique_consecutive(layers, return_counts=True)
         parts = [
-            self.translate(part, y)
-            for y, part in zip(values.tolist(), torch.split(x, counts.tolist()))
+            self.translate(part, layer)
+            for layer, part in zip(values.tolist(), torch.split(x, counts.tolist()), strict=True)
         ]
         return unembed(
             self.norms.apply(torch.cat(parts), torch.full_like(layers, self.norms.last)), self.head
@@ -83,35 +83,35 @@ def read_translators(folder: Path, n: int, width: int) -> tuple[Tensor, Tensor]:
         ValueError,
         OSError,
     ) as error:
-        told = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0]
         raise LensError(
-            f"the tuned lens in {folder} is corrupt ({type(error).__name__}: {told})"
+            f"the tuned lens in {folder} is corrupt ({type(error).__name__}: {reason})"
         ) from error
 
 
 def check_config(path: Path, n: int, width: int) -> None:
     """config.json of the published layout names the model's sizes."""
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for key, wanted in (("d_model", width), ("num_hidden_layers", n)):
-        if told.get(key, wanted) != wanted:
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for key, size in (("d_model", width), ("num_hidden_layers", n)):
+        if config.get(key, size) != size:
             raise LensError(
-                f"the tuned lens in {path.parent} is of another model: {key} {told[key]}, not {wanted}"
+                f"the tuned lens in {path.parent} is of another model: {key} {config[key]}, not {size}"
             )
 
 
 def stacked(state: Mapping[str, Tensor], n: int, width: int, folder: Path) -> tuple[Tensor, Tensor]:
     """The tensors by layer; older checkpoints put a prefix before the number, and a bias may be missing."""
-    found = {
+    tensors = {
         m.groups(): t
         for key, t in state.items()
         if (m := re.fullmatch(r"(?:.*\.)?(\d+)\.(weight|bias)", key))
     }
-    weights = [found.get((str(y), "weight")) for y in range(n)]
-    biases = [found.get((str(y), "bias"), torch.zeros(width)) for y in range(n)]
+    weights = [tensors.get((str(layer), "weight")) for layer in range(n)]
+    biases = [tensors.get((str(layer), "bias"), torch.zeros(width)) for layer in range(n)]
     shapes = {tuple(w.shape) if w is not None else None for w in weights} | {
         tuple(b.shape) * 2 for b in biases
     }
-    if shapes != {(width, width)} or (str(n), "weight") in found:
+    if shapes != {(width, width)} or (str(n), "weight") in tensors:
         raise LensError(f"the tuned lens in {folder} is not for {n} layers of width {width}")
     stack = (
         torch.stack([w.float() for w in weights if w is not None]),

@@ -1,6 +1,6 @@
 """The composition: prompt → tokens → forward → lens → metrics → records → files, and no arithmetic.
 
-Read this file first: every stage is one call here and one module beside it.
+Read this file first, then passes.py: every stage is one call there and one module of a room.
 """
 
 import logging
@@ -30,7 +30,7 @@ log = logging.getLogger("lenses_min")
 
 
 def run(options: RunOptions) -> Run:
-    """Sweep one model and return the run as typed records; nothing is written.
+    """Run the lenses over one model and return the run as typed records; nothing is written.
 
     Raises LensError for anything a person can mend: the model, an option, the artifacts, the device.
     """
@@ -65,7 +65,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     how = {"bos": bos, "placement": list(model.placement.notes), "determinism": settings()}
     return Run(
         options.file_stem,
-        records.tables(options, passes),
+        records.tables_of(options, passes),
         compose(model.facts, options, passes, test_prompts, summaries["prism"]),
         manifest(model.facts, options, passes, how, warnings, last_layer_proof, started),
         next((result.residuals for result in passes if result.residuals), {}),

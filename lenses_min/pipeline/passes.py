@@ -73,7 +73,7 @@ class PassRunner:
         return [results[i] for i in range(len(encoded))]
 
     def run_batch(self, batch: Sequence[Encoded]) -> list[PassResult]:
-        """Some prompts through the model in one forward and through every lens, then each to its results."""
+        """Run some prompts through the model in one forward, decode them under every lens, and return their results."""
         captured = self.capture([self.request(encoded) for encoded in batch])
         passes = [
             Pass(encoded, forward, forward.residuals.rows(self.full_layers(encoded)))
@@ -95,13 +95,13 @@ class PassRunner:
         ]
 
     def request(self, encoded: Encoded) -> ForwardRequest:
-        """What the forward keeps of a prompt."""
+        """The tokens of a prompt and the layers whose every position is kept."""
         every = range(self.model.facts.n_layers + 1)
         layers = every if self.keeps_residuals(encoded) else self.full_layers(encoded)
         return ForwardRequest(encoded.token_ids, layers, encoded.answer_prefix_ids)
 
     def capture(self, requests: Sequence[ForwardRequest]) -> list[Captured]:
-        """One forward; where the answer's tokens would change the prompt's numbers, one for each of them."""
+        """One forward; where the answer's tokens would change the prompt's numbers, a forward for each of them."""
         model, most, first = self.model, self.model.facts.alone_above, requests[0]
         if most is not None and first.answer_prefix_ids and len(first.read) > most:
             return [capture_apart(model.bridge, first, model.facts.n_layers)]
@@ -169,7 +169,7 @@ class PassRunner:
         )
 
     def raw_lens_metrics(self, one_pass: Pass) -> RawLensMetrics[Tensor] | None:
-        """The sampled layers under the norm lens, held against the raw residual; None where there are none."""
+        """The sampled layers under the norm lens, compared with the raw residual; None where no layer is sampled."""
         layers = self.checked_layers(one_pass.encoded)
         if not layers:
             return None

@@ -310,7 +310,7 @@ ACCIDENTS = {
         alone=True,
     ),
     "Prism rows for the wrong variant": Accident(
-        "tables",
+        "tables_of",
         "[row for result in passes for row in result.pure[lens]]",
         '[row for result in passes for row in (result if lens == "norm" else passes[0]).pure[lens]]',
         "fact-prism",
