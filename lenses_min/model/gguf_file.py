@@ -77,8 +77,10 @@ def check_metadata(metadata: Mapping[str, Any], config: Any, model: str) -> None
 def key_difference(key: str, metadata: Mapping[str, Any], config: Any) -> str:
     """What a key says and transformers does not read, in words; empty where nothing of it is lost."""
     value, name = metadata[key], key.removeprefix(f"{metadata['general.architecture']}.")
-    if key == "tokenizer.ggml.pre":
-        lost = value not in KNOWN_SPLITS
+    if key == "tokenizer.ggml.pre":  # of byte-level BPE alone: SentencePiece has no pre-tokenizer
+        lost = metadata.get("tokenizer.ggml.model") == "gpt2" and value not in KNOWN_SPLITS
+    elif key == "tokenizer.ggml.add_sep_token":
+        lost = bool(value)
     elif key == "tokenizer.ggml.add_space_prefix":
         lost = adds_prefix(metadata) != bool(value)
     elif name != key and name in VALUES:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lenses_min import LensError, RunOptions
 from lenses_min.core.forward import last_logits
+from lenses_min.model import gguf_file
 from lenses_min.model.gguf_file import check_metadata
 from lenses_min.model.load import load
 from spec.recipe import build, new_model
@@ -340,3 +341,26 @@ def test_what_a_family_has_of_its_own(
     with pytest.raises(LensError) as caught:
         check_metadata(keys, made, "m")
     assert f"does not read of its metadata {told}; give" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "key", "value", "refused"),
+    [
+        ("llama", "pre", "default", False),
+        ("gpt2", "pre", "default", True),
+        ("gpt2", "pre", "gpt-2", False),
+        ("llama", "add_sep_token", False, False),
+        ("llama", "add_sep_token", True, True),
+    ],
+)
+def test_a_key_of_the_tokenizer_is_refused_where_it_matters(
+    tokenizer: str, key: str, value: object, refused: bool
+) -> None:
+    """Gemma 3's file names the pre-tokenizer `default`, which SentencePiece does not have."""
+    named = f"tokenizer.ggml.{key}"
+    metadata = {
+        "general.architecture": "gemma3",
+        "tokenizer.ggml.model": tokenizer,
+        named: value,
+    }
+    assert bool(gguf_file.key_difference(named, metadata, None)) is refused
