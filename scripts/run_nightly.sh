@@ -26,6 +26,7 @@ PYTHONPATH=.venv/gemma tests tests/golden/test_gemma.py
 tests -n 2 -m nightly
 tests -n 2 --hypothesis-profile=nightly tests/property tests/harness/test_*_properties.py
 part .venv/bin/python scripts/fuzz.py --examples 500 --seed "$RANDOM"
+part .venv/bin/python scripts/fuzz_families.py --examples 960 --seed "$RANDOM"
 for processes in 0 2 2 2 2; do
     tests -n "$processes"
 done

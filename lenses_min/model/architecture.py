@@ -1,6 +1,7 @@
 """Which model a configuration describes, and whether transformers and TransformerLens have the code for it built in."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from ..errors import LensError
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+# Entries of a configuration that change no number of a forward.
+NO_OPTION = re.compile(
+    "drop|^tie_|use_cache|_id$|dtype|initializer|architectures|_version|^model_type|^_"
+)
 DECODERS = "not a causal language model; the lens reads decoders only"
 
 
@@ -93,3 +98,28 @@ def adapter_name(own: type, model: str) -> str:
         f"{model} is {name}, which TransformerLens {version('transformer-lens')} does not know; use a model of one "
         "of the architectures that TransformerBridge.list_supported_models lists"
     )
+
+
+def unusual_options(config: Any) -> str:
+    """Options of the text model's configuration that are not its family's defaults, for an error to name.
+
+    Sizes, ids and lists are left out: most checkpoints have their own, and they are no cause to look at first.
+    """
+    text = config.get_text_config()
+    usual = dict(leaves(type(text)().to_dict()))
+    found = dict(leaves(text.to_dict()))
+    named = [
+        f"{key}={value}"
+        for key, value in sorted(found.items())
+        if usual.get(key) != value and not NO_OPTION.search(key)
+    ]
+    return ", ".join(named) or "none"
+
+
+def leaves(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of switches, numbers with a fraction, texts and absent values; nested ones as `a.b`."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from leaves({str(k): v for k, v in value.items()}, f"{above}{key}.")
+        elif value is None or isinstance(value, bool | float | str):
+            yield above + key, value

@@ -28,7 +28,9 @@ class LastToken:
 
     `stream` are the embeddings and the output of each block, None where no stack of blocks was found; `normed` is what
     the unembedding reads and `unembedded` what it gives, None where the model names no unembedding; `logits` are the
-    model's own, after its output transform. E is D but where a projection stands before the unembedding.
+    model's own, after its output transform. E is D but where a projection stands before the unembedding. `readers` name
+    the first norm of each block that reads the stream as the block does, empty where none does; transformers alone
+    tells them.
     """
 
     ids: tuple[int, ...]
@@ -36,6 +38,7 @@ class LastToken:
     normed: Float[np.ndarray, " E"] | None
     unembedded: Float[np.ndarray, " V"] | None
     logits: Float[np.ndarray, " V"]
+    readers: tuple[str, ...] = ()
 
     def places(self) -> Iterator[tuple[str, np.ndarray]]:
         """Name and values of every place that was seen, in the order in which the model passes them."""
@@ -61,7 +64,8 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
     force_eager_attention(model)
     rows: Rows = {}
     blocks = decoder_blocks(model)
-    handles = watch(model, blocks, rows)
+    readers = [""] * len(blocks)
+    handles = [*watch(model, blocks, rows), *watch_norms(model, blocks, rows, readers)]
     home = model.get_input_embeddings().weight.device
     try:
         with torch.no_grad():
@@ -78,7 +82,7 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
     finally:
         for handle in handles:
             handle.remove()
-    return last_token(ids, rows, len(blocks))
+    return replace(last_token(ids, rows, len(blocks)), readers=tuple(readers))
 
 
 def of_bridge(bridge: Any, ids: Sequence[int]) -> LastToken:
@@ -86,15 +90,15 @@ def of_bridge(bridge: Any, ids: Sequence[int]) -> LastToken:
     return of_hooks(hooked_rows(bridge, ids), ids, bridge.cfg.n_layers)
 
 
-def hooked_rows(bridge: Any, ids: Sequence[int], more: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """One forward of the bridge: the last row at every hook of the way and at `more`, by name, and the logits."""
+def hooked_rows(bridge: Any, ids: Sequence[int]) -> dict[str, np.ndarray]:
+    """One forward of the bridge: the last row at every hook of the way, by name, and the logits."""
     rows: dict[str, np.ndarray] = {}
 
     def keep(value: Any, hook: Any) -> None:
         rows[hook.name] = last_row(value)
 
     stream = [hook_name(layer) for layer in range(bridge.cfg.n_layers + 1)]
-    names = [*stream, UNEMBED, UNEMBEDDED, *more]
+    names = [*stream, UNEMBED, UNEMBEDDED]
     hooks = [(name, keep) for name in names if name in bridge.hook_dict]
     (logits,) = logits_at(bridge, [ids], [range(len(ids) - 1, len(ids))], hooks)
     return rows | {"logits": last_row(logits)}
@@ -118,18 +122,6 @@ def of_lens(norms: Norms, head: Unembedding, found: LastToken, dtype: str) -> La
     z = torch.nn.functional.linear(normed.float(), head.weight, head.bias)
     logits = z if head.transform is None else head.transform(z)
     return replace(found, normed=last_row(normed), unembedded=last_row(z), logits=last_row(logits))
-
-
-def unusual_options(config: Any) -> str:
-    """Switches and numbers of a configuration that are not its family's defaults, for an error to name."""
-    usual = type(config)().to_dict()
-    found = {
-        key: value
-        for key, value in config.to_dict().items()
-        if isinstance(value, bool | float) and key in usual and usual[key] != value
-    }
-    named = [f"{key}={value}" for key, value in sorted(found.items()) if "drop" not in key]
-    return ", ".join(key for key in named if not key.startswith(("tie_", "use_cache"))) or "none"
 
 
 def decoder_blocks(model: Any) -> list[nn.Module]:
@@ -179,6 +171,33 @@ def watch(model: Any, blocks: Sequence[nn.Module], rows: Rows) -> list[Any]:
         handles.append(head.register_forward_pre_hook(unembedding_alone))
         handles.append(head.register_forward_hook(leaving("unembedded")))
     return handles
+
+
+def watch_norms(
+    model: Any, blocks: Sequence[nn.Module], rows: Rows, readers: list[str]
+) -> list[Any]:
+    """Hooks that note in `readers`, by block, the first norm that reads what the block reads; their handles."""
+
+    def reading(layer: int, name: str) -> Callable[[nn.Module, Any], None]:
+        def note(module: nn.Module, args: Any) -> None:
+            if not readers[layer] and args and np.array_equal(last_row(args[0]), rows[layer]):
+                readers[layer] = name
+
+        return note
+
+    names = {module: name for name, module in model.named_modules()}
+    return [
+        module.register_forward_pre_hook(reading(layer, names[module]))
+        for layer, block in enumerate(blocks)
+        for module in block.modules()
+        if "norm" in type(module).__name__.lower()
+    ]
+
+
+def wrapped_modules(model: Any) -> dict[str, nn.Module]:
+    """The modules of transformers by their names, also where TransformerLens has put its own around them."""
+    named = model.named_modules(remove_duplicate=False)
+    return {name.replace("._original_component", ""): module for name, module in named}
 
 
 def one_stream(value: Any) -> Any:

@@ -6,13 +6,12 @@ with nothing between them, is seen by hooks and not believed by name. A model th
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..core.forward import hook_name
 from ..core.norms import ModuleNorms
 from ..core.types import Unembedding
 from ..errors import LensError
+from .architecture import unusual_options
 from .last_token import (
     LastToken,
     decoder_blocks,
@@ -20,21 +19,21 @@ from .last_token import (
     of_bridge,
     of_hooks,
     of_lens,
-    unusual_options,
+    wrapped_modules,
 )
-from .proof import ROUNDING, bridge_error, bridge_refusal, deviations, parting
+from .proof import bridge_error, bridge_refusal, deviations, parting
 
 
 def own_norms(bridge: Any, own: LastToken, head: Unembedding, model: str) -> ModuleNorms:
-    """The module that reads each layer: ln1 of the next block where it reads the block's input, else the final norm.
+    """The module that reads each layer: the first norm of the next block that does, else the final norm.
 
-    Blocks that norm their outputs (OLMo-2) read the stream bare; only the final norm ever reads it there. Raises
+    Blocks that norm their outputs (OLMo-2) read the stream bare; only the final norm ever reads it there. Which norm
+    reads the stream was seen in transformers' own forward, see `LastToken`. Raises
     LensError that names the place where the bridge leaves the model that transformers runs, or where the last layer,
     the final norm, the unembedding and the output transform do not make the logits.
     """
     n, dtype = bridge.cfg.n_layers, str(bridge.cfg.dtype).removeprefix("torch.")
-    readers = [f"blocks.{y}.ln1.hook_in" for y in range(n)]
-    rows = hooked_rows(bridge, own.ids, readers)
+    rows = hooked_rows(bridge, own.ids)
     found = of_hooks(rows, own.ids, n)
     check_bridge(own, found, dtype, bridge)
     if found.stream is None:
@@ -42,12 +41,8 @@ def own_norms(bridge: Any, own: LastToken, head: Unembedding, model: str) -> Mod
             f"TransformerLens does not show the residual stream of {model} at every layer"
         )
     final = getattr(getattr(bridge, "ln_final", None), "original_component", None)
-    modules = [
-        bridge.blocks[y].ln1.original_component
-        if reader in rows and same(rows[reader], rows[hook_name(y)], dtype)
-        else final
-        for y, reader in enumerate(readers)
-    ]
+    named = wrapped_modules(bridge.original_model)
+    modules = [named[name] if name else final for name in own.readers or [""] * n]
     norms = ModuleNorms((*modules, final))
     part = parting(deviations(found, of_lens(norms, head, found, dtype)), dtype, False)
     if part is not None:
@@ -65,11 +60,6 @@ def check_bridge(own: LastToken, found: LastToken, dtype: str, bridge: Any) -> d
         return error
     options = unusual_options(bridge.original_model.config)
     raise LensError(bridge_refusal(own, of_bridge(bridge, own.ids), error, dtype, options))
-
-
-def same(a: np.ndarray, b: np.ndarray, dtype: str) -> bool:
-    """Equal but for rounding in a dtype."""
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= ROUNDING[dtype] * np.abs(b).max())
 
 
 def refusal(model: str, place: str) -> str:

@@ -1,0 +1,108 @@
+"""scripts/fuzz_families.py finds a wrong number; a fixed sample of it passes, and each kind that it found."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lenses_min import LensError
+from lenses_min.architecture import leaves
+from lenses_min.lenses.final import FinalLens
+from spec.golden import GOLDEN
+
+SCRIPTS = str(GOLDEN.parent / "scripts")
+
+
+def load_fuzz() -> SimpleNamespace:
+    """The script and its modules, which lie beside it and not in a package."""
+    path = list(sys.path)
+    sys.path.insert(0, SCRIPTS)
+    try:
+        return SimpleNamespace(**runpy.run_path(f"{SCRIPTS}/fuzz_families.py"))
+    finally:
+        sys.path[:] = path
+
+
+FUZZ = load_fuzz()
+# One of each way to build a model: dense, parallel, mixture of experts, no RoPE, scaled, with a part for images.
+SAMPLE = ("bloom", "cohere2", "deepseek_v3", "falcon", "gemma3", "glm4_moe", "granite", "olmo2")
+# Blocks whose norm is none of those that TransformerLens calls ln1, or lies deeper in the block.
+OWN_NORMS = ("falcon_mamba", "mamba", "mamba2", "nemotron_h", "recurrent_gemma", "rwkv", "zamba2")
+YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 2.0}
+YARN |= {"original_max_position_embeddings": 8}
+# What TransformerLens ignores; the refusal names it.
+IGNORED = {
+    "gemma3": {"text_config": {"attn_logit_softcapping": 0.5}},
+    "starcoder2": {"norm_epsilon": 0.5},
+    "stablelm": {"rope_parameters": YARN},
+}
+Perform = Callable[..., list[str]]
+
+
+@pytest.fixture
+def differences(tmp_path: Path) -> Perform:
+    """What `perform` finds in the first example of a family that transformers can run, with some options given."""
+
+    def found(family: str, seed: str = "suite/1", **given: Any) -> list[str]:
+        example = FUZZ.built(family, seed, tmp_path, given)
+        assert not isinstance(example, str), example
+        options = {**example.options, "contract": "corrected"}
+        return FUZZ.perform(replace(example, options=options), tmp_path)
+
+    return found
+
+
+@pytest.mark.parametrize("family", SAMPLE)
+def test_a_fixed_sample_is_what_transformers_computes(family: str, differences: Perform) -> None:
+    assert differences(family) == []
+
+
+@pytest.mark.parametrize("family", OWN_NORMS)
+def test_the_norm_lens_reads_by_the_first_norm_of_the_next_block(
+    family: str, differences: Perform
+) -> None:
+    """The final norm took its place without a word where the block's is not called ln1."""
+    assert differences(family) == []
+
+
+@pytest.mark.parametrize("family", IGNORED)
+def test_a_refusal_names_the_option_that_is_ignored(family: str, differences: Perform) -> None:
+    """Also one of the text part of a model, and one of RoPE."""
+    ignored = IGNORED[family]
+    with pytest.raises(LensError, match="does not compute what transformers computes") as caught:
+        differences(family, **ignored)
+    options = str(caught.value).partition("not its family's defaults: ")[2]
+    for key, value in leaves(ignored.get("text_config", ignored)):
+        assert f"{key}={value}" in options
+
+
+def test_all_shared_families_are_drawn() -> None:
+    families = FUZZ.fuzz_configs.shared_families()
+    assert {"llama", "qwen3_5", *SAMPLE, *OWN_NORMS} <= set(families)
+    assert len(families) >= 90
+
+
+def test_a_wrong_number_is_found(differences: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lens that moves the stream of one layer."""
+    right = FinalLens.decode
+
+    def wrong(lens: FinalLens, x: Any, layers: Any) -> Any:
+        return right(lens, x + (layers == 0)[:, None], layers)
+
+    monkeypatch.setattr(FinalLens, "decode", wrong)
+    assert any(" final layer 0 " in each for each in differences("llama"))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.25, []), (0.2495, ["x: 'a' 0.2495, transformers 'a' 0.25"])],
+)
+def test_what_counts_as_a_difference(value: float, told: list[str]) -> None:
+    block = {"topk": [["b", 0.75], ["a", value]], "entropy": 0.8112781}
+    assert FUZZ.distribution("x", block, np.array([0.25, 0.75]), ["a", "b"]) == told
