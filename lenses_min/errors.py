@@ -36,12 +36,17 @@ def library_errors(action: str, advice: str = "") -> Iterator[None]:
         raise LensError(f"cannot {action}: {library_text(error)}{end}") from error
 
 
-def library_text(error: BaseException) -> str:
-    """The text of a library's error in one line of at most LONGEST characters, its kind in front where it needs it."""
+def library_text(error: BaseException, named: bool = True) -> str:
+    """The text of a library's error in one line of at most LONGEST characters.
+
+    Where it is `named`, its kind stands in front of a text that needs it, and in place of one that is missing.
+    """
     kind = type(error).__name__
     text = " ".join(str(error).split()).rstrip(".")
     if len(text) > LONGEST:
         text = text[:LONGEST].rsplit(" ", 1)[0] + " …"
+    if not named:
+        return text
     if not text:
         return kind
     return f"{kind}: {text}" if isinstance(error, UNNAMED) else text

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import CONFIG_MAPPING, PretrainedConfig
 from transformers.models.auto.auto_factory import _get_model_class
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from ..errors import LensError
+from ..errors import LensError, library_text
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 # Entries of a configuration that change no number of a forward.
@@ -98,6 +99,25 @@ def adapter_name(own: type, model: str) -> str:
         f"{model} is {name}, which TransformerLens {version('transformer-lens')} does not know; use a model of one "
         "of the architectures that TransformerBridge.list_supported_models lists"
     )
+
+
+@contextmanager
+def wrapping_errors(config: Any, model: str) -> Iterator[None]:
+    """Whatever TransformerLens raises about a model that transformers has run becomes one LensError.
+
+    It gives TransformerLens's own reason, which often is an assertion, and the options that may be the cause.
+    """
+    try:
+        yield
+    except LensError:
+        raise
+    except Exception as error:
+        reason = library_text(error, named=False) or "it gives no reason"
+        raise LensError(
+            f"{model} cannot be read: TransformerLens {version('transformer-lens')} does not take it, though "
+            f"transformers runs it: {reason}; options of its config that are not its family's defaults: "
+            f"{unusual_options(config)}"
+        ) from error
 
 
 def unusual_options(config: Any) -> str:

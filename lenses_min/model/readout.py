@@ -96,11 +96,13 @@ def alone_above(model: Any) -> int | None:
     """The longest prompt whose numbers do not depend on what is read behind it; None: they never do.
 
     LongRoPE has two sets of frequencies, dynamic NTK scaling one for each length: both follow the length of all that is
-    read, beyond this one. A block whose attention is not causal (Gemma's use_bidirectional_attention) sees what follows
-    at any length: 0. Both are seen in the modules of transformers that do so.
+    read, beyond this one. Attention to the k best tokens (index_topk) chooses among equal ones by that length, where
+    more than k are read. A block whose attention is not causal (Gemma's use_bidirectional_attention) sees what follows
+    at any length: 0. All are seen in the modules of transformers that do so.
     """
     blocks = [module for block in decoder_blocks(model) for module in block.modules()]
     found = [0] if any(getattr(module, "is_causal", True) is False for module in blocks) else []
+    found += [module.index_topk for module in blocks if hasattr(module, "index_topk")]
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         by_layer_type = kinds if isinstance(kinds, dict) else {None: kinds}

@@ -59,10 +59,7 @@ def check_read(model: Any, info: Mapping[str, Any], folder: Path, name: str) -> 
             f"{name} holds weights that {kind} does not read as its config.json has it: {some(wrong)}; the config "
             f"leaves them out, or they belong to another architecture: {SOUND}, with the config.json that belongs to it"
         )
-    buffers = {key for key, _ in model.named_buffers()}
-    if packed := [
-        key for key in integers if key not in unread and not own_names(model, key) & buffers
-    ]:
+    if packed := [key for key in integers if key not in unread and not holds_integers(model, key)]:
         raise LensError(
             f"{name} holds integers where weights should be, as quantized ones are: {some(packed)}; give the "
             "checkpoint before quantization"
@@ -105,6 +102,13 @@ def own_names(model: Any, key: str) -> set[str]:
     """What a tensor of a file may be called in the model: files hold the model with its head, or the part below it."""
     prefix = f"{model.base_model_prefix}."
     return {key, prefix + key, key.removeprefix(prefix)}
+
+
+def holds_integers(model: Any, key: str) -> bool:
+    """Whether a tensor of a file is a buffer of the model; a table of ids may stand in a file under an older path."""
+    buffers = dict(model.named_buffers())
+    tables = {name.rpartition(".")[2] for name, b in buffers.items() if not b.is_floating_point()}
+    return bool(own_names(model, key) & {*buffers}) or key.rpartition(".")[2] in tables
 
 
 def declared(model: Any) -> list[str]:

@@ -42,6 +42,17 @@ IGNORED = {
     "starcoder2": {"norm_epsilon": 0.5},
     "stablelm": {"rope_parameters": YARN},
 }
+# What TransformerLens does not take, with an assertion or no word: the refusal names the option, and no class of error.
+UNTAKEN = {
+    "gpt_neox": {"attention_bias": False},
+    "gpt_bigcode": {"multi_query": False},
+    "phi": {"qk_layernorm": True},
+}
+# What a model lacks and TransformerLens has a place for: RoPE, the last norm.
+ABSENT = {
+    "granitemoehybrid": {"position_embedding_type": None},
+    "opt": {"do_layer_norm_before": False, "hidden_size": 16, "word_embed_proj_dim": 16},
+}
 Perform = Callable[..., list[str]]
 
 
@@ -49,11 +60,14 @@ Perform = Callable[..., list[str]]
 def differences(tmp_path: Path) -> Perform:
     """What `perform` finds in the first example of a family that transformers can run, with some options given."""
 
-    def found(family: str, seed: str = "suite/1", **given: Any) -> list[str]:
-        example = FUZZ.built(family, seed, tmp_path, given)
+    def found(
+        family: str, seed: str = "suite/1", contract: str = "corrected", **given: Any
+    ) -> list[str]:
+        folder = tmp_path / seed
+        example = FUZZ.built(family, seed, folder, given)
         assert not isinstance(example, str), example
-        options = {**example.options, "contract": "corrected"}
-        return FUZZ.perform(replace(example, options=options), tmp_path)
+        options = {**example.options, "contract": contract}
+        return FUZZ.perform(replace(example, options=options), folder)
 
     return found
 
@@ -80,6 +94,37 @@ def test_a_refusal_names_the_option_that_is_ignored(family: str, differences: Pe
     options = str(caught.value).partition("not its family's defaults: ")[2]
     for key, value in leaves(ignored.get("text_config", ignored)):
         assert f"{key}={value}" in options
+
+
+@pytest.mark.parametrize("family", UNTAKEN)
+def test_what_transformer_lens_does_not_take_is_told(family: str, differences: Perform) -> None:
+    with pytest.raises(LensError, match="does not take it, though transformers runs it") as caught:
+        differences(family, **UNTAKEN[family])
+    for key, value in UNTAKEN[family].items():
+        assert f"{key}={value}" in str(caught.value)
+    assert "Error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("contract", ["reference", "corrected"])
+@pytest.mark.parametrize("family", ABSENT)
+def test_a_model_without_a_part_is_read_without_it(
+    family: str, contract: str, differences: Perform
+) -> None:
+    """TransformerLens put a part that cannot run where transformers has None."""
+    assert differences(family, contract=contract, **ABSENT[family]) == []
+
+
+def test_attention_to_the_best_tokens_is_run_alone(differences: Perform) -> None:
+    """Of equal scores it chooses by the length of all that is read."""
+    sizes = {"index_topk": 2, "index_n_heads": 1, "num_attention_heads": 2, "hidden_size": 32}
+    for i in range(3):
+        assert differences("glm_moe_dsa", seed=f"best/{i}", **sizes) == []
+
+
+def test_a_table_of_ids_is_no_quantized_weight(differences: Perform) -> None:
+    """DeepSeek V4 routes its first layers by a table; what cannot be read of it are its several streams."""
+    with pytest.raises(LensError, match="several streams a token"):
+        differences("deepseek_v4", mlp_layer_types=["hash_moe"], num_hidden_layers=1)
 
 
 def test_all_shared_families_are_drawn() -> None:
