@@ -102,7 +102,7 @@ def adapter_name(own: type, model: str) -> str:
 
 
 @contextmanager
-def wrapping_errors(config: Any, model: str) -> Iterator[None]:
+def wrapping_errors(hf_model: Any, model: str) -> Iterator[None]:
     """Whatever TransformerLens raises about a model that transformers has run becomes one LensError.
 
     It gives TransformerLens's own reason, which often is an assertion, and the options that may be the cause.
@@ -116,7 +116,7 @@ def wrapping_errors(config: Any, model: str) -> Iterator[None]:
         raise LensError(
             f"{model} cannot be read: TransformerLens {version('transformer-lens')} does not take it, though "
             f"transformers runs it: {reason}; options of its config that are not its family's defaults: "
-            f"{unusual_options(config)}"
+            f"{unusual_options(hf_model.config)}"
         ) from error
 
 

@@ -127,21 +127,18 @@ def read_parts(
 
 def check_parts(bridge: Any, model: str) -> None:
     """Raises LensError where TransformerLens wraps an architecture without what a lens must know of it."""
-    kind, reason = type(bridge.original_model).__name__, ""
+    kind = type(bridge.original_model).__name__
     blocks = getattr(bridge, "blocks", None)
     if not blocks or getattr(bridge, "unembed", None) is None:
-        reason = "which has no single stack of blocks before an unembedding"
-    norms = [getattr(part, "ln1", None) for part in blocks or ()]
-    for norm in (*norms, getattr(bridge, "ln_final", None)):
-        if norm is not None and not hasattr(norm, "uses_rms_norm"):
-            reason = "whose norms TransformerLens wraps without telling their kind"
-    if reason:
-        raise LensError(f"{model} is {kind}, {reason}; use a model of another architecture")
+        raise LensError(
+            f"{model} is {kind}, which has no single stack of blocks before an unembedding; "
+            "use a model of another architecture"
+        )
 
 
 def boot(hf_model: Any, placement: Placement, model: str) -> Any:
     """The bridge around a model of transformers; weights stay as they are, no processing and no compatibility mode."""
-    with wrapping_errors(hf_model.config, model):
+    with wrapping_errors(hf_model, model):
         if misplaced := find_misplaced_modules(hf_model):
             raise LensError(
                 f"{model} cannot be sharded: {misplaced[0][0]} is not where its part of the model is, "
@@ -194,7 +191,8 @@ def read_norms(bridge: Any) -> FormulaNorms:
             if weight is None
             else weight.detach().to(device).float()
         )
-        scales.append(1 + scale if weight is not None and module.uses_weight_offset else scale)
+        adds_one = getattr(module, "uses_weight_offset", bridge.cfg.rmsnorm_uses_offset)
+        scales.append(1 + scale if weight is not None and adds_one else scale)
         eps.append([0.0 if module is None else norm_eps(module)])
         identity.append([module is None])
     return FormulaNorms(
@@ -212,10 +210,11 @@ def norm_eps(module: Any) -> float:
     )
 
 
-def norm_name(module: Any) -> str:
+def norm_name(module: Any, cfg: Any) -> str:
+    """The kind of a norm, as its wrapper or else the model's adapter tells it."""
     if module is None:
         return "Identity"
-    return "RMSNorm" if module.uses_rms_norm else "LayerNorm"
+    return "RMSNorm" if getattr(module, "uses_rms_norm", cfg.uses_rms_norm) else "LayerNorm"
 
 
 def read_head(bridge: Any, corrected: bool) -> Unembedding:
@@ -239,8 +238,8 @@ def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placeme
         d_vocab=weight.shape[0],
         device=torch.device(placement.device).type,
         dtype=str(placement.dtype).removeprefix("torch."),
-        first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None)),
-        final_norm=norm_name(getattr(bridge, "ln_final", None)),
+        first_norm=norm_name(getattr(bridge.blocks[0], "ln1", None), cfg),
+        final_norm=norm_name(getattr(bridge, "ln_final", None), cfg),
         learned_positions="pos_embed.hook_out" in bridge.hook_dict,
         output_transform=(scale, cap) != (None, None),
         logit_scale=scale,

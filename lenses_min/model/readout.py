@@ -102,7 +102,8 @@ def alone_above(model: Any) -> int | None:
     """
     blocks = [module for block in decoder_blocks(model) for module in block.modules()]
     found = [0] if any(getattr(module, "is_causal", True) is False for module in blocks) else []
-    found += [module.index_topk for module in blocks if hasattr(module, "index_topk")]
+    best = [getattr(module, "index_topk", None) for module in blocks]
+    found += [k for k in best if isinstance(k, int)]
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         by_layer_type = kinds if isinstance(kinds, dict) else {None: kinds}

@@ -114,6 +114,16 @@ def test_a_model_without_a_part_is_read_without_it(
     assert differences(family, contract=contract, **ABSENT[family]) == []
 
 
+@pytest.mark.parametrize("contract", ["reference", "corrected"])
+@pytest.mark.parametrize("family", ["gemma4", "gemma4_text", "gemma4_unified"])
+def test_norms_whose_wrapper_does_not_tell_their_kind(
+    family: str, contract: str, differences: Perform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Gemma 4 is RMSNorm without 1 + w, as its adapter tells; it was refused."""
+    assert differences(family, contract=contract) == []
+    assert not [r for r in caplog.records if "IS NOT THE MODEL" in r.getMessage()]
+
+
 def test_attention_to_the_best_tokens_is_run_alone(differences: Perform) -> None:
     """Of equal scores it chooses by the length of all that is read."""
     sizes = {"index_topk": 2, "index_n_heads": 1, "num_attention_heads": 2, "hidden_size": 32}

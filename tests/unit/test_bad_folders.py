@@ -112,13 +112,6 @@ SIZES = {
     "max_position_embeddings": 128,
     "pad_token_id": 3,
 }
-GEMMA4 = {
-    "global_head_dim": 8,
-    "sliding_window": 16,
-    "hidden_size_per_layer_input": 8,
-    "vocab_size_per_layer_input": 115,
-    "num_kv_shared_layers": 0,
-}
 UNKNOWN = (
     f"which TransformerLens {version('transformer-lens')} does not know; use a model of one of the"
 )
@@ -128,11 +121,6 @@ OTHERS = [
     ("roberta", {}, f"is of the type 'roberta', {ENCODER}"),
     ("biogpt", {}, f"is BioGptForCausalLM, {UNKNOWN}"),
     ("helium", {}, f"is HeliumForCausalLM, {UNKNOWN}"),
-    (
-        "gemma4_text",
-        GEMMA4,
-        "is Gemma4ForCausalLM, whose norms TransformerLens wraps without telling their kind; use",
-    ),
 ]
 
 

@@ -42,9 +42,8 @@ def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
         norm([1.0, 2.0], True),
     ]
     blocks = [*(SimpleNamespace(ln1=module) for module in modules), SimpleNamespace()]
-    found = read_norms(
-        SimpleNamespace(cfg=SimpleNamespace(d_model=2, device="cpu"), unembed=head, blocks=blocks)
-    )
+    cfg = SimpleNamespace(d_model=2, device="cpu", rmsnorm_uses_offset=True)
+    found = read_norms(SimpleNamespace(cfg=cfg, unembed=head, blocks=blocks))
     assert found.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
     assert found.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
     assert found.identity.tolist() == [[False], [False], [False], [True], [True]]
@@ -52,7 +51,11 @@ def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
 
 def test_names_of_norms() -> None:
     modules = [None, SimpleNamespace(uses_rms_norm=True), SimpleNamespace(uses_rms_norm=False)]
-    assert list(map(norm_name, modules)) == ["Identity", "RMSNorm", "LayerNorm"]
+    names = ["Identity", "RMSNorm", "LayerNorm"]
+    for rms in (False, True):
+        cfg = SimpleNamespace(uses_rms_norm=rms)
+        assert [norm_name(module, cfg) for module in modules] == names
+        assert norm_name(SimpleNamespace(), cfg) == names[1 if rms else 2]
 
 
 def weights(*kinds: torch.dtype) -> SimpleNamespace:
