@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from fuzz_sizes import by_layer, fitting, sizes
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from spec.recipe import tokenizer_files
-from spec.recipe.model import WORDS
 
 ACTIVATIONS = ("silu", "gelu", "relu", "gelu_new", "gelu_pytorch_tanh", "tanh")
 # Switches that change no number of a plain forward, or make a model of another kind.
@@ -28,6 +28,15 @@ NOT_DRAWN = re.compile(
     "cache|output_|return_dict|tie_|is_encoder|cross_attention|summary|init|jitter|dropout|pdrop|layerdrop|router_"
     "|coef|prenorm|associative_scan|mambapy|mem_eff|kernels|expan|embedding_fraction|min|max|limit|floor|theta"
 )
+# Options whose default is None or a text, with another value.
+OTHERS = {
+    "clip_qkv": 0.5,
+    "logit_scale": 0.5,
+    "position_embedding_type": "rope",
+    "rescale_every": 2,
+    "softmax_scale": 0.3,
+    "use_bidirectional_attention": True,
+}
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
 
 
@@ -40,80 +49,6 @@ def shared_families() -> list[str]:
         for kind, name in classes
         if (name if isinstance(name, str) else name[0]).lower() in known
     ]
-
-
-def sizes(draw: random.Random) -> dict[str, Any]:
-    """Small sizes under every name that a family may have for them."""
-    heads, wide, layers = draw.choice((1, 2, 2, 4)), draw.choice((4, 8, 8, 16)), draw.randint(1, 4)
-    groups = draw.choice([k for k in (1, 2, 4) if heads % k == 0])
-    width, experts = heads * wide, draw.choice((2, 4))
-    few = draw.choice((1, 2))
-    values = {
-        "hidden_size n_embd d_model attention_hidden_size lru_width": width,
-        "num_hidden_layers n_layer n_layers num_layers": layers,
-        "num_attention_heads n_head n_heads num_heads attention_heads": heads,
-        "num_key_value_heads num_kv_heads num_query_groups": groups,
-        "head_dim global_head_dim kv_channels": draw.choice((wide, wide, 8)),
-        "rotary_dim": draw.choice((2, 4)),
-        "intermediate_size n_inner ffn_hidden_size intermediate_size_mlp": draw.choice((8, 24, 64)),
-        "ffn_dim moe_intermediate_size shared_intermediate_size": draw.choice((8, 16)),
-        "shared_expert_intermediate_size moe_shared_expert_intermediate_size": draw.choice((8, 16)),
-        "max_position_embeddings n_positions n_ctx context_length max_seq_len": 128,
-        "num_experts num_local_experts n_routed_experts moe_num_experts": experts,
-        "num_experts_per_tok moe_k top_k_experts": draw.choice((1, 2)),
-        "n_shared_experts num_shared_experts moe_num_shared_experts n_group topk_group": 1,
-        "first_k_dense_replace num_dense_layers moe_layer_start_index": draw.choice((0, 1)),
-        "moe_layer_end_index": layers - 1,
-        "q_lora_rank kv_lora_rank o_lora_rank": 8,
-        "qk_rope_head_dim": 4,
-        "qk_nope_head_dim v_head_dim index_head_dim": 8,
-        "index_n_heads num_mem_blocks": few,
-        "index_topk sliding_window attention_window_size window_size local_attention": draw.choice(
-            (2, 4, 64)
-        ),
-        "attention_chunk_size": draw.choice((2, 4, 64)),
-        "sliding_window_pattern global_attn_every_n_layers no_rope_layer_interval": draw.choice(
-            (2, 3)
-        ),
-        "mamba_d_state state_size ssm_state_size mamba_n_groups n_groups mamba_ngroups": 1,
-        "mamba_n_heads n_mamba_heads mamba_num_heads": 2 * heads,
-        "mamba_d_head mamba_headdim mamba_head_dim": wide,
-        "mamba_d_ssm": 2 * width,
-        "mamba_chunk_size chunk_size": draw.choice((2, 8, 64)),
-        "mamba_dt_rank time_step_rank adapter_rank moe_latent_size": 4,
-        "linear_num_key_heads": heads,
-        "linear_num_value_heads": heads * few,
-        "linear_key_head_dim linear_value_head_dim": 8,
-        "attn_layer_period expert_layer_period": 2,
-        "attn_layer_offset expert_layer_offset": draw.choice((0, 1)),
-        "hidden_size_per_layer_input": 8,
-        "max_window_layers decoder_sparse_step interleave_moe_layer_step": few,
-        "attention_head_dim": 2 * wide,
-        "num_kv_shared_layers": 0,
-        "word_embed_proj_dim": draw.choice((width, width, 8)),
-        "vocab_size vocab_size_per_layer_input": WORDS + draw.choice((0, 0, 5)),
-    }
-    named = {name: value for names, value in values.items() for name in names.split()}
-    return named | {"mamba_d_state": 8, "state_size": 8, "ssm_state_size": 8}
-
-
-def by_layer(defaults: Mapping[str, Any], n: int, draw: random.Random) -> dict[str, Any]:
-    """Lists with an entry a layer: drawn from the entries that the family's own list has."""
-    found = {}
-    for key in (
-        "layer_types",
-        "mlp_layer_types",
-        "layers_block_type",
-        "block_types",
-        "indexer_types",
-    ):
-        own = defaults.get(key)
-        if own:
-            kinds = sorted(set(own))
-            found[key] = [draw.choice(kinds) for _ in range(n)]
-    if defaults.get("attention_types"):
-        found["attention_types"] = [[[draw.choice(("global", "local"))], n]]
-    return found
 
 
 def rope(own: Any, layer_types: Any, draw: random.Random) -> Any:
@@ -165,8 +100,11 @@ def changed(key: str, value: Any, draw: random.Random) -> Any:
         return draw.choice((1.0, 5.0))
     if isinstance(value, str) and value in (*ACTIVATIONS, "relu2", "xielu"):
         return draw.choice(ACTIVATIONS)
-    other = {"clip_qkv": 0.5, "logit_scale": 0.5, "use_bidirectional_attention": True}
-    return other.get(key, value)
+    if isinstance(value, list) and value and all(isinstance(v, float) for v in value):
+        return [v * draw.choice((0.5, 1.0, 2.0)) for v in value]
+    if key == "attn_config":
+        return {k: changed(k, v, draw) if draw.random() < 0.4 else v for k, v in value.items()}
+    return OTHERS.get(key, value)
 
 
 def configuration(family: str, draw: random.Random) -> dict[str, Any]:
@@ -220,25 +158,6 @@ def of_class(kind: Any, draw: random.Random) -> dict[str, Any]:
         )
         given["rope_parameters"] = with_factors(rope(defaults["rope_parameters"], None, draw), head)
     return fitting(kind.model_type, given) | IDS | {"tie_word_embeddings": draw.random() < 0.5}
-
-
-def fitting(family: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Sizes that must go together in a family, and lists that its defaults lack."""
-    if "kv_lora_rank" in given:
-        heads = given["num_attention_heads"]
-        return given | {"head_dim": given["qk_rope_head_dim"], "num_key_value_heads": heads}
-    if family == "codegen":
-        return given | {"n_head": 4, "n_embd": 32}
-    if family == "zamba2":
-        return given | {"attention_hidden_size": 2 * given["hidden_size"]}
-    if family == "mamba2":
-        return given | {"num_heads": 4, "head_dim": given["hidden_size"] // 2}
-    if family == "lfm2_moe":
-        kinds = ("conv", "full_attention")
-        return given | {"layer_types": [kinds[i % 2] for i in range(given["num_hidden_layers"])]}
-    if family.startswith("gemma4"):
-        return given | {"global_head_dim": 2 * given["head_dim"]}
-    return given
 
 
 def spread_weights(net: Any, seed: int, spread: float) -> None:

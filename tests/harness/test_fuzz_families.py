@@ -34,13 +34,10 @@ FUZZ = load_fuzz()
 SAMPLE = ("bloom", "cohere2", "deepseek_v3", "falcon", "gemma3", "glm4_moe", "granite", "olmo2")
 # Blocks whose norm is none of those that TransformerLens calls ln1, or lies deeper in the block.
 OWN_NORMS = ("falcon_mamba", "mamba", "mamba2", "nemotron_h", "recurrent_gemma", "rwkv", "zamba2")
-YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 2.0}
-YARN |= {"original_max_position_embeddings": 8}
 # What TransformerLens ignores; the refusal names it.
 IGNORED = {
     "gemma3": {"text_config": {"attn_logit_softcapping": 0.5}},
     "starcoder2": {"norm_epsilon": 0.5},
-    "stablelm": {"rope_parameters": YARN},
 }
 # What TransformerLens does not take, with an assertion or no word: the refusal names the option, and no class of error.
 UNTAKEN = {
@@ -87,7 +84,7 @@ def test_the_norm_lens_reads_by_the_first_norm_of_the_next_block(
 
 @pytest.mark.parametrize("family", IGNORED)
 def test_a_refusal_names_the_option_that_is_ignored(family: str, differences: Perform) -> None:
-    """Also one of the text part of a model, and one of RoPE."""
+    """Also one of the text part of a model."""
     ignored = IGNORED[family]
     with pytest.raises(LensError, match="does not compute what transformers computes") as caught:
         differences(family, **ignored)

@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import CONFIG_MAPPING
 
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.core import forward
 from lenses_min.core.last_layer import LastLogits
 from lenses_min.model import last_token, load, proof
+from lenses_min.model.architecture import unusual_options
 from lenses_min.model.last_token import LastToken, of_transformers
 from spec.recipe import build, new_model
 
@@ -350,3 +352,14 @@ def test_places_without_a_stack_of_blocks() -> None:
     whole = LastToken((1,), np.ones((3, 2)), np.ones(2), np.ones(2), np.array([1.0, 2.5]))
     assert proof.deviations(bare, whole) == [("the head", 0.25)]
     assert proof.bridge_error(bare, whole, "float32")["parts_at"] == "the head"
+
+
+def test_options_of_every_depth_are_named() -> None:
+    """Those of RoPE and of the text part of a model; sizes, ids and what changes no number are not."""
+    rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0}
+    text = {"rope_parameters": rope, "hidden_size": 32, "use_cache": False, "bos_token_id": 7}
+    told = "rope_parameters.factor=2.0, rope_parameters.rope_type=yarn"
+    assert unusual_options(CONFIG_MAPPING["llama"](**text)) == told
+    capped = CONFIG_MAPPING["gemma3"](text_config={"final_logit_softcapping": 30.0})
+    assert unusual_options(capped) == "final_logit_softcapping=30.0"
+    assert unusual_options(CONFIG_MAPPING["llama"]()) == "none"
