@@ -49,4 +49,5 @@ def library_text(error: BaseException, named: bool = True) -> str:
         return text
     if not text:
         return kind
-    return f"{kind}: {text}" if isinstance(error, UNNAMED) else text
+    unnamed = isinstance(error, UNNAMED) and not isinstance(error, NotImplementedError)
+    return f"{kind}: {text}" if unnamed else text

@@ -18,6 +18,10 @@ from .types import Rows, upload
 
 UNEMBED = "unembed.hook_in"
 TOKENS = 2048  # padded tokens of a forward that several prompts share: what bounds its memory
+# What is left where transformers' own model has read a prompt.
+CAUSES = (
+    "TransformerLens may lack an option of its config, or a prompt be too long for model or memory"
+)
 
 
 def hook_name(layer: int) -> str:
@@ -209,7 +213,7 @@ def logits_at(
 
     filled = torch.tensor([[*ids, *[ids[-1]] * (width - len(ids))] for ids in batch])
     more = [(UNEMBED, cut)] if UNEMBED in bridge.hook_dict else []
-    running = library_errors("run the model", "it may need other inputs than tokens of text")
+    running = library_errors("run the model", CAUSES)
     with running, torch.no_grad(), bridge.hooks(fwd_hooks=[*hooks, *more]):
         read = upload(filled, torch.device(bridge.cfg.device))
         logits = bridge(read, return_type="logits", **uncached(bridge.original_model))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lenses_min import LensError
-from lenses_min.architecture import leaves
 from lenses_min.lenses.final import FinalLens
+from lenses_min.model.architecture import leaves
 from spec.golden import GOLDEN
 
 SCRIPTS = str(GOLDEN.parent / "scripts")
@@ -100,6 +100,13 @@ def test_what_transformer_lens_does_not_take_is_told(family: str, differences: P
     for key, value in UNTAKEN[family].items():
         assert f"{key}={value}" in str(caught.value)
     assert "Error" not in str(caught.value)
+
+
+def test_what_transformer_lens_cannot_run_is_told(differences: Perform) -> None:
+    """The advice was about other inputs, where transformers had read the prompt already."""
+    told = "cannot run the model: clip_qkv .*; TransformerLens may lack an option of its config"
+    with pytest.raises(LensError, match=told):
+        differences("olmoe", clip_qkv=0.5)
 
 
 @pytest.mark.parametrize("contract", ["reference", "corrected"])
