@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-from transformer_lens.model_bridge.sources import build_bridge_from_module
-from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misplaced_modules
 
 from ..core.norms import FormulaNorms
 from ..core.tokens import Tokens
@@ -20,8 +17,9 @@ from ..errors import LensError, library_errors
 from ..options import RunOptions
 from ..prompts.suite import built_in
 from . import gguf_cache
-from .architecture import adapter_name, unused_code, wrapping_errors
+from .architecture import unused_code
 from .bos import choose_bos, read_declared
+from .bridge import boot
 from .last_token import LastToken, check_finite, of_transformers, vocabulary
 from .placement import Placement, place
 from .pretrained import is_file, read_config, read_model, read_tokenizer
@@ -134,43 +132,6 @@ def check_parts(bridge: Any, model: str) -> None:
             f"{model} is {kind}, which has no single stack of blocks before an unembedding; "
             "use a model of another architecture"
         )
-
-
-def boot(hf_model: Any, placement: Placement, model: str) -> Any:
-    """The bridge around a model of transformers; weights stay as they are, no processing and no compatibility mode."""
-    with wrapping_errors(hf_model, model):
-        if misplaced := find_misplaced_modules(hf_model):
-            raise LensError(
-                f"{model} cannot be sharded: {misplaced[0][0]} is not where its part of the model is, "
-                "as weights are shared; use one device"
-            )
-        home = (
-            hf_model.get_input_embeddings().weight.device
-            if placement.device_map
-            else placement.device
-        )
-        bridge = build_bridge_from_module(
-            hf_model.eval(),
-            adapter_name(type(hf_model), model),
-            hf_config=hf_model.config,
-            dtype=placement.dtype,
-            device=home,
-            model_name=model,
-        )
-        bridge.cfg.n_devices = count_unique_devices(hf_model)
-        leave_out_absent(bridge)
-    return bridge
-
-
-def leave_out_absent(bridge: Any) -> None:
-    """Parts that TransformerLens has a place for and the model lacks are None again, as transformers asks for them.
-
-    A last norm (OPT's do_layer_norm_before=False) and RoPE (Granite 4's position_embedding_type) are such options.
-    """
-    for module in [*bridge.modules(), *bridge.original_model.modules()]:
-        for name, part in module.named_children():
-            if isinstance(part, GeneralizedComponent) and part.original_component is None:
-                setattr(module, name, None)
 
 
 def copy_mapped_weights(hf_model: Any) -> None:

@@ -37,7 +37,7 @@ OWN_NORMS = ("falcon_mamba", "mamba", "mamba2", "nemotron_h", "recurrent_gemma",
 # What TransformerLens ignores; the refusal names it.
 IGNORED = {
     "gemma3": {"text_config": {"attn_logit_softcapping": 0.5}},
-    "starcoder2": {"norm_epsilon": 0.5},
+    "gpt2": {"scale_attn_weights": False},
 }
 # What TransformerLens does not take, with an assertion or no word: the refusal names the option, and no class of error.
 UNTAKEN = {
@@ -126,6 +126,17 @@ def test_norms_whose_wrapper_does_not_tell_their_kind(
     """Gemma 4 is RMSNorm without 1 + w, as its adapter tells; it was refused."""
     assert differences(family, contract=contract) == []
     assert not [r for r in caplog.records if "IS NOT THE MODEL" in r.getMessage()]
+
+
+@pytest.mark.parametrize("family", ["gemma4_text", "llama", "phi", "stablelm", "starcoder2"])
+@pytest.mark.parametrize("eps", [0.0, 1e-6, 0.5])
+def test_every_norm_computes_with_its_own_eps(
+    family: str, eps: float, differences: Perform
+) -> None:
+    """TransformerLens did not know norm_epsilon: 1e-6 was read as 1e-5, too little for the proof to see."""
+    names = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon")
+    known = FUZZ.fuzz_configs.CONFIG_MAPPING[family]().to_dict()
+    assert differences(family, **{name: eps for name in names if name in known}) == []
 
 
 def test_attention_to_the_best_tokens_is_run_alone(differences: Perform) -> None:
