@@ -1,5 +1,5 @@
-"""The one exception for what a person can mend."""
+"""The exception for mistakes that the user can correct."""
 
 
 class SpecError(Exception):
-    """A command, golden/ or a runner's command line is wrong; the text says what was received and how to mend it."""
+    """A command, golden/ or a runner's command line is wrong; the message says how to correct it."""

@@ -1,4 +1,4 @@
-"""golden/: its cases, and the manifest that holds every file to the bytes that were captured."""
+"""golden/: its cases, and the manifest with a hash of every captured file."""
 
 import hashlib
 import json
@@ -68,18 +68,21 @@ class Case:
 
 
 def corrected(cases: Iterable[Case]) -> list[Case]:
-    """The cases that have a golden of the corrected contract, asked for under it with all its lenses."""
-    wanted = {"contract": "corrected", "lenses": list(CORRECTED_LENSES)}
-    found = [
-        replace(case, args={**case.args, **wanted})
+    """The cases that have a golden of the corrected contract, with the options of that contract and all its lenses.
+
+    Raises SpecError where none of them has one.
+    """
+    options = {"contract": "corrected", "lenses": list(CORRECTED_LENSES)}
+    known = [
+        replace(case, args={**case.args, **options})
         for case in cases
         if case.name in CORRECTED_CASES
     ]
-    if not found:
+    if not known:
         raise SpecError(
             f"no such case has a corrected golden; there are {', '.join(CORRECTED_CASES)}"
         )
-    return found
+    return known
 
 
 def read_manifest(golden: Path = GOLDEN) -> dict[str, Any]:
@@ -115,10 +118,10 @@ def cases_from(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
 
 def select(cases: Mapping[str, Case], names: Iterable[str]) -> list[Case]:
     """The named cases, all where none is named; raises SpecError listing the known names."""
-    wanted = list(names) or list(cases)
-    if unknown := [name for name in wanted if name not in cases]:
+    selected = list(names) or list(cases)
+    if unknown := [name for name in selected if name not in cases]:
         raise SpecError(f"unknown case {', '.join(unknown)}; known cases: {', '.join(cases)}")
-    return [cases[name] for name in wanted]
+    return [cases[name] for name in selected]
 
 
 def digest(content: bytes) -> str:
@@ -157,7 +160,7 @@ def complete(captured: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def same_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Cases whose recorded names are one, whatever the case of the letters: files and artifacts go by that name."""
+    """Cases that record the same name, upper and lower case not told apart: files and artifacts are named by it."""
     first: dict[str, str] = {}
     problems = []
     for name, case in entries.items():
@@ -171,7 +174,7 @@ def same_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The manifest that describes the folder as it stands; `promotions` are the changes since the first captures."""
+    """The manifest of the folder's present content; `promotions` are the changes since the first captures."""
     later = {"promotions": list(promotions)} if promotions else {}
     return {
         "provenance": PROVENANCE,
@@ -182,9 +185,9 @@ def build_manifest(golden: Path, promotions: Sequence[Mapping[str, Any]] = ()) -
 
 
 def verify(golden: Path = GOLDEN) -> list[str]:
-    """Every way in which golden/ is not what its manifests say, one sentence each; empty when all is well.
+    """Every way in which golden/ is not what its manifests say, one sentence each; empty where it is.
 
-    Where a checkout wrote other line ends, one sentence says so in place of one for each file.
+    Where a checkout wrote other line ends, one sentence reports it in place of one for each file.
     """
     manifest = read_manifest(golden)
     problems = file_problems(golden, manifest["files"], file_hashes(golden))
@@ -192,16 +195,16 @@ def verify(golden: Path = GOLDEN) -> list[str]:
         problems.append("the cases of the manifest are not those of cases.json")
     if (corrected_folder := golden / CORRECTED).is_dir():
         listed = read_manifest(corrected_folder)["files"]
-        found = file_problems(corrected_folder, listed, file_hashes(corrected_folder))
         problems += [
-            problem if problem == LINE_ENDS else f"{CORRECTED}/{problem}" for problem in found
+            problem if problem == LINE_ENDS else f"{CORRECTED}/{problem}"
+            for problem in file_problems(corrected_folder, listed, file_hashes(corrected_folder))
         ]
     return list(dict.fromkeys(problems))
 
 
-def file_problems(folder: Path, listed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """How the files of a folder, hashes by name, differ from those that its manifest lists."""
-    changed = [name for name in listed if found.get(name, listed[name]) != listed[name]]
+def file_problems(folder: Path, listed: Mapping[str, str], hashes: Mapping[str, str]) -> list[str]:
+    """How the files of a folder, `hashes` by name, differ from those that its manifest lists."""
+    changed = [name for name in listed if hashes.get(name, listed[name]) != listed[name]]
     converted = [
         name
         for name in changed
@@ -209,14 +212,14 @@ def file_problems(folder: Path, listed: Mapping[str, str], found: Mapping[str, s
     ]
     return [
         *([LINE_ENDS] if converted else []),
-        *(f"{name} is listed but missing" for name in listed if name not in found),
-        *(f"{name} is not listed" for name in found if name not in listed),
+        *(f"{name} is listed but missing" for name in listed if name not in hashes),
+        *(f"{name} is not listed" for name in hashes if name not in listed),
         *(f"{name} was changed: its hash differs" for name in changed if name not in converted),
     ]
 
 
 def require_intact(golden: Path = GOLDEN) -> None:
-    """Raises SpecError where golden/ is not what was captured: nothing can be judged by it then."""
+    """Raise SpecError where golden/ is not what was captured: nothing can be compared with it then."""
     problems = verify(golden)
     if LINE_ENDS in problems:
         raise SpecError(LINE_ENDS)

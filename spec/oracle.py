@@ -1,7 +1,7 @@
 """The metrics and lens formulas of the contract in NumPy float64, one plain formula each.
 
 D width, V vocabulary, L blocks. z: lens logits [V]; p, q: probabilities [V]; x: residual [D]; W_U [D, V].
-What the last bit of a sum leaves outside the range of a quantity is clamped.
+A sum whose last bit leaves the range of its quantity is clamped.
 Sources: logit lens, nostalgebraist, "interpreting GPT: the logit lens" (2020); LayerNorm, Ba et al. (2016);
 RMSNorm, Zhang and Sennrich (2019); KL divergence, Kullback and Leibler (1951).
 """
@@ -101,8 +101,8 @@ def entropy_bits(z: Array) -> float:
     """-sum p log2 p of p = softmax(z), from the log-softmax, 0 log 0 = 0; bits, 0..log2 V; Shannon 1948."""
     log_p = log_softmax(z)
     p = np.exp(log_p)
-    kept = p > 0
-    return float(np.clip(-np.sum(p[kept] * log_p[kept]) / np.log(2), 0, np.log2(len(z))))
+    positive = p > 0
+    return float(np.clip(-np.sum(p[positive] * log_p[positive]) / np.log(2), 0, np.log2(len(z))))
 
 
 def kl_bits(p: Array, q: Array) -> float:
@@ -124,7 +124,7 @@ def total_variation(p: Array, q: Array) -> float:
 
 def surprisal_bits(rows: Iterable[Array], ids: Ids) -> float:
     """-sum log2 p(id) of the tokens of an answer, logits [V] of one position each; bits, >= 0."""
-    return -sum(float(log_softmax(z)[i]) for z, i in zip(rows, ids)) / float(np.log(2))
+    return -sum(float(log_softmax(z)[i]) for z, i in zip(rows, ids, strict=True)) / float(np.log(2))
 
 
 def cosine(a: Array, b: Array) -> float:
@@ -170,7 +170,7 @@ def control_margin(p: Array, own_id: int | None, other_id: int | None) -> float 
 
 
 def is_contiguous_run(window: Ids, ctx_ids: Ids) -> bool:
-    """Whether the window stands somewhere in ctx_ids, in order, without a gap; an empty one does not."""
+    """Whether ctx_ids contain the window in order and without a gap; an empty window is in none."""
     size = len(window)
     return size > 0 and any(
         list(ctx_ids[i : i + size]) == list(window) for i in range(len(ctx_ids))
@@ -180,17 +180,12 @@ def is_contiguous_run(window: Ids, ctx_ids: Ids) -> bool:
 def copy_collapse(
     window: Ids, ctx_ids: Ids, p1: float, p2: float, threshold: float, margin: float, top1_text: str
 ) -> bool:
-    """The last top-1 ids are a run of the prompt, p1 > threshold, p1 - p2 > margin, the text says something.
+    """The last top-1 ids are a run of the prompt, p1 > threshold, p1 - p2 > margin, the text has a word.
 
-    Saying something: at least one character that is neither whitespace nor ASCII punctuation.
+    It has one where at least one character is neither whitespace nor ASCII punctuation.
     """
-    says_something = any(not (char.isspace() or char in PUNCTUATION) for char in top1_text)
-    return (
-        is_contiguous_run(window, ctx_ids)
-        and p1 > threshold
-        and p1 - p2 > margin
-        and says_something
-    )
+    has_word = any(not (char.isspace() or char in PUNCTUATION) for char in top1_text)
+    return is_contiguous_run(window, ctx_ids) and p1 > threshold and p1 - p2 > margin and has_word
 
 
 def entropy_collapse(entropy: float) -> bool:

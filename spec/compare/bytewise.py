@@ -4,12 +4,14 @@ Kinds of files that are to be compared by value get a comparer of their own in c
 """
 
 import os
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from ..runs.places import Byte, Line, Place
+from .kinds import Kind
 from .recorder import Recorder
 
-TEXT, BYTES = "text", "bytes"  # kinds of mismatch
 BEFORE, WIDTH = 12, 48  # characters shown of a line: before the first that differs, and in all
 
 
@@ -25,26 +27,36 @@ def same_bytes(a: Path, b: Path) -> bool:
 
 
 def compare_bytes(recorder: Recorder, expected: Path, obtained: Path) -> None:
-    """One mismatch at the first line, else at the first byte that differs; none where the files are the same."""
-    contents = []
-    for path, kind in ((expected, "expected run"), (obtained, "obtained run")):
-        try:
-            contents.append(path.read_bytes() if os.path.isfile(path) else None)
-            told = "no regular file, or a link to nothing"
-        except OSError as error:
-            contents.append(None)
-            told = error.strerror or type(error).__name__
-        if contents[-1] is None:
-            recorder.mismatch("", "", "", f"cannot be read: {told}", kind)
-    a, b = contents
+    """Record one mismatch at the first line, else at the first byte that differs; none where the files are the same."""
+    a = read_bytes(recorder, expected, Kind.EXPECTED_RUN)
+    b = read_bytes(recorder, obtained, Kind.OBTAINED_RUN)
     if a is None or b is None or a == b:
         return
-    texts = [as_text(content) for content in (a, b)]
-    if texts[0] is None or texts[1] is None:
-        at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        recorder.mismatch(f"byte {at}", "", byte_at(a, at), byte_at(b, at), BYTES)
-    else:
-        compare_lines(recorder, texts[0].split("\n"), texts[1].split("\n"))
+    text_a, text_b = as_text(a), as_text(b)
+    if text_a is not None and text_b is not None:
+        compare_lines(recorder, text_a.split("\n"), text_b.split("\n"))
+        return
+    at = first_difference(a, b)
+    recorder.mismatch(Place(recorder.file, Byte(at)), byte_at(a, at), byte_at(b, at), Kind.BYTES)
+
+
+def read_bytes(recorder: Recorder, path: Path, kind: Kind) -> bytes | None:
+    """The content of a file; None where it cannot be read, which is recorded as a mismatch of `kind`."""
+    try:
+        if os.path.isfile(path):
+            return path.read_bytes()
+        reason = "no regular file, or a link to nothing"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    recorder.mismatch(Place(recorder.file), "", f"cannot be read: {reason}", kind)
+    return None
+
+
+def first_difference(a: Sequence[object], b: Sequence[object]) -> int:
+    """The first index at which two sequences differ, the length of the shorter one where it begins the longer."""
+    # strict=False: the lengths may differ
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def as_text(content: bytes) -> str | None:
@@ -61,13 +73,14 @@ def byte_at(content: bytes, at: int) -> str:
 
 
 def compare_lines(recorder: Recorder, expected: list[str], obtained: list[str]) -> None:
-    """The first line that differs, from where it does, and how many more do."""
+    """Record the first line that differs, from its first different character, and how many more lines do."""
     differing = [i for i, (a, b) in enumerate(zip_longest(expected, obtained)) if a != b]
     first = differing[0]
     a, b = (lines[first] if first < len(lines) else "" for lines in (expected, obtained))
-    at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-    told = [f" (and {len(differing) - 1} more lines)"] if len(differing) > 1 else []
-    recorder.mismatch(f"line {first + 1}", "", excerpt(a, at), excerpt(b, at) + "".join(told), TEXT)
+    at = first_difference(a, b)
+    more = f" (and {len(differing) - 1} more lines)" if len(differing) > 1 else ""
+    place = Place(recorder.file, Line(first + 1))
+    recorder.mismatch(place, excerpt(a, at), excerpt(b, at) + more, Kind.TEXT)
 
 
 def excerpt(line: str, at: int) -> str:

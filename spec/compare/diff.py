@@ -1,4 +1,4 @@
-"""diff: two runs of one model, held against each other. Pure but for reading the two directories."""
+"""Compare two runs of one model. Pure but for reading the two directories."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,22 +9,30 @@ from ..runs.directory import one_run
 from ..runs.listing import listing, rest_of
 from ..runs.run import Run
 from .bytewise import same_bytes
-from .diff_columns import ColumnDiff, FirstDivergence, Note, ValueRecorder, column_diffs, partings
+from .diff_columns import (
+    ColumnDiff,
+    FirstDivergence,
+    Note,
+    ValueRecorder,
+    column_diffs,
+    first_divergences,
+)
 from .diff_facts import SETTINGS, Change, differing, facts, milestones, must_fit
 from .how_made import how_made, never_twice
+from .kinds import UNREADABLE as UNREADABLE_KINDS
+from .kinds import Kind
 from .runs import Mismatch, compare_file, file_mismatches, not_understood
 from .tolerance import Tolerance
 from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
 
 ONLY_A, ONLY_B, UNREADABLE = "only in A", "only in B", "cannot be read"
 SAME_BUT_TIMES, MADE_OTHERWISE = "the same but for times", "made otherwise"
-NOT_JUDGED = frozenset(f"diagnostics.{name}" for name in SETTINGS)
-ABSENT = {"missing file": ONLY_A, "extra file": ONLY_B}
+NOT_JUDGED = frozenset(("diagnostics", name) for name in SETTINGS)  # paths in a document
 
 
 @dataclass(frozen=True)
 class FileDiff:
-    """What became of one file; named as in A. `notes`: what in it is left out, or not judged.
+    """The verdict of one file, named as in A. `notes`: what in it is left out, or not judged.
 
     A file that is not `judged` tells how a run was made: it may make two runs not identical, never changed.
     """
@@ -39,7 +47,7 @@ class FileDiff:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs: its directory, name, and what it tells of itself."""
+    """One of the two runs: its directory, name, and the facts of its document and manifest."""
 
     folder: Path
     file_stem: str
@@ -48,7 +56,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Diff:
-    """Everything found between the runs A and B. `notes` are values that are told and not judged.
+    """The result of comparing the runs A and B. `notes` are values that are printed and not judged.
 
     `left_out` are files beside the two runs that are of no run alone.
     """
@@ -59,7 +67,7 @@ class Diff:
     settings: tuple[Change, ...]
     files: tuple[FileDiff, ...]
     milestones: tuple[Change, ...]
-    partings: tuple[FirstDivergence, ...]
+    first_divergences: tuple[FirstDivergence, ...]
     columns: tuple[ColumnDiff, ...]
     mismatches: tuple[Mismatch, ...]
     notes: tuple[Note, ...] = ()
@@ -82,8 +90,8 @@ class Diff:
 
 def verdict_of(files: Sequence[FileDiff]) -> str:
     """Of all files: identical but for times; equal within tolerance where only numbers, or how it was made, differ."""
-    found = {file.verdict for file in files}
-    if found <= {IDENTICAL, NOT_UNDERSTOOD, SAME_BUT_TIMES}:
+    verdicts = {file.verdict for file in files}
+    if verdicts <= {IDENTICAL, NOT_UNDERSTOOD, SAME_BUT_TIMES}:
         return IDENTICAL
     judged = {file.verdict for file in files if file.judged}
     return EQUAL if judged <= {IDENTICAL, NOT_UNDERSTOOD, EQUAL} else CHANGED
@@ -99,34 +107,47 @@ def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolera
 def diff_runs(folders: Sequence[Path], runs: tuple[Run, Run], tolerance: Tolerance) -> Diff:
     """Compare two runs that were read from these folders; raises SpecError where they are of other models."""
     must_fit(*runs)
-    told = [facts(run, folder) for run, folder in zip(runs, folders, strict=True)]
-    a, other = (without_how_made(run) for run in (runs[0], renamed(runs[1], runs[0].file_stem)))
-    recorders = [ValueRecorder(file, tolerance) for file in sorted(a.compared & other.compared)]
-    for recorder in recorders:
-        # what has the same bytes differs in nothing, even if the documents put it in two dialects
-        same = same_bytes(a.paths[recorder.file], other.paths[recorder.file])
-        compare_file(recorder, a, a if same else other)
-    found = [
-        *file_mismatches(a, other),
-        *(m for recorder in recorders for m in recorder.mismatches),
+    facts_a, facts_b = (facts(run, folder) for run, folder in zip(runs, folders, strict=True))
+    a = without_how_made(runs[0])
+    b = without_how_made(renamed(runs[1], runs[0].file_stem))
+    recorders = [compared_file(file, a, b, tolerance) for file in sorted(a.compared & b.compared)]
+    mismatches = [
+        *file_mismatches(a, b),
+        *(mismatch for recorder in recorders for mismatch in recorder.mismatches),
     ]
-    kept = [m for m in found if m.column not in NOT_JUDGED]
+    judged = [mismatch for mismatch in mismatches if is_judged(mismatch)]
     return Diff(
-        Side(folders[0], a.file_stem, told[0]),
-        Side(folders[1], runs[1].file_stem, told[1]),
+        Side(folders[0], a.file_stem, facts_a),
+        Side(folders[1], runs[1].file_stem, facts_b),
         tolerance.name,
-        tuple(differing(*told)),
-        tuple(file_diffs(a, other, recorders, kept)),
-        tuple(milestones(a, other, tolerance)),
-        tuple(partings(recorders, kept)),
-        tuple(column_diffs(recorders, kept)),
-        tuple(kept),
+        tuple(differing(facts_a, facts_b)),
+        tuple(file_diffs(a, b, recorders, judged)),
+        tuple(milestones(a, b, tolerance)),
+        tuple(first_divergences(recorders, judged)),
+        tuple(column_diffs(recorders, judged)),
+        tuple(judged),
         tuple(note for recorder in recorders for note in recorder.notes),
     )
 
 
+def compared_file(file: str, a: Run, b: Run, tolerance: Tolerance) -> ValueRecorder:
+    """Compare one file of both runs.
+
+    What has the same bytes differs in nothing, even if the documents put it in two dialects.
+    """
+    recorder = ValueRecorder(file, tolerance)
+    same = same_bytes(a.paths[file], b.paths[file])
+    compare_file(recorder, a, a if same else b)
+    return recorder
+
+
+def is_judged(mismatch: Mismatch) -> bool:
+    """Whether a mismatch is more than a setting that the runs were made with."""
+    return mismatch.place.spot is not None or mismatch.place.key not in NOT_JUDGED
+
+
 def without_how_made(run: Run) -> Run:
-    """The run without the files that are compared by how_made; `paths` keep them."""
+    """The run without the files that are compared by how_made; `paths` still has them."""
     return replace(run, strays=tuple(file for file in run.strays if never_twice(file) is None))
 
 
@@ -160,31 +181,34 @@ def file_diffs(
 ) -> list[FileDiff]:
     """A verdict for every file that one of the runs has."""
     values = {recorder.file: sum(s.compared for s in recorder.statistics) for recorder in recorders}
-    wrong: dict[str, list[Mismatch]] = defaultdict(list)
+    kinds: dict[str, list[Kind]] = defaultdict(list)
     for mismatch in mismatches:
-        wrong[mismatch.file].append(mismatch)
+        kinds[mismatch.file].append(mismatch.kind)
     alike = not_understood(a, b)
-    found = []
-    for file in sorted({*a.paths, *b.paths, *wrong}):
-        kinds = {mismatch.kind for mismatch in wrong[file]}
+    diffs = []
+    for file in sorted({*a.paths, *b.paths, *kinds}):
         if file in alike:
-            found.append(FileDiff(file, NOT_UNDERSTOOD, 0, 0))
-        elif kinds or never_twice(file) is None:
-            same = not kinds and same_bytes(a.paths[file], b.paths[file])
-            counts = values.get(file, 0), len(wrong[file])
-            found.append(FileDiff(file, judge_file(kinds, same), *counts))
+            diffs.append(FileDiff(file, NOT_UNDERSTOOD, 0, 0))
+        elif kinds[file] or never_twice(file) is None:
+            same = not kinds[file] and same_bytes(a.paths[file], b.paths[file])
+            verdict = judge_file(set(kinds[file]), same)
+            diffs.append(FileDiff(file, verdict, values.get(file, 0), len(kinds[file])))
         else:
-            found.append(judge_how_made(file, a.paths.get(file), b.paths.get(file)))
-    return found
+            diffs.append(judge_how_made(file, a.paths.get(file), b.paths.get(file)))
+    return diffs
 
 
-def judge_file(kinds: set[str], same: bool) -> str:
+def judge_file(kinds: set[Kind], same: bool) -> str:
     """The verdict of a file by the kinds of its mismatches and by whether its bytes are the same."""
-    if kinds & {"expected run", "obtained run"}:
+    if kinds & UNREADABLE_KINDS:
         return UNREADABLE
-    if absent := kinds & set(ABSENT):
-        return ABSENT[absent.pop()]
-    return CHANGED if kinds else IDENTICAL if same else EQUAL
+    if Kind.MISSING_FILE in kinds:
+        return ONLY_A
+    if Kind.EXTRA_FILE in kinds:
+        return ONLY_B
+    if kinds:
+        return CHANGED
+    return IDENTICAL if same else EQUAL
 
 
 def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
@@ -195,10 +219,11 @@ def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
     if same_bytes(a, b):
         return FileDiff(file, IDENTICAL, 0, 0, judged)
     try:
-        how = how_made(file, a, b)
+        difference = how_made(file, a, b)
     except (OSError, ValueError):
         return FileDiff(file, UNREADABLE, 0, 1)
-    if how.differing:
+    names = difference.differing
+    if names:
         verdict = CHANGED if judged else MADE_OTHERWISE
-        return FileDiff(file, verdict, 0, len(how.differing) * judged, judged, how.differing)
-    return FileDiff(file, SAME_BUT_TIMES, 0, 0, False, how.left_out)
+        return FileDiff(file, verdict, 0, len(names) * judged, judged, names)
+    return FileDiff(file, SAME_BUT_TIMES, 0, 0, False, difference.left_out)

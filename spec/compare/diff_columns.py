@@ -1,28 +1,34 @@
 """Two runs of one model, column by column and layer by layer: how far they are apart, and where that begins."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
 from sys import float_info
 from typing import NamedTuple
 
+from ..runs.columns import without_numbers
+from ..runs.listing import RESIDUAL_PART, part_of, residual_layer
+from ..runs.places import Path, Place, TableRow
+from .column import column_of
+from .kinds import Kind
 from .recorder import Recorder
 from .runs import Mismatch
-from .stages import column_name, column_of, general, part_of
 from .tolerance import Tolerance
 
-ROW = re.compile(r"(.*?/.*?) layer (\d+)(?= |$)")
-RESIDUAL = re.compile(r"_(\d\d+)_resid\.pt$")
-Spot = tuple[str, str, int]  # table, pass, layer
+
+class PassLayer(NamedTuple):
+    """A layer of a pass in a table, or of the residual."""
+
+    table: str
+    pass_name: str
+    layer: int
 
 
 class Entry(NamedTuple):
-    """One compared value: where, |error|, its share of what is allowed, and whether both sides write it alike."""
+    """One compared value: its place, |error|, its share of what is allowed, and whether both sides write it alike."""
 
-    row: str
+    place: Place
     column: str
     error: float
     fraction: float
@@ -31,36 +37,41 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Note:
-    """A value that no runner is held to and that the runs have not in common, as JSON."""
+    """A value of a document that no runner is held to and that differs between the runs; both as JSON."""
 
     file: str
-    place: str
+    path: Path
     a: str
     b: str
 
 
 class ValueRecorder(Recorder):
-    """A recorder that keeps every compared value too, for medians and layers, and what is not judged."""
+    """A recorder that stores every compared value too, for medians and layers, and what is not judged."""
 
     def __init__(self, file: str, tolerance: Tolerance) -> None:
         super().__init__(file, tolerance)
         self.entries: list[Entry] = []
         self.notes: list[Note] = []
 
-    def undemanded(self, place: str, expected: str, obtained: str) -> None:
+    def undemanded(self, path: Path, expected: str, obtained: str) -> None:
         if expected != obtained:
-            self.notes.append(Note(self.file, place, expected, obtained))
+            self.notes.append(Note(self.file, path, expected, obtained))
 
     def tally(
-        self, row: str, column: str, error: float = 0.0, fraction: float = 0.0, same: bool = True
+        self,
+        place: Place,
+        column: str,
+        error: float = 0.0,
+        fraction: float = 0.0,
+        same: bool = True,
     ) -> None:
-        super().tally(row, column, error, fraction, same)
-        self.entries.append(Entry(row, column, error, fraction, same))
+        super().tally(place, column, error, fraction, same)
+        self.entries.append(Entry(place, column, error, fraction, same))
 
 
 @dataclass(frozen=True)
 class ColumnDiff:
-    """How a column fared: errors in its unit, over all values compared. `layer`: the first one beyond tolerance.
+    """The errors of a column in its unit, over all values compared. `layer`: the first one beyond tolerance.
 
     `differing` values are not written alike, `beyond` of them beyond the tolerance.
     """
@@ -72,12 +83,17 @@ class ColumnDiff:
     median_error: float
     worst_error: float
     worst_fraction: float
-    worst_row: str
+    worst_place: Place | None
     layer: int | None
 
     @property
     def differs(self) -> bool:
         return self.beyond > 0 or self.differing > 0
+
+    @property
+    def worst_row(self) -> str:
+        """The row of the worst value as printed."""
+        return self.worst_place.row_text if self.worst_place else ""
 
 
 @dataclass(frozen=True)
@@ -91,89 +107,94 @@ class FirstDivergence:
     column: str
 
 
-@lru_cache(maxsize=4096)
-def spot(file: str, row: str) -> Spot | None:
+def pass_layer(place: Place) -> PassLayer | None:
     """Table, pass and layer of a value; None where it belongs to none."""
-    if found := RESIDUAL.search(file):
-        return "residual", "pos/orig", int(found[1])
-    found = ROW.match(row)
-    return (part_of(file), found[1], int(found[2])) if found else None
+    layer = residual_layer(place.file)
+    if layer is not None:
+        return PassLayer(RESIDUAL_PART, "pos/orig", layer)
+    row = place.spot
+    if not isinstance(row, TableRow) or row.layer_index is None:
+        return None
+    return PassLayer(part_of(place.file), row.pass_name, row.layer_index)
 
 
 def column_diffs(
     recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> list[ColumnDiff]:
     """Every column of every kind of file, those beyond tolerance first, then by their worst share of it."""
-    entries: dict[str, list[tuple[str, Entry]]] = defaultdict(list)
-    wrong: dict[str, list[Mismatch]] = defaultdict(list)
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    mismatches_of: dict[str, list[Mismatch]] = defaultdict(list)
     for recorder in recorders:
+        part = part_of(recorder.file)
         for entry in recorder.entries:
-            entries[f"{part_of(recorder.file)}: {general(entry.column)}"].append(
-                (recorder.file, entry)
-            )
+            entries[f"{part}: {without_numbers(entry.column)}"].append(entry)
     for mismatch in mismatches:
-        wrong[column_name(mismatch)].append(mismatch)
-    found = [column_diff(name, values, wrong.get(name, [])) for name, values in entries.items()]
-    return sorted(found, key=lambda column: (not column.beyond, -column.worst_fraction))
+        mismatches_of[str(column_of(mismatch))].append(mismatch)
+    columns = [
+        column_diff(name, values, mismatches_of.get(name, [])) for name, values in entries.items()
+    ]
+    return sorted(columns, key=lambda column: (not column.beyond, -column.worst_fraction))
 
 
-def column_diff(
-    name: str, values: Sequence[tuple[str, Entry]], wrong: Sequence[Mismatch]
-) -> ColumnDiff:
+def column_diff(name: str, entries: Sequence[Entry], mismatches: Sequence[Mismatch]) -> ColumnDiff:
     """One column; what is no number has no error, only a count of values beyond."""
-    numbers = [entry for _, entry in values]
-    worst = max(numbers, key=lambda entry: (entry.fraction, entry.error))
-    beyond = max(sum(not entry.fraction <= 1 for entry in numbers), len(wrong))
-    row = worst.row if worst.fraction else wrong[0].row if wrong else ""
-    places = [spot(file, entry.row) for file, entry in values if not entry.fraction <= 1]
-    places += [spot(mismatch.file, mismatch.row) for mismatch in wrong]
-    layers = [place[2] for place in places if place]
-    errors = [entry.error for entry in numbers]
-    largest = max(errors)
+    worst = max(entries, key=lambda entry: (entry.fraction, entry.error))
+    beyond = [entry.place for entry in entries if not entry.fraction <= 1]
+    places = [*beyond, *(mismatch.place for mismatch in mismatches)]
+    layers = [located.layer for place in places if (located := pass_layer(place))]
+    first = mismatches[0].place if mismatches else None
     return ColumnDiff(
         name,
-        len(errors),
-        sum(not entry.same for entry in numbers),
-        beyond,
-        median(errors),
-        largest,
+        len(entries),
+        sum(not entry.same for entry in entries),
+        max(len(beyond), len(mismatches)),
+        median(entry.error for entry in entries),
+        max(entry.error for entry in entries),
         worst.fraction,
-        row,
+        worst.place if worst.fraction else first,
         min(layers, default=None),
     )
 
 
 def located(
     recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
-) -> Iterator[tuple[Spot, str, float]]:
+) -> Iterator[tuple[PassLayer, str, float]]:
     """Every value that belongs to a layer: where, its column, its share of the tolerance; inf for a mismatched text."""
     for recorder in recorders:
         for entry in recorder.entries:
-            if place := spot(recorder.file, entry.row):
+            if place := pass_layer(entry.place):
                 least = 0.0 if entry.same else float_info.min
-                yield place, general(entry.column), entry.fraction or least
+                yield place, without_numbers(entry.column), entry.fraction or least
     for mismatch in mismatches:
-        if mismatch.column and (place := spot(mismatch.file, mismatch.row)):
-            yield place, column_of(mismatch), float("inf") if mismatch.kind != "value" else 1.0
+        if mismatch.place.column and (place := pass_layer(mismatch.place)):
+            fraction = 1.0 if mismatch.kind == Kind.VALUE else float("inf")
+            yield place, column_of(mismatch).name, fraction
 
 
-def partings(
+def first_divergences(
     recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> list[FirstDivergence]:
-    """One line for each pass of each table, in the files' order. Rows that only one run has are told elsewhere."""
+    """One line for each pass of each table, in the files' order. Rows that only one run has are left out."""
     beyond = {
-        (place, column_of(m)) for m in mismatches if m.column and (place := spot(m.file, m.row))
+        (place, column_of(mismatch).name)
+        for mismatch in mismatches
+        if mismatch.place.column and (place := pass_layer(mismatch.place))
     }
     worst: dict[tuple[str, str], dict[int, tuple[bool, float, str]]] = defaultdict(dict)
-    for (table, where, layer), column, fraction in located(recorders, mismatches):
-        found = (((table, where, layer), column) in beyond or not fraction <= 1, fraction, column)
-        worst[table, where][layer] = max(worst[table, where].get(layer, found), found)
-    return [parting(table, where, layers) for (table, where), layers in worst.items()]
+    for place, column, fraction in located(recorders, mismatches):
+        value = ((place, column) in beyond or not fraction <= 1, fraction, column)
+        layers = worst[place.table, place.pass_name]
+        layers[place.layer] = max(layers.get(place.layer, value), value)
+    return [first_divergence(table, name, layers) for (table, name), layers in worst.items()]
 
 
-def parting(table: str, where: str, layers: dict[int, tuple[bool, float, str]]) -> FirstDivergence:
+def first_divergence(
+    table: str, where: str, layers: dict[int, tuple[bool, float, str]]
+) -> FirstDivergence:
+    """The first layer that differs, and the first beyond the tolerance, with the worst column there."""
     differing = [layer for layer, (beyond, fraction, _) in layers.items() if beyond or fraction]
     broken = [layer for layer, (beyond, _, _) in layers.items() if beyond]
-    first, last = min(differing, default=None), min(broken, default=None)
-    named = last if last is not None else first
-    return FirstDivergence(table, where, first, last, layers[named][2] if named is not None else "")
+    first, first_beyond = min(differing, default=None), min(broken, default=None)
+    layer = first_beyond if first_beyond is not None else first
+    column = layers[layer][2] if layer is not None else ""
+    return FirstDivergence(table, where, first, first_beyond, column)

@@ -18,7 +18,7 @@ from .verdicts import CHANGED, EQUAL, IDENTICAL
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """A run in a directory: its folder, name and files; `inside` is the folder's path from the directory."""
 
     folder: Path
@@ -28,15 +28,15 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The run as a reader finds it in the directory."""
+        """The run's path from the directory."""
         return self.file_stem if self.inside == "." else f"{self.inside}/{self.file_stem}"
 
 
 @dataclass(frozen=True)
-class Found:
+class DirectoryContents:
     """Everything in a directory: its runs, and the files of no run alone, by their path from it."""
 
-    runs: tuple[Place, ...]
+    runs: tuple[RunLocation, ...]
     shared: Files
 
 
@@ -56,12 +56,12 @@ class DirectoryDiff:
     @property
     def verdict(self) -> str:
         """The worst of all: a run of one side only is a change."""
-        found = {diff.verdict for diff in self.runs.values()}
+        verdicts = {diff.verdict for diff in self.runs.values()}
         if self.files:
-            found.add(verdict_of(self.files))
-        if self.only_a or self.only_b or CHANGED in found:
+            verdicts.add(verdict_of(self.files))
+        if self.only_a or self.only_b or CHANGED in verdicts:
             return CHANGED
-        return EQUAL if EQUAL in found else IDENTICAL
+        return EQUAL if EQUAL in verdicts else IDENTICAL
 
 
 def several(path: Path) -> bool:
@@ -70,21 +70,25 @@ def several(path: Path) -> bool:
     return len(places) > 1 or any(place.inside != "." for place in places)
 
 
-def find(directory: Path) -> Found:
+def find(directory: Path) -> DirectoryContents:
     """Every run in a directory and in all folders inside it; raises SpecError where there is none."""
     files = files_below(existing(directory))
     folders = dict.fromkeys(
-        [directory, *(folder for p in files.values() for folder in up(p, directory))]
+        [directory, *(folder for path in files.values() for folder in up(path, directory))]
     )
     runs = []
     for folder in folders:
         inside = folder.relative_to(directory).as_posix()
         if runs_in(folder):
-            runs += [Place(folder, c, found, inside) for c, found in listing(folder).runs.items()]
+            runs += [
+                RunLocation(folder, file_stem, run_files, inside)
+                for file_stem, run_files in listing(folder).runs.items()
+            ]
     if not runs:
         raise nothing(directory)
     taken = {path for run in runs for path in run.files.values()}
-    return Found(tuple(runs), {file: path for file, path in files.items() if path not in taken})
+    shared = {file: path for file, path in files.items() if path not in taken}
+    return DirectoryContents(tuple(runs), shared)
 
 
 def up(path: Path, directory: Path) -> list[Path]:
@@ -97,35 +101,34 @@ def diff_directories(a: Path, b: Path, tolerance: Tolerance) -> DirectoryDiff:
 
     Raises SpecError where a directory holds no run.
     """
-    ours, theirs = find(a), find(b)
-    pairs, only_a, only_b = matched(ours.runs, theirs.runs)
-    runs = {
-        left.name: diff_runs(
-            (left.folder, right.folder),
-            (
-                read_run(left.folder, left.file_stem, left.files),
-                read_run(right.folder, right.file_stem, right.files),
-            ),
-            tolerance,
-        )
-        for left, right in pairs
-    }
-    files, mismatches = diff_shared(ours.shared, theirs.shared, tolerance)
+    contents_a, contents_b = find(a), find(b)
+    pairs, only_a, only_b = matched(contents_a.runs, contents_b.runs)
+    runs = {left.name: diff_locations(left, right, tolerance) for left, right in pairs}
+    files, mismatches = diff_shared(contents_a.shared, contents_b.shared, tolerance)
     return DirectoryDiff(
         a,
         b,
         tolerance.name,
         runs,
-        tuple(place.name for place in only_a),
-        tuple(place.name for place in only_b),
+        tuple(location.name for location in only_a),
+        tuple(location.name for location in only_b),
         tuple(files),
         tuple(mismatches),
     )
 
 
+def diff_locations(a: RunLocation, b: RunLocation, tolerance: Tolerance) -> Diff:
+    """Read and compare two runs."""
+    runs = (
+        read_run(a.folder, a.file_stem, a.files),
+        read_run(b.folder, b.file_stem, b.files),
+    )
+    return diff_runs((a.folder, b.folder), runs, tolerance)
+
+
 def matched(
-    a: Sequence[Place], b: Sequence[Place]
-) -> tuple[list[tuple[Place, Place]], list[Place], list[Place]]:
+    a: Sequence[RunLocation], b: Sequence[RunLocation]
+) -> tuple[list[tuple[RunLocation, RunLocation]], list[RunLocation], list[RunLocation]]:
     """Runs of one folder and name; then, of those left, runs whose name comes only once on each side."""
     pairs = []
     for key in (lambda place: (place.inside, place.file_stem), lambda place: place.file_stem):

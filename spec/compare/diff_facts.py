@@ -1,4 +1,4 @@
-"""What two runs say of themselves: whether they can be compared at all, what they differ in, which milestones moved."""
+"""The facts that two runs record: whether they can be compared at all, what they differ in, which milestones moved."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,8 @@ from typing import Any
 
 from ..errors import SpecError
 from ..runs.run import PURE, Run
-from ..runs.values import kind, written
+from ..runs.values import kind, lookup, written
 from ..schema.document import DOCUMENT, MILESTONES
-from ..schema.validate import lookup
 from .documents import quantity
 from .recorder import judge
 from .tolerance import Tolerance
@@ -51,49 +50,47 @@ class Change:
 
 
 def shape(run: Run) -> dict[str, int]:
-    """Blocks, width and vocabulary, as far as the document tells; without one, the blocks of the table."""
-    told = {name: lookup(run.document, "model_stats", key) for name, key in SHAPE.items()}
-    if told["blocks"] is None and PURE in run.tables:
+    """Blocks, width and vocabulary, as far as the document has them; without one, the blocks of the table."""
+    sizes = {name: lookup(run.document, "model_stats", key) for name, key in SHAPE.items()}
+    if sizes["blocks"] is None and PURE in run.tables:
         table = run.tables[PURE]
-        layers = [
-            text
-            for row in range(len(table.rows))
-            if (text := table.column("layer", row)).isdecimal()
-        ]
-        told["blocks"] = max(map(int, layers), default=None)
-    return {name: value for name, value in told.items() if type(value) is int}
+        texts = [table.column("layer", row) for row in range(len(table.rows))]
+        sizes["blocks"] = max((int(text) for text in texts if text.isdecimal()), default=None)
+    return {name: value for name, value in sizes.items() if type(value) is int}
 
 
 def must_fit(a: Run, b: Run) -> None:
     """Raise SpecError where runs of two names are of models of different shapes; of one name, that is a change."""
     if a.file_stem == b.file_stem:
         return
-    ours, theirs = shape(a), shape(b)
-    told = [
-        f"{name} {ours[name]} and {theirs[name]}"
-        for name in ours
-        if theirs.get(name, ours[name]) != ours[name]
+    shape_a, shape_b = shape(a), shape(b)
+    differences = [
+        f"{name} {size} and {shape_b[name]}"
+        for name, size in shape_a.items()
+        if shape_b.get(name, size) != size
     ]
-    if told:
+    if differences:
         raise SpecError(
-            f"cannot compare {a.file_stem} and {b.file_stem}: {', '.join(told)}; give two runs of one model"
+            f"cannot compare {a.file_stem} and {b.file_stem}: {', '.join(differences)}; "
+            "give two runs of one model"
         )
 
 
 def manifest(folder: Path, file_stem: str) -> Mapping[str, Any]:
-    """The run's manifest, empty where there is none to read."""
+    """The run's manifest, empty where it is missing or cannot be read."""
+    path = folder / f"run-{file_stem}.manifest.json"
     try:
-        found = json.loads((folder / f"run-{file_stem}.manifest.json").read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def facts(run: Run, folder: Path) -> dict[str, str]:
-    """How a run was made, from its document and manifest, by name; what is not told is left out."""
+    """How a run was made, from its document and manifest, by name; what neither has is left out."""
     made = manifest(folder, run.file_stem)
     versions = made.get("versions")
-    told = {
+    values = {
         **{name: lookup(run.document, "diagnostics", name) for name in SETTINGS},
         "dtype": made.get("dtype"),
         **shape(run),
@@ -102,17 +99,17 @@ def facts(run: Run, folder: Path) -> dict[str, str]:
         "weights": made.get("fingerprint"),
         **(versions if isinstance(versions, dict) else {}),
     }
-    return {name: written(value) for name, value in told.items() if value is not None}
+    return {name: written(value) for name, value in values.items() if value is not None}
 
 
 def last_position(run: Run) -> int | None:
-    """The position that the first pass reads, None where no row tells."""
+    """The position that the first pass reads, None where no row has it."""
     text = run.tables[PURE].column("pos", 0) if PURE in run.tables and run.tables[PURE].rows else ""
     return int(text) if text.isdecimal() else None
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[Change]:
-    """The facts that both runs tell and that are not the same."""
+    """The facts that both runs have and that are not the same."""
     return [Change(name, a[name], b[name]) for name in a if b.get(name, a[name]) != a[name]]
 
 
@@ -127,7 +124,6 @@ def milestones(a: Run, b: Run, tolerance: Tolerance) -> list[Change]:
 
 
 def milestone(path: tuple[str, ...], a: Any, b: Any, tolerance: Tolerance) -> Change:
-    moved = kind(a) != kind(b) or bool(
-        judge(written(a), written(b), quantity(path[-1], a), tolerance)[0]
-    )
+    mismatch, _, _ = judge(written(a), written(b), quantity(path[-1], a), tolerance)
+    moved = kind(a) != kind(b) or mismatch is not None
     return Change(".".join(path).removeprefix("diagnostics."), written(a), written(b), moved)

@@ -1,6 +1,6 @@
-"""Files that tell how runs were made: the manifest of a run, and the manifest and summary of a sweep.
+"""Files that describe how runs were made: the manifest of a run, and the manifest and summary of a sweep.
 
-What in them is never the same twice (times, memory, the folder written to) is left out of a comparison, and named.
+Values that are never the same twice (times, memory, the folder written to) are left out of a comparison, and named.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..runs.csv_dialect import parse_corrected
 from ..runs.json_text import layout, parse
+from ..runs.places import Path as ValuePath
 from ..runs.run import read_text
 
 RUN = frozenset(
@@ -24,6 +25,9 @@ NEVER_TWICE = (
 )
 
 
+LAYOUT: ValuePath = ("layout",)
+
+
 @dataclass(frozen=True)
 class HowMade:
     """How two such files differ: the names of what is never the same twice, and of all else, without list indices."""
@@ -33,61 +37,70 @@ class HowMade:
 
 
 def never_twice(file: str) -> frozenset[str] | None:
-    """What in a file of this name is never the same twice; None for a file that does not tell how runs were made."""
+    """What in a file of this name is never the same twice; None for any other file."""
     name = file.rsplit("/", 1)[-1]
     return next((left for pattern, left in NEVER_TWICE if re.fullmatch(pattern, name)), None)
 
 
 def how_made(file: str, a: Path, b: Path) -> HowMade:
-    """In what two such files differ; raises ValueError or OSError where one cannot be read."""
-    left_out = never_twice(file) or frozenset()
-    ours, theirs = (values(path) for path in (a, b))
-    names = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
+    """The differences of two such files; raises ValueError or OSError where one cannot be read."""
+    ignored = never_twice(file) or frozenset()
+    values_a, values_b = values(a), values(b)
+    every = dict.fromkeys((*values_a, *values_b))
+    differing = [path for path in every if values_a.get(path) != values_b.get(path)]
     # a value that is never the same twice must still be there, and be of its type
-    free = [name for name in names if column(name) in left_out and same_kind(name, ours, theirs)]
-    found = [column(name) for name in names if name not in set(free)]
-    if set(ours) == set(theirs) and list(ours) != list(theirs):
-        found.append("order of its keys")
-    return HowMade(*(tuple(dict.fromkeys(some)) for some in (map(column, free), found)))
+    left_out = [
+        path
+        for path in differing
+        if without_indices(path) in ignored and same_type(values_a.get(path), values_b.get(path))
+    ]
+    names = [without_indices(path) for path in differing if path not in set(left_out)]
+    if set(values_a) == set(values_b) and list(values_a) != list(values_b):
+        names.append("order of its keys")
+    left_out_names = dict.fromkeys(map(without_indices, left_out))
+    return HowMade(tuple(left_out_names), tuple(dict.fromkeys(names)))
 
 
-def column(name: str) -> str:
+def without_indices(path: ValuePath) -> str:
     """A value's name without the rows and indices it stands in."""
-    return re.sub(r"\[\d+\]", "", name).lstrip(".")
+    return ".".join(part for part in path if isinstance(part, str))
 
 
-def same_kind(name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+def same_type(a: str | None, b: str | None) -> bool:
     """Whether both sides hold the value, as a number both or as another text both."""
-    number = [re.fullmatch(r"-?\d+(\.\d+)?", told[name]) for told in (ours, theirs) if name in told]
-    return len(number) == 2 and (number[0] is None) == (number[1] is None)
+    if a is None or b is None:
+        return False
+    numbers = [re.fullmatch(r"-?\d+(\.\d+)?", text) is not None for text in (a, b)]
+    return numbers[0] == numbers[1]
 
 
-def values(path: Path) -> dict[str, str]:
-    """Every value of the file as it is written, by its place, and how the file is laid out."""
+def values(path: Path) -> dict[ValuePath, str]:
+    """Every value of the file as it is written, by its path, and how the file is laid out."""
     text = read_text(path)
     if path.suffix == ".csv":
         table = parse_corrected(text)
-        cells = {
-            f"[{i}].{name}": cell
+        # strict=False: a row may have more or fewer cells than the header
+        cells: dict[ValuePath, str] = {
+            (i, name): cell
             for i, row in enumerate(table.sources)
             for name, cell in zip(table.names, row, strict=False)
         }
         widths = [len(row) for row in table.rows]
         shape = str((table.head, widths, table.complete))
-        return {**cells, "layout": shape if table.regular else text}
+        return {**cells, LAYOUT: shape if table.regular else text}
     document = parse(text)
     tail = text[len(text.rstrip()) :]
     usual = layout(document) + tail == text
-    return {**dict(leaves("", document)), "layout": tail if usual else text}
+    return {**dict(leaves((), document)), LAYOUT: tail if usual else text}
 
 
-def leaves(place: str, value: Any) -> Iterator[tuple[str, str]]:
+def leaves(path: ValuePath, value: Any) -> Iterator[tuple[ValuePath, str]]:
     """Every leaf of a JSON value, by its path; an empty container is one."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from leaves(f"{place}.{key}".lstrip("."), inner)
+            yield from leaves((*path, key), inner)
     elif isinstance(value, list) and value:
         for i, inner in enumerate(value):
-            yield from leaves(f"{place}[{i}]", inner)
+            yield from leaves((*path, i), inner)
     else:
-        yield place, json.dumps(value)
+        yield path, json.dumps(value)

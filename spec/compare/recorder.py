@@ -1,35 +1,43 @@
-"""What a comparison finds, and the one ledger that every comparer writes to."""
+"""The result of a comparison, and the recorder that every comparer writes to."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from types import MappingProxyType
 
 from ..runs import columns
+from ..runs.places import Path, Place
 from ..runs.values import is_float, is_integer
+from .kinds import Kind
 from .tolerance import Tolerance
 from .topk import order_faults
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One difference. `row` names the row in words; `kind` says what differs: value, format, order, missing, …"""
+    """One difference: where it is, both values as text, and its kind."""
 
-    file: str
-    row: str
-    column: str
+    place: Place
     expected: str
     obtained: str
-    kind: str
+    kind: Kind
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind(self.kind))
+
+    @property
+    def file(self) -> str:
+        return self.place.file
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """How a column of a file fared. `worst_error` in the column's unit, `worst_fraction` of what is allowed.
+    """The errors of a column of a file. `worst_error` in the column's unit, `worst_fraction` of what is allowed.
 
-    `differing` counts the values that are not written the same, within the tolerance or beyond it.
+    `differing` counts the values that are not written the same, within the tolerance or beyond it. `column` is the
+    column of a table, or the path of a JSON value with `[]` for list indices.
     """
 
     file: str
@@ -38,7 +46,12 @@ class Statistic:
     differing: int = 0
     worst_error: float = 0.0
     worst_fraction: float = 0.0
-    worst_row: str = ""
+    worst_place: Place | None = None
+
+    @property
+    def worst_row(self) -> str:
+        """The row of the worst value as printed."""
+        return self.worst_place.row_text if self.worst_place else ""
 
 
 @dataclass(slots=True)
@@ -49,20 +62,31 @@ class Tally:
     differing: int = 0
     worst_error: float = 0.0
     worst_fraction: float = 0.0
-    worst_row: str = ""
+    worst_place: Place | None = None
 
-    def add(self, row: str, error: float, fraction: float, same: bool) -> None:
+    def add(self, place: Place, error: float, fraction: float, same: bool) -> None:
         self.compared += 1
         self.differing += not same
         if fraction > self.worst_fraction or error > self.worst_error:
-            self.worst_row = row if fraction >= self.worst_fraction else self.worst_row
+            self.worst_place = place if fraction >= self.worst_fraction else self.worst_place
             self.worst_error = max(error, self.worst_error)
             self.worst_fraction = max(fraction, self.worst_fraction)
+
+    def statistic(self, file: str, column: str) -> Statistic:
+        return Statistic(
+            file,
+            column,
+            self.compared,
+            self.differing,
+            self.worst_error,
+            self.worst_fraction,
+            self.worst_place,
+        )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything found between two runs; they match where there is no mismatch."""
+    """All mismatches and statistics of two runs; they match where there is no mismatch."""
 
     mismatches: tuple[Mismatch, ...]
     statistics: tuple[Statistic, ...]
@@ -95,43 +119,46 @@ class Recorder:
 
     @property
     def statistics(self) -> list[Statistic]:
-        """How each column fared, in the order in which they were compared."""
-        return [Statistic(self.file, name, *astuple(t)) for name, t in self.tallies.items()]
+        """The statistic of each column, in the order in which they were compared."""
+        return [tally.statistic(self.file, name) for name, tally in self.tallies.items()]
 
     def under(self, tolerance: Tolerance) -> "Recorder":
-        """The same ledger, judging by another tolerance: what it collects, both hold."""
+        """A recorder of the same file and the same lists that judges by another tolerance."""
         other = copy(self)
         other.tolerance = tolerance
         return other
 
-    def mismatch(self, row: str, column: str, expected: str, obtained: str, kind: str) -> None:
-        self.mismatches.append(Mismatch(self.file, row, column, expected, obtained, kind))
+    def mismatch(self, place: Place, expected: str, obtained: str, kind: Kind) -> None:
+        self.mismatches.append(Mismatch(place, expected, obtained, kind))
 
-    def undemanded(self, place: str, expected: str, obtained: str) -> None:
-        """Take note of two values that no runner is held to; here they may be anything."""
+    def undemanded(self, path: Path, expected: str, obtained: str) -> None:
+        """Take two JSON values that no runner is held to; this recorder ignores them."""
 
     def tally(
-        self, row: str, column: str, error: float = 0.0, fraction: float = 0.0, same: bool = True
+        self,
+        place: Place,
+        column: str,
+        error: float = 0.0,
+        fraction: float = 0.0,
+        same: bool = True,
     ) -> None:
-        """Count one compared value; `same` where both sides write it alike."""
+        """Count one compared value of a column; `same` where both sides write it alike."""
         if column not in self.tallies:
             self.tallies[column] = Tally()
-        self.tallies[column].add(row, error, fraction, same)
+        self.tallies[column].add(place, error, fraction, same)
 
-    def value(
-        self, row: str, column: str, expected: str, obtained: str, quantity: str, name: str = ""
-    ) -> None:
-        """Compare two written values of a quantity; the statistic is kept under `name`, by default the column."""
-        verdict, error, fraction = judge(expected, obtained, quantity, self.tolerance)
-        self.tally(row, name or column, error, fraction, expected == obtained)
-        if verdict:
-            self.mismatch(row, column, expected, obtained, verdict)
+    def value(self, place: Place, column: str, expected: str, obtained: str, quantity: str) -> None:
+        """Compare two written values of a quantity and count them for `column`."""
+        kind, error, fraction = judge(expected, obtained, quantity, self.tolerance)
+        self.tally(place, column, error, fraction, expected == obtained)
+        if kind is not None:
+            self.mismatch(place, expected, obtained, kind)
 
 
 def topk_faults(
     recorder: Recorder, expected: Sequence[str], listed: Sequence[float], obtained: Sequence[str]
 ) -> list[int]:
-    """Positions at which a top-k list has a wrong token, by the ledger's tolerance."""
+    """Positions at which a top-k list has a wrong token, by the recorder's tolerance."""
     tolerance = recorder.tolerance
     ties = partial(tolerance.ties, columns.PROBABILITY)
     return order_faults(expected, listed, obtained, ties, tolerance.open_end)
@@ -139,24 +166,31 @@ def topk_faults(
 
 def judge(
     expected: str, obtained: str, quantity: str, tolerance: Tolerance
-) -> tuple[str, float, float]:
-    """The kind of mismatch between two written values ("" for none), |error|, and its share of what is allowed."""
+) -> tuple[Kind | None, float, float]:
+    """The kind of mismatch between two written values (None for none), |error|, and its share of what is allowed."""
     if expected == obtained:
-        return "", 0.0, 0.0
+        return None, 0.0, 0.0
     if not expected or not obtained:
-        return "absent", 0.0, 0.0
+        return Kind.ABSENT, 0.0, 0.0
     if quantity in (columns.TEXT, columns.FLAG):
-        return "value", 0.0, 0.0
+        return Kind.VALUE, 0.0, 0.0
     whole = quantity in (columns.INTEGER, columns.RANK)
-    if not (is_integer(obtained) if whole else is_float(obtained)):
-        return "format", 0.0, 0.0
-    if not (is_integer(expected) if whole else is_float(expected)):
-        return "value", 0.0, 0.0
-    a, b = float(expected), float(obtained)
-    if whole:
-        moves = tolerance.rank_moves(int(a)) if quantity == columns.RANK else 0
-        fraction = abs(a - b) / moves if moves else float("inf")
-    else:
-        fraction = tolerance.fraction(quantity, a, b)
-    error = abs(a - b) if isfinite(a) and isfinite(b) else float("inf")
-    return ("" if fraction <= 1 else "value"), error, fraction
+    is_number = is_integer if whole else is_float
+    if not is_number(obtained):
+        return Kind.FORMAT, 0.0, 0.0
+    if not is_number(expected):
+        return Kind.VALUE, 0.0, 0.0
+    error, fraction = distance(float(expected), float(obtained), quantity, tolerance)
+    return (None if fraction <= 1 else Kind.VALUE), error, fraction
+
+
+def distance(
+    expected: float, obtained: float, quantity: str, tolerance: Tolerance
+) -> tuple[float, float]:
+    """|obtained − expected| of two different numbers, and its share of what is allowed."""
+    both_finite = isfinite(expected) and isfinite(obtained)
+    error = abs(obtained - expected) if both_finite else inf
+    if quantity not in (columns.INTEGER, columns.RANK):
+        return error, tolerance.fraction(quantity, expected, obtained)
+    moves = tolerance.rank_moves(int(expected)) if quantity == columns.RANK else 0
+    return error, error / moves if moves else inf

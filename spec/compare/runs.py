@@ -7,9 +7,11 @@ from collections import defaultdict
 from typing import Any
 
 from ..runs import columns
+from ..runs.places import Element, Place
 from ..runs.run import Run
 from .bytewise import compare_bytes, same_bytes
 from .documents import compare_documents
+from .kinds import Kind
 from .recorder import Comparison, Mismatch, Recorder, Statistic
 from .tables import compare_tables
 from .thresholds import without_open
@@ -32,7 +34,7 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
         *file_mismatches(expected, obtained),
         *(m for recorder in recorders for m in recorder.mismatches),
     ]
-    mismatches = without_open(mismatches, expected, tolerance)
+    mismatches = without_open(mismatches, expected, obtained, tolerance)
     statistics = [statistic for recorder in recorders for statistic in recorder.statistics]
     values: dict[str, int] = defaultdict(int)
     for statistic in statistics:
@@ -43,23 +45,21 @@ def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
 def file_mismatches(expected: Run, obtained: Run) -> list[Mismatch]:
     """Missing, extra and unreadable files."""
     alike = not_understood(expected, obtained)
-    sides = ((expected, "expected run"), (obtained, "obtained run"))
-    return [
-        *(
-            Mismatch(finding.file, "", "", "", finding.sentence, kind)
-            for run, kind in sides
-            for finding in run.findings
-            if finding.file not in alike
-        ),
-        *(
-            Mismatch(file, "", "", "file", "", "missing file")
-            for file in sorted(expected.compared - obtained.compared)
-        ),
-        *(
-            Mismatch(file, "", "", "", "file", "extra file")
-            for file in sorted(obtained.compared - expected.compared)
-        ),
+    unreadable = [
+        Mismatch(Place(finding.file), "", finding.sentence, kind)
+        for run, kind in ((expected, Kind.EXPECTED_RUN), (obtained, Kind.OBTAINED_RUN))
+        for finding in run.findings
+        if finding.file not in alike
     ]
+    missing = [
+        Mismatch(Place(file), "file", "", Kind.MISSING_FILE)
+        for file in sorted(expected.compared - obtained.compared)
+    ]
+    extra = [
+        Mismatch(Place(file), "", "file", Kind.EXTRA_FILE)
+        for file in sorted(obtained.compared - expected.compared)
+    ]
+    return [*unreadable, *missing, *extra]
 
 
 def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
@@ -77,7 +77,7 @@ def not_understood(expected: Run, obtained: Run) -> frozenset[str]:
 
 
 def compare_file(recorder: Recorder, expected: Run, obtained: Run) -> None:
-    """Compare the one file the ledger is for; an unreadable one has been reported already."""
+    """Compare the file that the recorder is for; an unreadable one is reported by file_mismatches."""
     file = recorder.file
     if file in expected.unreadable | obtained.unreadable:
         return
@@ -98,27 +98,30 @@ def compare_file(recorder: Recorder, expected: Run, obtained: Run) -> None:
 
 def compare_residuals(recorder: Recorder, expected: Any, obtained: Any) -> None:
     """Two saved tensors: dtype, shape, then every element by the size of its vector; the worst one is named."""
-    for name in ("dtype", "shape"):
+    file = recorder.file
+    for name, kind in (("dtype", Kind.DTYPE), ("shape", Kind.SHAPE)):
         a, b = getattr(expected, name), getattr(obtained, name)
         if a != b:
-            recorder.mismatch("", name, str(a), str(b), name)
+            recorder.mismatch(Place(file, column=name), str(a), str(b), kind)
             return
     width = expected.shape[-1] if expected.dim() and expected.numel() else 1
     sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
-    wrong: list[tuple[float, int, float, float]] = []
-    for i, (a, b) in enumerate(zip(expected.flatten().tolist(), obtained.flatten().tolist())):
+    values = zip(expected.flatten().tolist(), obtained.flatten().tolist(), strict=True)
+    beyond: list[tuple[float, int, float, float]] = []
+    for i, (a, b) in enumerate(values):
         alike = a == b or (a != a and b != b)  # what is no number in both is no difference
         measured = recorder.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
         fraction = 0.0 if alike else measured
-        recorder.tally(element(i, width), "value", 0.0 if alike else abs(a - b), fraction, alike)
+        error = 0.0 if alike else abs(a - b)
+        recorder.tally(element(file, i, width), "value", error, fraction, alike)
         if not fraction <= 1:
-            wrong.append((fraction, i, a, b))
-    if wrong:
-        _, i, a, b = max(wrong)
-        more = f" (and {len(wrong) - 1} more elements)" if len(wrong) > 1 else ""
-        recorder.mismatch(element(i, width), "value", repr(a), repr(b) + more, "value")
+            beyond.append((fraction, i, a, b))
+    if beyond:
+        _, i, a, b = max(beyond)
+        more = f" (and {len(beyond) - 1} more elements)" if len(beyond) > 1 else ""
+        recorder.mismatch(element(file, i, width), repr(a), repr(b) + more, Kind.VALUE)
 
 
-def element(index: int, width: int) -> str:
-    """An element of [1, S, d] by position and component."""
-    return f"pos {index // width} component {index % width}"
+def element(file: str, index: int, width: int) -> Place:
+    """The place of an element of [1, S, d]."""
+    return Place(file, Element(index // width, index % width), "value")

@@ -4,193 +4,234 @@ The first stage that differs is the place to look at; what comes after it is com
 contract does not have is of no known stage, and may belong anywhere.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from ..runs.listing import TABLE_KINDS
+from ..runs.listing import DOCUMENT_PART, RESIDUAL_PART
+from ..runs.places import ITEM
 from ..schema.document import CORRECTED_DOCUMENT, DOCUMENT, Items, TopK, suite_document
-from .bytewise import BYTES, TEXT
-from .recorder import Mismatch
+from .column import ROW, Column, Steps
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """One kind of column: a pattern of `part: column`, the stage that computes it, and its definition in a sentence."""
+    """The columns that one stage computes in one way, and their definition in a sentence."""
 
-    pattern: str
+    covers: Callable[[Column], bool]
     stage: str
     definition: str
 
 
+def named(*names: str, part: str = "") -> Callable[[Column], bool]:
+    """Columns of these names, of any part where none is given; "" is a file as a whole."""
+    known = {(name,) if name else () for name in names}
+    return lambda column: column.steps in known and part in ("", column.part)
+
+
+def all_of(part: str) -> Callable[[Column], bool]:
+    """Every column of a part."""
+    return lambda column: column.part == part
+
+
+def below(*paths: Steps) -> Callable[[Column], bool]:
+    """JSON values at these paths or inside them."""
+    return lambda column: (
+        column.part == DOCUMENT_PART and any(column.steps[: len(path)] == path for path in paths)
+    )
+
+
+def at(*paths: Steps) -> Callable[[Column], bool]:
+    """JSON values at these paths alone."""
+    return lambda column: column.part == DOCUMENT_PART and column.steps in paths
+
+
+def in_blocks(*names: str, top: bool = False) -> tuple[Steps, ...]:
+    """These keys in the diagnostics, or at the top where `top`, and in the block of each pass."""
+    return tuple(
+        path
+        for name in names
+        for path in ((name,) if top else ("diagnostics", name), ("passes", ITEM, name))
+    )
+
+
+def is_entropy(column: Column) -> bool:
+    """Whether the column is an entropy of a table or of a document."""
+    return column.steps[-1:] == ("entropy",)
+
+
+def is_forward(column: Column) -> bool:
+    """Whether the value belongs to the model's own output, the entropies left out."""
+    own = in_blocks("final_prediction", "test_prompts", "temperature_exploration", top=True)
+    return below(*own)(column) and not is_entropy(column)
+
+
+def is_milestone(column: Column) -> bool:
+    """Whether the value is a milestone, or belongs to a summary of milestones."""
+    summaries = (("ablation_summary",), *in_blocks("control_summary", top=True))
+    block = column.steps[:-1] in (("diagnostics",), ("passes", ITEM))
+    names = ("L_", "delta_", "first_kl_", "first_rank_", "copy_")
+    own = column.part == DOCUMENT_PART and block and column.steps[-1].startswith(names)
+    return own or below(*summaries)(column)
+
+
 UNKNOWN = "unknown"
-CONTENT = "content"  # the column of a file that is compared by its bytes
 FLOW = (
-    Meaning(r"run: .*", "run", "what the runner itself says of a case, or how it ended"),
+    Meaning(all_of("run"), "run", "what the runner itself says of a case, or how it ended"),
     Meaning(
-        r"[^:]*: (|end|layout)",
+        named("", "end", "layout"),
         "files",
         "which files a run writes, whether they can be read, and how they are laid out",
     ),
     Meaning(
-        r"[^:]*: (prompt_id|prompt_variant|layer|pos|token|lens|against|row|row order)",
+        named("prompt_id", "prompt_variant", "layer", "pos", "token", "lens", "against", ROW),
         "rows",
         "which rows there are: the passes, lenses, layers 0 … n, positions, and the text of each id decoded alone",
     ),
     Meaning(
-        r"json: (passes|passes\[\]|passes\[\]\.(prompt_id|prompt_variant|context_prompt|control))",
+        at(
+            ("passes",),
+            ("passes", ITEM),
+            *(
+                ("passes", ITEM, name)
+                for name in ("prompt_id", "prompt_variant", "context_prompt", "control")
+            ),
+        ),
         "rows",
         "the prompts of one's own, a block each, and which pass is the control of which",
     ),
     Meaning(
-        r"json: (model_stats|gold_answer|control_prompt|diagnostics\.gold_alignment"
-        r"|passes\[\]\.gold_(answer|alignment)).*",
+        below(
+            ("model_stats",),
+            ("gold_answer",),
+            ("control_prompt",),
+            ("diagnostics", "gold_alignment"),
+            ("passes", ITEM, "gold_answer"),
+            ("passes", ITEM, "gold_alignment"),
+        ),
         "tokens",
         "prompt → token ids: the BOS rule of the family and where the answer starts",
     ),
     Meaning(
-        r"answers: (answer|n_tokens)",
+        named("answer", "n_tokens", part="answers"),
         "tokens",
         "the whole answer of a pass and its number of tokens",
     ),
     Meaning(
-        r"json: (passes\[\]\.)?(final_prediction|test_prompts|temperature_exploration)(?!.*\.entropy$).*",
+        is_forward,
         "forward",
         "the model's own output without a lens: prompt, BOS, weights, dtype, softmax over the vocabulary",
     ),
     Meaning(
-        r"residual: .*", "forward", "the residual of a layer after that layer's norm, [1, S, d]"
+        all_of(RESIDUAL_PART),
+        "forward",
+        "the residual of a layer after that layer's norm, [1, S, d]",
     ),
     Meaning(
-        r"[^:]*: (top|prob)\*|[^:]*: p_top[15]",
+        named("top*", "prob*", "p_top1", "p_top5"),
         "lens",
         "softmax of z = norm(x) @ W_U + b_U, float32; layer 0 uses the first block's norm, layer l the next block's, "
         "layer n the final one; Prism whitens and rotates after the norm; k = 20 at the last position and at "
         "keywords, else 5; p_top5 sums the five largest",
     ),
     Meaning(
-        r"[^:]*: rest_mass",
+        named("rest_mass"),
         "lens",
         "max(0, 1 − Σ listed probabilities), summed left to right in Python floats",
     ),
-    Meaning(r"[^:]*: (.*\.)?entropy", "metrics", "−Σ p log2 p from log-softmax, in bits"),
+    Meaning(is_entropy, "metrics", "−Σ p log2 p from log-softmax, in bits"),
     Meaning(
-        r"[^:]*: kl_to_final_bits",
+        named("kl_to_final_bits"),
         "metrics",
         "Σ p (ln(p + 1e-30) − ln(q + 1e-30)) / ln 2: from the lens (p) to the model's own final output (q)",
     ),
-    Meaning(r"[^:]*: cos_to_final", "metrics", "cosine of the lens logits and the final logits"),
+    Meaning(named("cos_to_final"), "metrics", "cosine of the lens logits and the final logits"),
     Meaning(
-        r"[^:]*: (p_answer|answer_rank)",
+        named("p_answer", "answer_rank"),
         "metrics",
         "probability of the pass's own answer (Berlin, in the control pass Paris), and 1 + #{p > p_answer}",
     ),
     Meaning(
-        r"[^:]*: control_margin",
+        named("control_margin"),
         "metrics",
         "control pass alone: p(first id of Paris) − p(first id of Berlin)",
     ),
     Meaning(
-        r"agreement: (kl_bits|js_bits|tv|top1_agree)",
+        named("kl_bits", "js_bits", "tv", "top1_agree", part="agreement"),
         "metrics",
         "how far two distributions are apart: KL(p‖q), Jensen–Shannon (Lin 1991), Σ |p − q| / 2, the likeliest token",
     ),
     Meaning(
-        r"answers: (p_joint|surprisal_bits)",
+        named("p_joint", "surprisal_bits", part="answers"),
         "metrics",
         "Π p(token | prompt, tokens before it) over the answer's tokens, and −log2 of it",
     ),
     Meaning(
-        r"[^:]*: copy_collapse",
+        named("copy_collapse"),
         "flags",
         "the window of the last top-1 ids is in the prompt, p₁ > threshold and p₁ − p₂ > margin; one window per "
         "lens, prompt and variant",
     ),
-    Meaning(r"[^:]*: entropy_collapse", "flags", "entropy ≤ 1 bit"),
+    Meaning(named("entropy_collapse"), "flags", "entropy ≤ 1 bit"),
     Meaning(
-        r"[^:]*: is_answer", "flags", "answer_rank = 1; without an id, the top-1 text is the answer"
+        named("is_answer"),
+        "flags",
+        "answer_rank = 1; without an id, the top-1 text is the answer",
     ),
     Meaning(
-        r"json: (diagnostics|passes\[\])\.last_layer_consistency.*",
+        below(*in_blocks("last_layer_consistency")),
         "summaries",
         "layer n of pos/orig: the lens against the model's own output, and the best temperature of 25",
     ),
     Meaning(
-        r"json: (passes\[\]\.)?raw_lens_check.*",
+        below(*in_blocks("raw_lens_check", top=True)),
         "summaries",
         "sampled layers of pos/orig: the lens with its norm against the bare W_U on the un-normalised residual",
     ),
     Meaning(
-        r"json: ((diagnostics|passes\[\])\.(L_|delta_|first_kl_|first_rank_|copy_).*|ablation_summary.*"
-        r"|(passes\[\]\.)?control_summary.*)",
+        is_milestone,
         "milestones",
         "the first layer of pos/orig (or of the ablation or control pass) at which a flag holds",
     ),
-    Meaning(r"json: .*", "document", "facts and fixed strings of the run"),
-    Meaning(r".*", UNKNOWN, "nothing that the contract knows: it may be computed at any stage"),
+    Meaning(all_of(DOCUMENT_PART), "document", "facts and fixed strings of the run"),
+    Meaning(
+        lambda column: True,
+        UNKNOWN,
+        "nothing that the contract knows: it may be computed at any stage",
+    ),
 )
 STAGES = tuple(dict.fromkeys(meaning.stage for meaning in FLOW))
 
 
-def meaning_of(name: str) -> Meaning:
-    """What `part: column` means, as `part_of` and `column_of` name it."""
-    known = not name.startswith("json: ") or name.removeprefix("json: ") in json_columns()
-    return next(m for m in FLOW if re.fullmatch(m.pattern, name)) if known else FLOW[-1]
+@lru_cache(maxsize=4096)
+def meaning_of(column: Column) -> Meaning:
+    """The first meaning of FLOW that covers a column; unknown where no document has such a key."""
+    if column.part == DOCUMENT_PART and column.steps not in json_columns():
+        return FLOW[-1]
+    return next(meaning for meaning in FLOW if meaning.covers(column))
 
 
 @cache
-def json_columns() -> frozenset[str]:
+def json_columns() -> frozenset[Steps]:
     """Every column of the documents that the contract has: its leaves, and all that they stand in."""
     shapes = (DOCUMENT, CORRECTED_DOCUMENT, suite_document(False), suite_document(True))
-    return frozenset({"", "layout", *(name for shape in shapes for name in names_of("", shape))})
+    return frozenset(
+        {(), ("layout",), *(steps for shape in shapes for steps in steps_in((), shape))}
+    )
 
 
-def names_of(prefix: str, shape: Any) -> Iterator[str]:
+def steps_in(prefix: Steps, shape: Any) -> Iterator[Steps]:
     """The columns of a shape: mappings, lists and leaves; a tuple holds alternatives."""
     yield prefix
     if isinstance(shape, tuple):
         for alternative in shape:
-            yield from names_of(prefix, alternative)
+            yield from steps_in(prefix, alternative)
     elif isinstance(shape, Mapping):
         for key, inner in shape.items():
-            yield from names_of(f"{prefix}.{key}".lstrip("."), inner)
+            yield from steps_in((*prefix, key), inner)
     elif isinstance(shape, Items):
-        yield from names_of(f"{prefix}[]", shape.item)
+        yield from steps_in((*prefix, ITEM), shape.item)
     elif isinstance(shape, TopK):
-        yield from (f"{prefix}[]{end}" for end in ("", "[]", ".token", ".p"))
-
-
-@lru_cache(maxsize=4096)
-def part_of(file: str) -> str:
-    """What a file holds: a table kind, json, residual; of another file its name, of none `run`."""
-    if table := re.search(
-        rf"-({'|'.join(sorted(TABLE_KINDS, key=len, reverse=True))})\.csv$", file
-    ):
-        return table[1]
-    if file.endswith("_resid.pt"):
-        return "residual"
-    return "json" if re.fullmatch(r"output-[^/]*\.json", file) else file or "run"
-
-
-@lru_cache(maxsize=4096)
-def general(name: str) -> str:
-    """A column or place without the numbers of lists and top-k pairs."""
-    return re.sub(r"\[\d+\]", "[]", re.sub(r"^(top|prob)\d+$", r"\1*", name))
-
-
-def column_of(mismatch: Mismatch) -> str:
-    """The column that a mismatch counts for, without numbers; a JSON leaf by its whole path; "" for a whole file."""
-    if mismatch.kind in (TEXT, BYTES):
-        return CONTENT
-    if part_of(mismatch.file) == "json":
-        inside = mismatch.row.removeprefix("top level")
-        return general(".".join(filter(None, (inside, mismatch.column))))
-    whole = mismatch.kind.endswith((" row", "row order", "row width"))
-    return "row" if whole else general(mismatch.column)
-
-
-def column_name(mismatch: Mismatch) -> str:
-    """`part: column` of a mismatch."""
-    return f"{part_of(mismatch.file)}: {column_of(mismatch)}"
+        pair = (*prefix, ITEM)
+        yield from (pair, (*pair, ITEM), (*pair, "token"), (*pair, "p"))

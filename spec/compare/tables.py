@@ -1,55 +1,106 @@
 """Two CSV tables: header, rows, order, width, then cell by cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from ..runs import columns
 from ..runs.csv_dialect import Table
-from ..runs.values import is_float, row_names
+from ..runs.places import FilePart, Place, TableRow
+from ..runs.values import is_float, table_rows
+from .kinds import Kind
 from .recorder import Recorder, topk_faults
 
 Cell = tuple[str, str]  # decoded text, as written
+Name = TypeVar("Name", str, TableRow)
+
+
+class Naming(NamedTuple):
+    """What the compared names are, and the kinds of mismatch that they can have."""
+
+    what: str
+    missing: Kind
+    extra: Kind
+    order: Kind
+
+
+COLUMN = Naming("column", Kind.MISSING_COLUMN, Kind.EXTRA_COLUMN, Kind.COLUMN_ORDER)
+ROW = Naming("row", Kind.MISSING_ROW, Kind.EXTRA_ROW, Kind.ROW_ORDER)
+KEY = Naming("key", Kind.MISSING_KEY, Kind.EXTRA_KEY, Kind.KEY_ORDER)
 
 
 def compare_tables(recorder: Recorder, expected: Table, obtained: Table) -> None:
-    """Write every difference of two tables to the ledger."""
-    compare_names(recorder, "header", expected.names, obtained.names, "column")
-    wanted, got = row_names(expected), row_names(obtained)
-    compare_names(recorder, "", list(wanted), list(got), "row")
+    """Record every difference of two tables."""
+    file = recorder.file
+    compare_names(
+        recorder,
+        COLUMN,
+        (expected.names, obtained.names),
+        lambda name: Place(file, FilePart.HEADER, name),
+    )
+    expected_rows, obtained_rows = table_rows(expected), table_rows(obtained)
+    compare_names(
+        recorder,
+        ROW,
+        (list(expected_rows), list(obtained_rows)),
+        lambda row: Place(file, row),
+    )
     compare_writing(recorder, expected, obtained)
-    for name, row in wanted.items():
-        if name in got:
-            compare_rows(recorder, name, cells(expected, row), cells(obtained, got[name]))
+    for key, index in expected_rows.items():
+        if key in obtained_rows:
+            pair = cells(expected, index), cells(obtained, obtained_rows[key])
+            compare_rows(recorder, key, *pair)
 
 
 def compare_writing(recorder: Recorder, expected: Table, obtained: Table) -> None:
-    """How the files are written where no cell shows it: the header's quotes, line ends, the last line."""
-    told = {True: "line feed", False: "no line feed"}
+    """Record how the files are written where no cell shows it: the header's quotes, line ends, the last line."""
+    file = recorder.file
     if expected.complete != obtained.complete:
-        ends = told[expected.complete], told[obtained.complete]
-        recorder.mismatch("last line", "end", *ends, "format")
-    told = {True: "as csv writes it", False: "other quotes or line ends"}
+        ends = {True: "line feed", False: "no line feed"}
+        recorder.mismatch(
+            Place(file, FilePart.LAST_LINE, "end"),
+            ends[expected.complete],
+            ends[obtained.complete],
+            Kind.FORMAT,
+        )
     if expected.regular != obtained.regular:
-        recorder.mismatch("", "layout", told[expected.regular], told[obtained.regular], "format")
+        layouts = {True: "as csv writes it", False: "other quotes or line ends"}
+        recorder.mismatch(
+            Place(file, column="layout"),
+            layouts[expected.regular],
+            layouts[obtained.regular],
+            Kind.FORMAT,
+        )
+    if expected.header != obtained.header:
+        return
+    # strict=False: a table that was built without its header as written has an empty head
     for name, a, b in zip(expected.header, expected.head, obtained.head, strict=False):
-        if expected.header == obtained.header and a != b:
-            recorder.mismatch("header", name, a, b, "quoting")
+        if a != b:
+            recorder.mismatch(Place(file, FilePart.HEADER, name), a, b, Kind.QUOTING)
 
 
 def compare_names(
-    recorder: Recorder, row: str, expected: Sequence[str], obtained: Sequence[str], what: str
+    recorder: Recorder,
+    naming: Naming,
+    names: tuple[Sequence[Name], Sequence[Name]],
+    place: Callable[[Name], Place],
 ) -> None:
-    """Missing, extra and reordered names, each unique; `what` is column, row or key."""
-    left, right = dict.fromkeys(expected), dict.fromkeys(obtained)
-    for name in (name for name in expected if name not in right):
-        recorder.mismatch(*((row, name) if row else (name, "")), what, "", f"missing {what}")
-    for name in (name for name in obtained if name not in left):
-        recorder.mismatch(*((row, name) if row else (name, "")), "", what, f"extra {what}")
-    recorder.tally(row, f"{what} order", same=list(left) == list(right))
-    wanted, got = (n for n in expected if n in right), (n for n in obtained if n in left)
-    if found := next(((a, b) for a, b in zip(wanted, got, strict=True) if a != b), None):
-        recorder.mismatch(
-            *((row, found[0]) if row else (found[0], "")), found[0], found[1], f"{what} order"
-        )
+    """Record missing, extra and reordered names; expected and obtained `names` are unique on each side."""
+    expected, obtained = (dict.fromkeys(side) for side in names)
+    for name in expected:
+        if name not in obtained:
+            recorder.mismatch(place(name), naming.what, "", naming.missing)
+    for name in obtained:
+        if name not in expected:
+            recorder.mismatch(place(name), "", naming.what, naming.extra)
+    same = list(expected) == list(obtained)
+    recorder.tally(Place(recorder.file), f"{naming.what} order", same=same)
+    common = (
+        [name for name in expected if name in obtained],
+        [name for name in obtained if name in expected],
+    )
+    pairs = ((a, b) for a, b in zip(*common, strict=True) if a != b)
+    for a, b in list(pairs)[:1]:
+        recorder.mismatch(place(a), str(a), str(b), naming.order)
 
 
 def cells(table: Table, row: int) -> dict[str, Cell]:
@@ -61,17 +112,20 @@ def cells(table: Table, row: int) -> dict[str, Cell]:
 
 
 def compare_rows(
-    recorder: Recorder, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: TableRow, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> None:
+    file = recorder.file
     if len(expected) != len(obtained):
-        recorder.mismatch(row, "", f"{len(expected)} cells", f"{len(obtained)} cells", "row width")
-    tokens = compare_pairs(recorder, row, expected, obtained)
+        widths = f"{len(expected)} cells", f"{len(obtained)} cells"
+        recorder.mismatch(Place(file, row), *widths, Kind.ROW_WIDTH)
+    compared = compare_pairs(recorder, row, expected, obtained)
     for name in expected:
-        if name in obtained and name not in tokens:
+        if name in obtained and name not in compared:
             (text, source), (other, other_source) = expected[name], obtained[name]
-            recorder.value(row, name, text, other, kind_of(name, text))
+            place = Place(file, row, name)
+            recorder.value(place, name, text, other, kind_of(name, text))
             if text == other and source != other_source:
-                recorder.mismatch(row, name, source, other_source, "quoting")
+                recorder.mismatch(place, source, other_source, Kind.QUOTING)
 
 
 def kind_of(name: str, text: str) -> str:
@@ -81,36 +135,40 @@ def kind_of(name: str, text: str) -> str:
     return "float" if unknown and is_float(text) else known
 
 
-def pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
+def listed_pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
     """The listed topI, probI texts, without padding."""
-    found = [
-        (row.get(f"top{i}", ("", ""))[0], row.get(f"prob{i}", ("", ""))[0])
+    empty = "", ""
+    pairs = [
+        (row.get(f"top{i}", empty)[0], row.get(f"prob{i}", empty)[0])
         for i in range(1, columns.TOP_PAIRS + 1)
     ]
-    while found and found[-1] == ("", ""):
-        found.pop()
-    return found
+    while pairs and pairs[-1] == empty:
+        pairs.pop()
+    return pairs
 
 
 def compare_pairs(
-    recorder: Recorder, row: str, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: TableRow, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> set[str]:
-    """Compare the tokens of a top-k list with regard to ties; returns the columns that are settled by it.
+    """Compare the tokens of a top-k list, in which ties may swap; return the columns that need no other comparison.
 
     Probabilities are left to the cell-by-cell comparison, and so is everything where the lists differ in length.
     """
-    wanted, got = pairs(expected), pairs(obtained)
-    if not wanted or len(wanted) != len(got) or not all(is_float(p) for _, p in wanted):
+    expected_pairs, obtained_pairs = listed_pairs(expected), listed_pairs(obtained)
+    if not expected_pairs or len(expected_pairs) != len(obtained_pairs):
         return set()
-    probabilities = [float(p) for _, p in wanted]
-    tokens, others = [token for token, _ in wanted], [token for token, _ in got]
+    if not all(is_float(p) for _, p in expected_pairs):
+        return set()
+    probabilities = [float(p) for _, p in expected_pairs]
+    tokens = [token for token, _ in expected_pairs]
+    others = [token for token, _ in obtained_pairs]
     faults = topk_faults(recorder, tokens, probabilities, others)
-    for i, (token, other) in enumerate(zip(tokens, others)):
+    for i, (token, other) in enumerate(zip(tokens, others, strict=True)):
         name = f"top{i + 1}"
+        place = Place(recorder.file, row, name)
         if token != other or i in faults:
-            recorder.tally(row, name, same=token == other)
+            recorder.tally(place, name, same=token == other)
         if i in faults:
-            recorder.mismatch(
-                row, name, token, other, "top-k order" if other in tokens else "top-k token"
-            )
-    return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others)) if a != b}
+            kind = Kind.TOPK_ORDER if other in tokens else Kind.TOPK_TOKEN
+            recorder.mismatch(place, token, other, kind)
+    return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others, strict=True)) if a != b}

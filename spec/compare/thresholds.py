@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from operator import gt, le
 
 from ..runs import columns
+from ..runs.places import Path, Place
 from ..runs.run import PURE, Run
-from ..runs.values import is_float, row_names
+from ..runs.values import is_float, lookup, table_rows
 from .recorder import Mismatch
 from .tolerance import Tolerance
 
@@ -36,20 +37,19 @@ class Threshold:
 
 ENTROPY = Threshold(POS, "entropy", 1.0)
 FLAGS = {"entropy_collapse": ENTROPY}  # of any row of a pure-next-token table
-LAYERS = {  # of a document
-    "diagnostics.L_copy_H": ENTROPY,
-    "diagnostics.first_kl_below_0.5": Threshold(POS, "kl_to_final_bits", 0.5),
-    "diagnostics.first_kl_below_1.0": Threshold(POS, "kl_to_final_bits", 1.0),
-    "control_summary.first_control_margin_pos": Threshold(CTL, "control_margin", 0.0, above=True),
+LAYERS: Mapping[Path, Threshold] = {  # of a document, by path
+    ("diagnostics", "L_copy_H"): ENTROPY,
+    ("diagnostics", "first_kl_below_0.5"): Threshold(POS, "kl_to_final_bits", 0.5),
+    ("diagnostics", "first_kl_below_1.0"): Threshold(POS, "kl_to_final_bits", 1.0),
+    ("control_summary", "first_control_margin_pos"): Threshold(
+        CTL, "control_margin", 0.0, above=True
+    ),
 }
-DECISIONS = frozenset(
-    {*FLAGS, *(column.split(".", 1)[1] for column in LAYERS)}
-)  # their names alone
-NULL = "null (null)"  # an obtained milestone where the captured one is a layer
+DECISIONS = frozenset({*FLAGS, *(path[-1] for path in LAYERS)})  # their names alone
 
 
 def without_open(
-    mismatches: Iterable[Mismatch], expected: Run, tolerance: Tolerance
+    mismatches: Iterable[Mismatch], expected: Run, obtained: Run, tolerance: Tolerance
 ) -> list[Mismatch]:
     """The mismatches without the decisions that may fall either way, by the numbers of the expected run."""
     if not tolerance.open_thresholds:
@@ -58,44 +58,47 @@ def without_open(
     return [
         mismatch
         for mismatch in mismatches
-        if not (flag_is_open(mismatch, flags) or layer_is_open(mismatch, expected, tolerance))
+        if not flag_is_open(mismatch, flags)
+        and not layer_is_open(mismatch, expected, obtained, tolerance)
     ]
 
 
-def flag_is_open(mismatch: Mismatch, flags: Collection[tuple[str, str, str]]) -> bool:
-    """Whether a flag says the opposite where it may."""
-    place = mismatch.file, mismatch.row, mismatch.column
-    return place in flags and {mismatch.expected, mismatch.obtained} == {"True", "False"}
+def flag_is_open(mismatch: Mismatch, flags: Collection[Place]) -> bool:
+    """Whether a flag has the opposite value and may have it."""
+    opposite = {mismatch.expected, mismatch.obtained} == {"True", "False"}
+    return opposite and mismatch.place in flags
 
 
-def flags_near(run: Run, tolerance: Tolerance) -> set[tuple[str, str, str]]:
-    """File, row and column of every flag whose number stands near its threshold."""
+def flags_near(run: Run, tolerance: Tolerance) -> set[Place]:
+    """The place of every flag whose number stands near its threshold."""
     return {
-        (run.table_name(kind), name, flag)
+        Place(run.table_name(kind), key, flag)
         for kind, table in run.tables.items()
         for flag, rule in FLAGS.items()
         if kind.startswith(PURE)
-        for name, row in row_names(table).items()
+        for key, row in table_rows(table).items()
         if is_float(text := table.column(rule.column, row)) and rule.near(float(text), tolerance)
     }
 
 
-def layer_is_open(mismatch: Mismatch, expected: Run, tolerance: Tolerance) -> bool:
+def layer_is_open(mismatch: Mismatch, expected: Run, obtained: Run, tolerance: Tolerance) -> bool:
     """Whether every row whose decision must be another one, for the obtained layer to come first, is near."""
-    rule = LAYERS.get(mismatch.column)
-    if rule is None or mismatch.file != expected.document_name:
+    place = mismatch.place
+    rule = LAYERS.get(place.key)
+    if rule is None or place.spot is not None or place.file != expected.document_name:
         return False
     values = by_layer(expected, rule)
-    layers = {str(layer): layer for layer in values} | {f"{layer} (int)": layer for layer in values}
-    if mismatch.obtained not in (*layers, NULL):
+    layer = lookup(obtained.document, *place.key)
+    if layer is not None and (type(layer) is not int or layer not in values):
         return False
-    obtained = layers.get(mismatch.obtained)
-    otherwise = [
+    decided_otherwise = [
         value
-        for y, value in values.items()
-        if rule.holds(value) != (y == obtained) and (obtained is None or y <= obtained)
+        for row_layer, value in values.items()
+        if rule.holds(value) != (row_layer == layer) and (layer is None or row_layer <= layer)
     ]
-    return bool(otherwise) and all(rule.near(value, tolerance) for value in otherwise)
+    return bool(decided_otherwise) and all(
+        rule.near(value, tolerance) for value in decided_otherwise
+    )
 
 
 def by_layer(run: Run, rule: Threshold) -> Mapping[int, float]:
@@ -107,6 +110,6 @@ def by_layer(run: Run, rule: Threshold) -> Mapping[int, float]:
     for row in range(len(table.rows)):
         if (table.column("prompt_id", row), table.column("prompt_variant", row)) == rule.where:
             cells[table.column("layer", row)] = table.column(rule.column, row)
-    if not all(y.isdigit() and is_float(text) for y, text in cells.items()):
+    if not all(layer.isdigit() and is_float(text) for layer, text in cells.items()):
         return {}
-    return {int(y): float(text) for y, text in cells.items()}
+    return {int(layer): float(text) for layer, text in cells.items()}

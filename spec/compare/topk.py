@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 Label = tuple[str, int]
 
 
-def labels(tokens: Sequence[str], places: Sequence[int]) -> dict[Label, int]:
-    """Tokens at these places, with their occurrence, since several ids may decode to one text."""
+def labels(tokens: Sequence[str], positions: Sequence[int]) -> dict[Label, int]:
+    """Tokens at these positions, with their occurrence, since several ids may decode to one text."""
     seen: Counter[str] = Counter()
-    found = {}
-    for i in places:
-        found[tokens[i], seen[tokens[i]]] = i
+    position_of = {}
+    for i in positions:
+        position_of[tokens[i], seen[tokens[i]]] = i
         seen[tokens[i]] += 1
-    return found
+    return position_of
 
 
 def order_faults(
@@ -29,16 +29,18 @@ def order_faults(
     probability was expected. What lies below the list is not known, so a token from there is a fault, unless
     `open_end`: then it may stand in for a token that is tied with the last one.
     """
-    moved = [i for i, (a, b) in enumerate(zip(expected, obtained)) if a != b]
-    wanted, got = labels(expected, moved), labels(obtained, moved)
-    faults = {
+    moved = [i for i, (a, b) in enumerate(zip(expected, obtained, strict=True)) if a != b]
+    expected_at, obtained_at = labels(expected, moved), labels(obtained, moved)
+    swapped = {
         i
-        for label, i in got.items()
-        if label in wanted and not ties(probabilities[wanted[label]], probabilities[i])
+        for label, i in obtained_at.items()
+        if label in expected_at and not ties(probabilities[expected_at[label]], probabilities[i])
     }
-    loose = [i for label, i in got.items() if label not in wanted] + [
-        i for label, i in wanted.items() if label not in got
+    on_one_side = [
+        *(i for label, i in obtained_at.items() if label not in expected_at),
+        *(i for label, i in expected_at.items() if label not in obtained_at),
     ]
-    return sorted(
-        faults | {i for i in loose if not (open_end and ties(probabilities[i], probabilities[-1]))}
-    )
+    unlisted = {
+        i for i in on_one_side if not (open_end and ties(probabilities[i], probabilities[-1]))
+    }
+    return sorted(swapped | unlisted)

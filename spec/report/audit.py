@@ -8,6 +8,8 @@ from ..audit.decisions import Audit, CaseAudit
 from ..audit.margins import Decision
 from .text import aligned
 
+KEY = ("case", "file", "row", "decision")  # of a decision, as the list has it
+
 
 def text(audit: Audit) -> str:
     """Table of cases, the seeds' promise, the known fragile decisions by reason, what is wrong, and the verdict."""
@@ -37,22 +39,23 @@ def cases_table(cases: Sequence[CaseAudit]) -> str:
 
 def case_line(case: CaseAudit) -> tuple[str, ...]:
     """The margin of the first decision that is not fragile tells how far the next one is."""
-    kept = [d.margin for d in case.decisions if not d.fragile and not d.forgiven]
+    margins = [d.margin for d in case.decisions if not d.fragile and not d.forgiven]
     counts = [
         len(case.decisions),
         sum(d.forgiven for d in case.decisions),
         case.unseen,
         len(case.fragile),
     ]
-    return case.case, case.tolerance, *map(str, counts), f"{min(kept, default=0):.2f}"
+    return case.case, case.tolerance, *map(str, counts), f"{min(margins, default=0):.2f}"
 
 
 def promise(cases: Sequence[CaseAudit]) -> str:
-    """What the seeds were chosen for, in the cases held to fp32."""
-    held = [case for case in cases if case.tolerance == "fp32"]
-    if not held:
+    """What the seeds were chosen for, in the cases of tolerance fp32."""
+    fp32_cases = [case for case in cases if case.tolerance == "fp32"]
+    if not fp32_cases:
         return ""
-    gap, distance = min(held, key=lambda c: c.gap[0]), min(held, key=lambda c: c.distance[0])
+    gap = min(fp32_cases, key=lambda case: case.gap[0])
+    distance = min(fp32_cases, key=lambda case: case.distance[0])
     return (
         f"fp32 cases: listed neighbours are at least {gap.gap[0]:.2e} relative apart ({gap.case}: {gap.gap[1]});\n"
         f"KL, entropy and copy thresholds at least {distance.distance[0]:.2e} away "
@@ -99,9 +102,9 @@ def verdict(audit: Audit) -> str:
     decisions = sum(len(case.decisions) for case in audit.cases)
     counts = f"{decisions:,} decisions in {len(audit.cases)} cases"
     listed = len(audit.fragile) - len(audit.new)
-    told = f"{listed} known to be fragile, {len(audit.new)} new, {len(audit.stale)} listed but not fragile"
+    summary = f"{listed} known to be fragile, {len(audit.new)} new, {len(audit.stale)} listed but not fragile"
     advice = "" if audit.passes else "; review the list in spec/fragile.json"
-    return f"{counts}: {told}{advice}"
+    return f"{counts}: {summary}{advice}"
 
 
 def machine(audit: Audit) -> str:
@@ -119,7 +122,7 @@ def machine(audit: Audit) -> str:
         for case in audit.cases
     ]
     fragile = [fragile_object(decision, audit) for decision in audit.fragile]
-    unlisted = [dict(zip(("case", "file", "row", "decision"), key)) for key in audit.stale]
+    unlisted = [dict(zip(KEY, key, strict=True)) for key in audit.stale]
     whole = {
         "passes": audit.passes,
         "verdict": verdict(audit),
@@ -131,6 +134,6 @@ def machine(audit: Audit) -> str:
 
 
 def fragile_object(decision: Decision, audit: Audit) -> dict[str, Any]:
-    told = dict(zip(("case", "file", "row", "decision"), decision.key))
+    key = dict(zip(KEY, decision.key, strict=True))
     numbers = {"value": decision.value, "threshold": decision.threshold, "margin": decision.margin}
-    return {**told, **numbers, "reason": audit.known.get(decision.key)}
+    return {**key, **numbers, "reason": audit.known.get(decision.key)}

@@ -2,15 +2,14 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from math import isfinite
-from typing import Any
 
 from ..compare.runs import Mismatch, Statistic
-from ..compare.stages import general, part_of
 from ..runners.check import CaseResult, Report
-from ..schema.validate import Violation
+from ..runs.columns import without_numbers
+from ..runs.listing import part_of
 from .classes import first_screen, machine_classes, verdict_counts
+from .objects import mismatch_object, statistic_object, violation_object
 from .text import Line, aligned, indent, mismatch_line, printable
 
 SHOWN = 20  # mismatches printed per case
@@ -22,7 +21,7 @@ def text(report: Report, shown: int = SHOWN) -> str:
     At most `shown` mismatches and violations of a case are printed.
     """
     blocks = [
-        first_screen(found(report), len(report.results)),
+        first_screen(case_mismatches(report), len(report.results)),
         report.note,
         files_table(report),
         columns_table(report),
@@ -38,7 +37,7 @@ def text(report: Report, shown: int = SHOWN) -> str:
     return "\n\n".join(block for block in (*blocks, verdict(report)) if block)
 
 
-def found(report: Report) -> list[tuple[str, Mismatch]]:
+def case_mismatches(report: Report) -> list[tuple[str, Mismatch]]:
     """Every mismatch with its case."""
     return [
         (result.case, mismatch)
@@ -66,21 +65,21 @@ def verdict(report: Report) -> str:
 
 
 def left_out(report: Report) -> str:
-    """What was not compared or not counted, so that nothing passes in silence."""
+    """The files that were not compared and the violations that were not counted."""
     files = [name for result in report.results for name in result.not_compared]
     excused = sum(result.excused for result in report.results)
-    told = []
+    lines = []
     if files:
         named = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-        told.append(f"not compared: {named}, which tell how a run was made, and when")
+        lines.append(f"not compared: {named}, which tell how a run was made, and when")
     if excused:
         rules = f"{excused:,} violation{'s' * (excused != 1)} of the schema"
-        told.append(f"not counted: {rules} that the capture shows in the same places")
-    return "\n".join(told)
+        lines.append(f"not counted: {rules} that the capture shows in the same places")
+    return "\n".join(lines)
 
 
 def share(fraction: float) -> str:
-    """A fraction of the tolerance as people read it."""
+    """A fraction of the tolerance as text."""
     if not isfinite(fraction):
         return "any difference is too much"
     return f"{fraction:.1%}" if fraction else "exact"
@@ -114,9 +113,9 @@ def case_lines(result: CaseResult) -> list[Line]:
     for file in sorted({*result.comparison.values, *result.verdicts, *mismatches}):
         most = worst.get(file)
         differs = most is not None and most.worst_fraction > 0
-        found = (most.column, share(most.worst_fraction)) if most and differs else ("", "")
+        error = (most.column, share(most.worst_fraction)) if most and differs else ("", "")
         counts = (f"{result.comparison.values.get(file, 0):,}", str(mismatches[file]))
-        lines.append((file or "(the run)", result.verdicts.get(file, ""), *found, *counts))
+        lines.append((file or "(the run)", result.verdicts.get(file, ""), *error, *counts))
     if result.violations:
         lines.append(("(schema)", "", "", "", "", str(len(result.violations))))
     if not lines:
@@ -130,25 +129,27 @@ def case_lines(result: CaseResult) -> list[Line]:
 
 def group(statistic: Statistic) -> str:
     """A column's name over all cases: without the model's name and without top-k numbers."""
-    return f"{part_of(statistic.file)}: {general(statistic.column)}"
+    return f"{part_of(statistic.file)}: {without_numbers(statistic.column)}"
 
 
 def columns_table(report: Report) -> str:
     """The worst error of every column that is not equal throughout, over all cases."""
-    found: dict[str, list[tuple[Statistic, str]]] = defaultdict(list)
+    columns: dict[str, list[tuple[Statistic, str]]] = defaultdict(list)
     for result in report.results:
         for statistic in result.comparison.statistics:
-            found[group(statistic)].append((statistic, result.case))
+            columns[group(statistic)].append((statistic, result.case))
     differing = {
-        name: max(told, key=lambda item: (item[0].worst_fraction, item[0].differing))
-        for name, told in found.items()
-        if any(statistic.differing for statistic, _ in told)
+        name: max(entries, key=lambda item: (item[0].worst_fraction, item[0].differing))
+        for name, entries in columns.items()
+        if any(statistic.differing for statistic, _ in entries)
     }
+    if not columns:
+        return ""
     ranked = sorted(differing.items(), key=lambda item: -item[1][0].worst_fraction)
     lines = [column_line(name, *worst) for name, worst in ranked]
     header = ("column", "worst in", "error", "of tolerance")
     table = aligned(header, lines, left=2) + "\n" if lines else ""
-    return f"{table}{len(found) - len(lines)} columns are equal throughout" if found else ""
+    return f"{table}{len(columns) - len(lines)} columns are equal throughout"
 
 
 def column_line(name: str, worst: Statistic, case: str) -> Line:
@@ -168,18 +169,6 @@ def case_block(result: CaseResult, shown: int) -> str:
     )
 
 
-def plain(items: Iterable[Statistic | Mismatch]) -> list[dict[str, Any]]:
-    """Dataclasses as JSON objects; what is not finite becomes null."""
-    return [
-        {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(i).items()}
-        for i in items
-    ]
-
-
-def violation_object(violation: Violation) -> dict[str, str]:
-    return {**vars(violation), "sentence": violation.sentence}
-
-
 def machine(report: Report) -> str:
     """Everything, as one JSON object."""
     cases = [
@@ -188,12 +177,12 @@ def machine(report: Report) -> str:
             "matches": result.matches,
             "seconds": result.seconds,
             "values": dict(result.comparison.values),
-            "mismatches": plain(result.comparison.mismatches),
+            "mismatches": list(map(mismatch_object, result.comparison.mismatches)),
             "verdicts": dict(result.verdicts),
             "not_compared": list(result.not_compared),
             "excused": result.excused,
-            "violations": [violation_object(violation) for violation in result.violations],
-            "columns": plain(result.comparison.statistics),
+            "violations": list(map(violation_object, result.violations)),
+            "columns": list(map(statistic_object, result.comparison.statistics)),
         }
         for result in report.results
     ]
@@ -206,7 +195,7 @@ def machine(report: Report) -> str:
         "matches": report.matches,
         "verdict": verdict(report),
         "note": report.note,
-        "classes": machine_classes(found(report)),
+        "classes": machine_classes(case_mismatches(report)),
         "runner": outcome,
         "cases": cases,
     }

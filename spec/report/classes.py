@@ -8,40 +8,41 @@ from ..compare.classify import MismatchClass, classes, error, hint, stages_reach
 from ..compare.runs import Mismatch
 from ..compare.stages import UNKNOWN
 from ..compare.verdicts import VERDICTS
+from .objects import mismatch_object
 from .text import Line, aligned, indent, mismatch_line, printable
 
 SHOWN = 12  # classes with an example on the first screen
 
 
-def first_screen(found: Sequence[tuple[str, Mismatch]], cases: int) -> str:
+def first_screen(mismatches: Sequence[tuple[str, Mismatch]], cases: int) -> str:
     """Classes as a table, then where to look first; "" where nothing differs."""
-    grouped = classes(found)
+    grouped = classes(mismatches)
     if not grouped:
         return ""
-    touched = len({case for case, _ in found})
-    title = f"What changed: {len(found):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
+    touched = len({case for case, _ in mismatches})
+    title = f"What changed: {len(mismatches):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
     return "\n\n".join((title, class_table(grouped), look(grouped)))
 
 
 def class_table(grouped: Sequence[MismatchClass]) -> str:
     header = ("column", "stage", "difference", "cases", "values", "layers", "largest error")
-    lines = [class_line(one) for one in grouped[:SHOWN]]
+    lines = [class_line(group) for group in grouped[:SHOWN]]
     left = grouped[SHOWN:]
-    unknown = sum(one.meaning.stage == UNKNOWN for one in left)
+    unknown = sum(group.meaning.stage == UNKNOWN for group in left)
     rest = f"{unknown} of them of no known stage" if unknown else "all later in the flow"
     more = f"\nand {len(left)} kinds more, {rest}" if left else ""
     return aligned(header, lines, left=3) + more
 
 
-def class_line(one: MismatchClass) -> Line:
-    worst = error(one.worst[1])
-    counts = (str(len(one.cases)), f"{len(one.mismatches):,}")
+def class_line(group: MismatchClass) -> Line:
+    worst = error(group.worst[1])
+    counts = (str(len(group.cases)), f"{len(group.mismatches):,}")
     return (
-        one.name,
-        one.meaning.stage,
-        one.kind,
+        group.name,
+        group.meaning.stage,
+        group.kind,
         *counts,
-        spans(one.layers),
+        spans(group.layers),
         f"{worst:.2e}" if worst >= 0 else "",
     )
 
@@ -61,17 +62,17 @@ def look(grouped: Sequence[MismatchClass]) -> str:
     """The first stage that differs, its columns with what they are made of, and an example of each."""
     stage, equal = stages_reached(grouped)
     before = f"; the stages before it ({', '.join(equal)}) are equal throughout" if equal else ""
-    unknown = [one for one in grouped if one.meaning.stage == UNKNOWN]
+    unknown = [group for group in grouped if group.meaning.stage == UNKNOWN]
     lines = [f"Look first at stage “{stage}”{before}."] if stage != UNKNOWN else []
     if unknown:
-        named = ", ".join(one.name for one in unknown[:SHOWN])
+        named = ", ".join(group.name for group in unknown[:SHOWN])
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        told = f"The contract does not know {named}{more}: no stage can be called equal."
-        lines.append(printable(told))
-    for one in [one for one in grouped if one.meaning.stage == stage][:SHOWN]:
-        case, mismatch = one.worst
-        about = [one.meaning.definition, hint(one), f"{case}: {mismatch_line(mismatch)}"]
-        lines.append(f"{printable(one.name)}\n" + indent("\n".join(filter(None, about))))
+        line = f"The contract does not know {named}{more}: no stage can be called equal."
+        lines.append(printable(line))
+    for group in [group for group in grouped if group.meaning.stage == stage][:SHOWN]:
+        case, mismatch = group.worst
+        about = [group.meaning.definition, hint(group), f"{case}: {mismatch_line(mismatch)}"]
+        lines.append(f"{printable(group.name)}\n" + indent("\n".join(filter(None, about))))
     return "\n".join(lines)
 
 
@@ -81,19 +82,19 @@ def verdict_counts(verdicts: Sequence[Mapping[str, str]]) -> str:
     return "files: " + (", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) or "none")
 
 
-def machine_classes(found: Sequence[tuple[str, Mismatch]]) -> list[dict[str, Any]]:
+def machine_classes(mismatches: Sequence[tuple[str, Mismatch]]) -> list[dict[str, Any]]:
     """Classes as JSON objects."""
     return [
         {
-            "column": one.name,
-            "kind": one.kind,
-            "stage": one.meaning.stage,
-            "definition": one.meaning.definition,
-            "cases": list(one.cases),
-            "values": len(one.mismatches),
-            "layers": list(one.layers),
-            "largest_error": worst if (worst := error(one.worst[1])) >= 0 else None,
-            "example": {"case": one.worst[0], **vars(one.worst[1])},
+            "column": group.name,
+            "kind": group.kind,
+            "stage": group.meaning.stage,
+            "definition": group.meaning.definition,
+            "cases": list(group.cases),
+            "values": len(group.mismatches),
+            "layers": list(group.layers),
+            "largest_error": worst if (worst := error(group.worst[1])) >= 0 else None,
+            "example": {"case": group.worst[0], **mismatch_object(group.worst[1])},
         }
-        for one in classes(found)
+        for group in classes(mismatches)
     ]

@@ -1,4 +1,4 @@
-"""How far two runs are apart, as tables: pass by pass the layers at which they part, and the columns, worst first."""
+"""The differences of two runs as tables: the first layers of each pass that differ, and the columns, worst first."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -6,17 +6,18 @@ from math import isfinite
 from ..compare.diff_columns import ColumnDiff, FirstDivergence
 from .text import aligned
 
-COLUMNS_SHOWN, PARTINGS_SHOWN = 12, 40
+COLUMNS_SHOWN, PASSES_SHOWN = 12, 40
 
 
-def layers_table(partings: Sequence[FirstDivergence]) -> str:
-    """For each pass of each table the layers at which the runs part; nothing where they never do."""
-    if not any(line.first_difference is not None for line in partings):
+def layers_table(divergences: Sequence[FirstDivergence]) -> str:
+    """For each pass of each table the first layers that differ; "" where no pass differs."""
+    if not any(line.first_difference is not None for line in divergences):
         return ""
-    parted = sorted(partings, key=lambda p: p.first_difference is None)[:PARTINGS_SHOWN]
+    differing_first = sorted(divergences, key=lambda d: d.first_difference is None)
+    shown = differing_first[:PASSES_SHOWN] if len(divergences) > PASSES_SHOWN else divergences
     lines = [
-        (f"{p.table} {p.where}", number(p.first_difference), number(p.first_beyond), p.column)
-        for p in (parted if len(partings) > PARTINGS_SHOWN else partings)
+        (f"{d.table} {d.where}", number(d.first_difference), number(d.first_beyond), d.column)
+        for d in shown
     ]
     header = (
         "layers where they part",
@@ -24,8 +25,8 @@ def layers_table(partings: Sequence[FirstDivergence]) -> str:
         "first beyond tolerance",
         "most in column",
     )
-    more = f"\nand {len(partings) - len(lines)} passes more; --json lists all"
-    return aligned(header, lines, left=1) + more * (len(partings) > len(lines))
+    more = f"\nand {len(divergences) - len(lines)} passes more; --json lists all"
+    return aligned(header, lines, left=1) + more * (len(divergences) > len(lines))
 
 
 def number(layer: int | None) -> str:
@@ -62,7 +63,7 @@ def column_line(column: ColumnDiff) -> tuple[str, ...]:
 
 
 def share(fraction: float) -> str:
-    """A share of the tolerance as people read it."""
+    """A share of the tolerance as text."""
     if not isfinite(fraction):
         return "none allowed"
     return (

@@ -2,14 +2,22 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from math import isfinite
 from typing import Any
 
 from ..compare.diff import MADE_OTHERWISE, SAME_BUT_TIMES, Diff, FileDiff, Side
 from ..compare.diff_facts import JUDGED, Change
 from ..compare.verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
+from ..runs.places import dotted
 from .columns import columns_table, layers_table, share
 from .differences import mismatch_lines
+from .objects import (
+    change_object,
+    column_object,
+    divergence_object,
+    file_object,
+    mismatch_object,
+    note_object,
+)
 from .text import aligned, printable, shown
 
 ACCEPTED = (IDENTICAL, EQUAL)  # verdicts that a caller takes for no difference
@@ -25,7 +33,7 @@ def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
         files_table(diff.files),
         "\n".join([*notes(diff.files), *beside(diff)]),
         milestones(diff.milestones),
-        layers_table(diff.partings),
+        layers_table(diff.first_divergences),
     ]
     blocks += [
         columns_table(diff.columns),
@@ -46,13 +54,13 @@ def heading(diff: Diff) -> str:
     ]
     lines = [f"{label}: {side_line(side, names)}" for label, side in (("A", diff.a), ("B", diff.b))]
     lines += [f"{change_line(c)}{' (not judged)' * (c.name not in JUDGED)}" for c in diff.settings]
-    lines += [printable(f"{n.place}: {n.a} → {n.b} (not judged)") for n in diff.notes]
+    lines += [printable(f"{dotted(n.path)}: {n.a} → {n.b} (not judged)") for n in diff.notes]
     return "\n".join(lines)
 
 
 def side_line(side: Side, names: Iterable[str]) -> str:
-    told = [str(side.folder), *(side.facts[name] for name in names if name in side.facts)]
-    return printable(", ".join(told))
+    facts = [side.facts[name] for name in names if name in side.facts]
+    return printable(", ".join([str(side.folder), *facts]))
 
 
 def change_line(change: Change) -> str:
@@ -66,9 +74,9 @@ def files_table(files: Sequence[FileDiff]) -> str:
 
 def notes(files: Sequence[FileDiff]) -> list[str]:
     """What was left out of the comparison, or not judged, in the files that tell how a run was made."""
-    told = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
+    labels = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
     return [
-        printable(f"{told.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}")
+        printable(f"{labels.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}")
         for file in files
         if file.notes
     ]
@@ -77,8 +85,8 @@ def notes(files: Sequence[FileDiff]) -> list[str]:
 def beside(diff: Diff) -> list[str]:
     """The files that lie beside the two runs and are of no run alone."""
     more = f" and {len(diff.left_out) - 1} more" if len(diff.left_out) > 1 else ""
-    told = f"not compared, of no run alone: {', '.join(diff.left_out[:1])}{more}"
-    return [printable(told)] if diff.left_out else []
+    line = f"not compared, of no run alone: {', '.join(diff.left_out[:1])}{more}"
+    return [printable(line)] if diff.left_out else []
 
 
 def milestones(changes: Sequence[Change]) -> str:
@@ -97,12 +105,12 @@ def milestones(changes: Sequence[Change]) -> str:
 
 
 def hint(diff: Diff) -> str:
-    """What to try where one run computed in half precision and the other did not."""
+    """The option to try where one run computed in half precision and the other did not."""
     halves = {change.name for change in diff.settings} & {"dtype", "use_fp32_unembed"}
-    asked = diff.verdict == CHANGED and diff.tolerance == "fp32" and halves
+    helps = diff.verdict == CHANGED and diff.tolerance == "fp32" and halves
     return (
         "the runs computed in different precision: --tolerance bf16 allows for its rounding"
-        if asked
+        if helps
         else ""
     )
 
@@ -113,8 +121,8 @@ def rounding(diff: Diff) -> str:
         return ""
     differing = sum(column.differing for column in diff.columns)
     some = f"{differing:,} of {diff.compared:,} values differ, none beyond {diff.tolerance}"
-    told = some if differing else "every value is the same, but not every byte"
-    return f"not identical: {told}; --tolerance {diff.tolerance} accepts that"
+    difference = some if differing else "every value is the same, but not every byte"
+    return f"not identical: {difference}; --tolerance {diff.tolerance} accepts that"
 
 
 def verdict(diff: Diff) -> str:
@@ -144,44 +152,43 @@ def fits(file: FileDiff) -> bool:
 
 
 def same(files: Sequence[FileDiff]) -> str:
-    """How many files have the same bytes, and which of them nobody understood."""
+    """How many files have the same bytes, and which of them could not be read."""
     alike = sum(file.verdict in (IDENTICAL, NOT_UNDERSTOOD) for file in files)
     strange = [file.file for file in files if file.verdict == NOT_UNDERSTOOD]
-    told = f" (not understood: {', '.join(strange)})" if strange else ""
+    remarks = f" (not understood: {', '.join(strange)})" if strange else ""
     times = [file.file for file in files if file.verdict == SAME_BUT_TIMES]
-    told += f", but for times in {', '.join(times)}" if times else ""
-    return f"the same bytes in {alike} of {len(files)} files{told}"
+    remarks += f", but for times in {', '.join(times)}" if times else ""
+    return f"the same bytes in {alike} of {len(files)} files{remarks}"
 
 
 def first(diff: Diff) -> list[str]:
     """The earliest layer beyond tolerance: where to look."""
-    found = [p for p in diff.partings if p.first_beyond is not None]
-    if not found:
+    beyond = [d for d in diff.first_divergences if d.first_beyond is not None]
+    if not beyond:
         return []
-    start = min(found, key=lambda p: (p.where != "pos/orig", p.first_beyond))
+    start = min(beyond, key=lambda d: (d.where != "pos/orig", d.first_beyond))
     return [f"first at layer {start.first_beyond} of {start.where} ({start.table}: {start.column})"]
 
 
 def machine(diff: Diff) -> str:
     """Everything, as one JSON object; what is not finite becomes null."""
-    sides = {
-        k: {"directory": str(s.folder), "run": s.file_stem, "facts": s.facts}
-        for k, s in (("a", diff.a), ("b", diff.b))
-    }
-    names = ("settings", "files", "milestones", "partings", "columns", "mismatches", "notes")
-    lists = {name: [plain(item) for item in getattr(diff, name)] for name in names}
     whole = {
         "verdict": diff.verdict,
         "sentence": verdict(diff),
         "tolerance": diff.tolerance,
-        **sides,
-        **lists,
+        "a": side_object(diff.a),
+        "b": side_object(diff.b),
+        "settings": list(map(change_object, diff.settings)),
+        "files": list(map(file_object, diff.files)),
+        "milestones": list(map(change_object, diff.milestones)),
+        "partings": list(map(divergence_object, diff.first_divergences)),
+        "columns": list(map(column_object, diff.columns)),
+        "mismatches": list(map(mismatch_object, diff.mismatches)),
+        "notes": list(map(note_object, diff.notes)),
         "not_compared": list(diff.left_out),
     }
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def plain(item: Any) -> dict[str, Any]:
-    return {
-        k: None if isinstance(v, float) and not isfinite(v) else v for k, v in vars(item).items()
-    }
+def side_object(side: Side) -> dict[str, Any]:
+    return {"directory": str(side.folder), "run": side.file_stem, "facts": side.facts}

@@ -1,4 +1,4 @@
-"""Words and columns for people: tables, indentation, one mismatch on one line."""
+"""Text for people: tables, indentation, one mismatch on one line."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,17 @@ def aligned(header: Line, lines: Sequence[Line], left: int) -> str:
     """Columns padded to their widest cell; the first `left` columns to the left, the others to the right."""
     lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
-    rows = (
-        "  ".join(
-            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))
-        )
-        for line in (header, tuple("-" * w for w in widths), *lines)
-    )
-    return "\n".join(row.rstrip() for row in rows)
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(padded(line, widths, left) for line in (header, rule, *lines))
+
+
+def padded(line: Line, widths: Sequence[int], left: int) -> str:
+    """The cells of a line in their widths, the first `left` of them to the left."""
+    cells = [
+        cell.ljust(width) if i < left else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
 
 
 def indent(block: str) -> str:
@@ -25,13 +29,14 @@ def indent(block: str) -> str:
 
 
 def mismatch_line(mismatch: Mismatch) -> str:
-    where = ", ".join(part for part in (mismatch.file, mismatch.row, mismatch.column) if part)
-    told = f"expected {shown(mismatch.expected)}, obtained {shown(mismatch.obtained)} ({mismatch.kind})"
-    return printable(f"{where}: {told}" if where else told)
+    """A mismatch on one line: its place, both values and its kind."""
+    values = f"expected {shown(mismatch.expected)}, obtained {shown(mismatch.obtained)} ({mismatch.kind})"
+    place = str(mismatch.place)
+    return printable(f"{place}: {values}" if place else values)
 
 
 def shown(value: str) -> str:
-    """A value on one line; an absent one is called nothing."""
+    """A value as printed; "nothing" for an absent one."""
     return value or "nothing"
 
 

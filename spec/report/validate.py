@@ -1,12 +1,12 @@
-"""What validate found, as text for people and as JSON for machines."""
+"""Validations as text for people and as JSON for machines."""
 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..schema.validate import RULES, Violation
+from ..schema.validate import Rule, Violation
 from ..schema.validating import Validation
-from .check import violation_object
+from .objects import violation_object
 from .text import aligned, indent, printable
 
 SHOWN = 5  # places printed for each rule and run
@@ -22,40 +22,38 @@ def text(results: Sequence[Validation]) -> str:
 
 def verdict(results: Sequence[Validation]) -> str:
     """The last line."""
-    valid, count = (
-        sum(result.valid for result in results),
-        sum(len(result.violations) for result in results),
-    )
+    valid = sum(result.valid for result in results)
+    count = sum(len(result.violations) for result in results)
     keep = "run keeps" if len(results) == 1 else "runs keep"
     return f"{valid} of {len(results)} {keep} the contract, {count:,} violation{'s' * (count != 1)}"
 
 
 def rule_blocks(result: Validation, named: bool) -> str:
-    """The broken rules of a run, most places last to keep the telling ones in sight, each with its first places."""
-    by_rule: dict[str, list[Violation]] = defaultdict(list)
+    """The broken rules of a run, the rarest first, each with its first places; under the run's name where `named`."""
+    by_rule: dict[Rule, list[Violation]] = defaultdict(list)
     for violation in result.violations:
         by_rule[violation.rule].append(violation)
-    blocks = [
-        rule_block(rule, found)
-        for rule, found in sorted(by_rule.items(), key=lambda item: len(item[1]))
-    ]
-    return "\n".join(
-        [f"{result.folder}, {result.file_stem}:", *map(indent, blocks)] if named else blocks
-    )
+    rarest_first = sorted(by_rule.items(), key=lambda item: len(item[1]))
+    blocks = [rule_block(rule, violations) for rule, violations in rarest_first]
+    if not named:
+        return "\n".join(blocks)
+    return "\n".join([f"{result.folder}, {result.file_stem}:", *map(indent, blocks)])
 
 
-def rule_block(rule: str, found: Sequence[Violation]) -> str:
+def rule_block(rule: Rule, violations: Sequence[Violation]) -> str:
     """One rule, how often it is broken, and where."""
-    lines = [place(violation) for violation in found[:SHOWN]]
-    more = [f"and {len(found) - SHOWN:,} more; --json lists all"] if len(found) > SHOWN else []
-    times = f" ({len(found):,} times)" if len(found) > 1 else ""
-    return f"{rule}{times}: {RULES[rule]}\n" + indent("\n".join([*lines, *more]))
+    count = len(violations)
+    lines = [violation_line(violation) for violation in violations[:SHOWN]]
+    if count > SHOWN:
+        lines.append(f"and {count - SHOWN:,} more; --json lists all")
+    times = f" ({count:,} times)" if count > 1 else ""
+    return f"{rule}{times}: {rule.sentence}\n" + indent("\n".join(lines))
 
 
-def place(violation: Violation) -> str:
+def violation_line(violation: Violation) -> str:
     """File, row, column: value, on one line."""
-    where = ", ".join(part for part in (violation.file, violation.row, violation.column) if part)
-    return printable(f"{where}: {violation.value}" if where else violation.value)
+    place = str(violation.place)
+    return printable(f"{place}: {violation.value}" if place else violation.value)
 
 
 def machine(results: Sequence[Validation]) -> str:

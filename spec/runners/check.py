@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..compare.kinds import Kind
 from ..compare.runs import Comparison, Mismatch, compare
 from ..compare.tolerance import by_name
 from ..compare.verdicts import file_verdicts
 from ..golden import Case
 from ..runs.listing import files_below
+from ..runs.places import Place
 from ..runs.run import Run, read_run
 from ..schema.validate import Violation, validate
 from .command import Outcome, run_command
@@ -97,8 +99,8 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
 
 def own_violations(violations: Sequence[Violation], expected: Run) -> list[Violation]:
     """The violations that the capture does not show in the same place: what it breaks, no runner is held to."""
-    known = {(v.file, v.row, v.column, v.rule) for v in validate(expected)}
-    return [v for v in violations if (v.file, v.row, v.column, v.rule) not in known]
+    known = {(violation.place, violation.rule) for violation in validate(expected)}
+    return [violation for violation in violations if (violation.place, violation.rule) not in known]
 
 
 def nothing_written(outcome: Outcome) -> str:
@@ -109,7 +111,7 @@ def nothing_written(outcome: Outcome) -> str:
 
 def with_sentence(comparison: Comparison, sentence: str) -> Comparison:
     """The comparison with one more mismatch in front, about the run as a whole."""
-    whole = Mismatch("", "", "", "a run", sentence, "obtained run")
+    whole = Mismatch(Place(), "a run", sentence, Kind.OBTAINED_RUN)
     return replace(comparison, mismatches=(whole, *comparison.mismatches))
 
 

@@ -75,3 +75,9 @@ def quantity(name: str) -> str:
     if name in _NAMED:
         return _NAMED[name]
     return next((kind for pattern, kind in _PATTERNS if re.fullmatch(pattern, name)), TEXT)
+
+
+@lru_cache(maxsize=4096)
+def without_numbers(name: str) -> str:
+    """The name of a CSV column for columns that differ in a number only: `top*`, `prob*`, `x[]`."""
+    return re.sub(r"\[\d+\]", "[]", re.sub(r"^(top|prob)\d+$", r"\1*", name))

@@ -41,7 +41,7 @@ class Table:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where each column stands; the first one where several have a name."""
+        """The index of each column, the first where several have one name."""
         return {name: i for i, name in reversed([*enumerate(self.header)])}
 
     @cached_property
@@ -56,17 +56,17 @@ class Table:
 
 
 def numbered(names: Iterable[str]) -> list[str]:
-    """The names, each only once: one that comes again gets a number."""
+    """The names, each only once: a repeated name gets a number."""
     times: Counter[str] = Counter()
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         times[name] += 1
-        unique = name if times[name] == 1 else f"{name} #{times[name]}"
-        while unique in found:
+        candidate = name if times[name] == 1 else f"{name} #{times[name]}"
+        while candidate in unique:
             times[name] += 1
-            unique = f"{name} #{times[name]}"
-        found[unique] = None
-    return list(found)
+            candidate = f"{name} #{times[name]}"
+        unique[candidate] = None
+    return list(unique)
 
 
 def encode(cell: str) -> str:
@@ -90,7 +90,7 @@ def decode(source: str) -> str:
 
 
 def cell_end(text: str, start: int, line: int) -> int:
-    """Index just behind the cell that starts at `start`: of a `,`, a line feed or the end of the text."""
+    """The index after the cell that starts at `start`: of a `,`, a line feed or the end of the text."""
     quoted = text.startswith('"', start)
     at = start + quoted
     while at < len(text):
@@ -143,7 +143,7 @@ def quoted_line(text: str, at: int, line: int) -> tuple[list[str], int]:
 
 
 def parse_corrected(text: str) -> Table:
-    """Read a file of the corrected contract: the dialect of csv; what begins with a quote is a JSON string.
+    """Read a file of the corrected contract: the dialect of csv; a cell that begins with a quote is a JSON string.
 
     Raises CsvError where it is empty, not in that dialect, or such a cell is no JSON string.
     """

@@ -1,4 +1,4 @@
-"""Paths that a person names on a command line → runs. What cannot be meant is one clear SpecError."""
+"""Paths on a command line → runs. A path that names no run, or several, raises SpecError."""
 
 import re
 from pathlib import Path
@@ -38,10 +38,10 @@ def nothing(folder: Path) -> SpecError:
 
 def runs_of(folder: Path) -> list[tuple[Path, str]]:
     """Every run in a folder, else in the folders right inside it, as (folder, name)."""
-    places = [folder] if runs_in(existing(folder)) else below(folder)
-    if not places:
+    folders = [folder] if runs_in(existing(folder)) else below(folder)
+    if not folders:
         raise nothing(folder)
-    return [(place, name) for place in places for name in runs_in(place)]
+    return [(inside, name) for inside in folders for name in runs_in(inside)]
 
 
 def one_run(folder: Path, name: str | None = None) -> Run:
@@ -49,18 +49,18 @@ def one_run(folder: Path, name: str | None = None) -> Run:
 
     Raises SpecError where that is not clear.
     """
-    found = runs_in(existing(folder))
-    if not found and (inside := below(folder)):
+    names = runs_in(existing(folder))
+    if not names and (inside := below(folder)):
         raise SpecError(
             f"{folder} holds its runs in folders: {', '.join(p.name for p in inside)}; give one of them"
         )
-    if not found:
+    if not names:
         raise nothing(folder)
-    if name is not None and name not in found:
-        raise SpecError(f"{folder} holds no run named {name}; it holds {', '.join(found)}")
-    if name is None and len(found) > 1:
+    if name is not None and name not in names:
+        raise SpecError(f"{folder} holds no run named {name}; it holds {', '.join(names)}")
+    if name is None and len(names) > 1:
         raise SpecError(
-            f"{folder} holds {len(found)} runs: {', '.join(found)}; name one with --run NAME"
+            f"{folder} holds {len(names)} runs: {', '.join(names)}; name one with --run NAME"
         )
-    file_stem = name or found[0]
+    file_stem = name or names[0]
     return read_run(folder, file_stem, listing(folder).runs[file_stem])

@@ -1,4 +1,4 @@
-"""JSON text → values that still know how their numbers were written and in which order their keys came."""
+"""JSON text → values; numbers keep their text and objects the order of their keys."""
 
 import json
 from typing import Any
@@ -24,27 +24,29 @@ class Float(float):
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of these pairs; raises JsonError where a key comes twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique_pairs = dict(pairs)
+    if len(unique_pairs) != len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
         raise JsonError(f"an object holds {', '.join(twice)} twice; each key may come once")
-    return found
+    return unique_pairs
 
 
 def parse(text: str) -> dict[str, Any]:
     """Read one object; raises JsonError where the text is cut off, malformed or no object."""
     try:
-        found = json.loads(text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique)
+        document = json.loads(
+            text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique
+        )
     except json.JSONDecodeError as error:
         raise JsonError(
             f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
     except RecursionError as error:
         raise JsonError("nested too deeply to be a run's document") from error
-    if not isinstance(found, dict):
-        raise JsonError(f"the document must be an object, got {type(found).__name__}")
-    return found
+    if not isinstance(document, dict):
+        raise JsonError(f"the document must be an object, got {type(document).__name__}")
+    return document
 
 
 def layout(document: Any) -> str:

@@ -1,9 +1,10 @@
-"""Which files lie in a folder, and which run each of them belongs to. No file is opened here."""
+"""The files of a folder, and the run that each of them belongs to. This module opens no file."""
 
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +19,8 @@ SIDECARS = tuple(
 )
 AGREEMENT, ANSWERS = "agreement", "answers"
 TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
-WORK_AREA = re.compile(r"\..+\.(part|lock)")  # of a runner that is at work, or was killed
+DOCUMENT_PART, RESIDUAL_PART = "json", "residual"  # parts of a run besides the table kinds
+WORK_AREA = re.compile(r"\..+\.(part|lock)")  # of a runner that runs, or was killed
 Files = Mapping[str, Path]  # by their path from the folder that was named, with `/`
 
 
@@ -58,10 +60,10 @@ def matches(pattern: str, names: Collection[str]) -> set[str]:
 def names_in(folder: Path) -> list[str]:
     """The files of a folder that are not hidden; none where it cannot be entered."""
     try:
-        found = sorted(folder.iterdir())
+        paths = sorted(folder.iterdir())
     except OSError:
         return []
-    return [path.name for path in found if not path.name.startswith(".") and os.path.isfile(path)]
+    return [path.name for path in paths if not path.name.startswith(".") and os.path.isfile(path)]
 
 
 def owner(name: str, file_stem: str) -> str | None:
@@ -78,6 +80,24 @@ def owner(name: str, file_stem: str) -> str | None:
     return next((part for part, pattern in parts.items() if re.fullmatch(pattern, name)), None)
 
 
+@lru_cache(maxsize=4096)
+def part_of(file: str) -> str:
+    """What a file holds: a table kind, json, residual; of another file its name, of none `run`."""
+    kinds = "|".join(sorted(TABLE_KINDS, key=len, reverse=True))
+    if table := re.search(rf"-({kinds})\.csv$", file):
+        return table[1]
+    if file.endswith("_resid.pt"):
+        return RESIDUAL_PART
+    return DOCUMENT_PART if re.fullmatch(r"output-[^/]*\.json", file) else file or "run"
+
+
+@lru_cache(maxsize=4096)
+def residual_layer(file: str) -> int | None:
+    """The layer that the name of a residual file bears, None for any other file."""
+    match = re.search(r"_(\d\d+)_resid\.pt$", file)
+    return int(match[1]) if match else None
+
+
 def files_below(folder: Path, nested: bool = True) -> dict[str, Path]:
     """Every file in a folder and in the folders inside it, hidden ones too, by its path from there.
 
@@ -85,12 +105,12 @@ def files_below(folder: Path, nested: bool = True) -> dict[str, Path]:
     """
     if not folder.is_dir():
         return {}
-    found = walk(folder, (os.path.realpath(folder),), nested)
-    return {label(path.relative_to(folder).as_posix()): path for path in found}
+    paths = walk(folder, (os.path.realpath(folder),), nested)
+    return {label(path.relative_to(folder).as_posix()): path for path in paths}
 
 
 def walk(folder: Path, above: tuple[str, ...], nested: bool) -> Iterator[Path]:
-    """Whatever is no folder, and what cannot be entered: a link to a folder above, or a folder that may not be read."""
+    """Every file below a folder, and each folder not entered: a link to a folder above, or an unreadable one."""
     try:
         inside = sorted(folder.iterdir())
     except OSError:
@@ -120,7 +140,7 @@ def run_of(file: str, runs: Collection[str]) -> str | None:
 
 
 def rest_of(name: str, file_stem: str) -> tuple[str, str] | None:
-    """What stands before and after the run's name in `output-CLEAN…`, `run-CLEAN…`, `CLEAN…`; None in any other name.
+    """The text before and after the run's name in `output-NAME…`, `run-NAME…`, `NAME…`; None for any other name.
 
     What follows the run's name begins with one of `-`, `.`, `_`.
     """
@@ -144,4 +164,5 @@ def listing(folder: Path) -> Listing:
     for file, path in files.items():
         runs[run_of(file, names)][file] = path
     shared = runs.pop(None)
-    return Listing({name: found for name, found in runs.items() if name is not None}, shared)
+    of_runs = {name: files for name, files in runs.items() if name is not None}
+    return Listing(of_runs, shared)

@@ -1,4 +1,4 @@
-"""A run directory → one frozen Run. Whatever cannot be read becomes a finding, never a crash."""
+"""A run directory → one frozen Run. A file that cannot be read becomes a finding, never a crash."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def unreadable(self) -> frozenset[str]:
-        """The files that are there and were not understood; an error report is none of them."""
+        """The files that exist and could not be read; an error report is not counted."""
         named = {finding.file for finding in self.findings} & self.paths.keys()
         return frozenset(file for file in named if owner(file, self.file_stem) != "error")
 
@@ -102,12 +102,12 @@ class Run:
 
 def sole_run(folder: Path) -> str:
     """The name of the only run in a folder; raises ValueError where there are several or none."""
-    found = runs_in(folder)
-    if len(found) != 1:
+    names = runs_in(folder)
+    if len(names) != 1:
         raise ValueError(
-            f"{folder} must hold one run, found {found or 'none'}; name the run to read"
+            f"{folder} must hold one run, found {names or 'none'}; name the run to read"
         )
-    return found[0]
+    return names[0]
 
 
 def regular(path: Path) -> Path:
@@ -126,14 +126,14 @@ def read_tensor(path: Path) -> Any:
     """A saved tensor, on the CPU; never runs code from the file."""
     import torch
 
-    found = torch.load(regular(path), map_location="cpu", weights_only=True)
-    if not isinstance(found, torch.Tensor):
-        raise ValueError(f"a residual file holds one tensor, got {type(found).__name__}")
-    return found
+    tensor = torch.load(regular(path), map_location="cpu", weights_only=True)
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(f"a residual file holds one tensor, got {type(tensor).__name__}")
+    return tensor
 
 
 def attempt(load: Callable[[Path], Loaded], path: Path, file: str) -> Loaded | Finding:
-    """The loaded file, or a finding. torch raises many types on broken files, hence the wide net."""
+    """The loaded file, or a finding. torch raises many types on broken files, hence `except Exception`."""
     try:
         return load(path)
     except Exception as error:
@@ -142,15 +142,15 @@ def attempt(load: Callable[[Path], Loaded], path: Path, file: str) -> Loaded | F
 
 
 def read_error(path: Path) -> Finding:
-    """What a failed run left behind, as a finding that shows its message."""
+    """The error report of a failed run, as a finding that shows its message."""
     try:
         report = json_text.parse(read_text(path))
     except (OSError, ValueError) as error:
         return Finding(path.name, f"the run failed, and its report cannot be read: {error}")
-    told = ": ".join(
+    message = ": ".join(
         str(report[key]) for key in ("error_type", "type", "error", "message") if report.get(key)
     )
-    return Finding(path.name, f"the run failed: {told or json_text.layout(report)}")
+    return Finding(path.name, f"the run failed: {message or json_text.layout(report)}")
 
 
 def is_corrected(path: Path) -> bool:
@@ -162,15 +162,15 @@ def is_corrected(path: Path) -> bool:
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], str]:
-    """A document and its text as it stands."""
+    """A document and its text."""
     text = read_text(path)
     return json_text.parse(text), text
 
 
 def files_of(folder: Path, file_stem: str) -> dict[str, Path]:
     """The files of a folder that belong to no other run than this one."""
-    found = listing(folder)
-    return {**found.runs.get(file_stem, {}), **found.shared}
+    files = listing(folder)
+    return {**files.runs.get(file_stem, {}), **files.shared}
 
 
 def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
@@ -190,7 +190,7 @@ def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
 def read_run(folder: Path, file_stem: str | None = None, files: Files | None = None) -> Run:
     """Read the run `file_stem` in a folder, by default the only one; raises ValueError where that is not clear.
 
-    `files` are those to take for the run's, by default what bears its name and what bears no run's.
+    `files` are the run's files, by default those that bear its name and those that bear no run's.
     """
     name = sole_run(folder) if file_stem is None else file_stem
     if files is None:
@@ -198,10 +198,10 @@ def read_run(folder: Path, file_stem: str | None = None, files: Files | None = N
     owners = {file: owner(file, name) for file in files}
     corrected = is_corrected(folder / f"output-{name}.json")
     loaded = {file: read_part(part, files[file], file, corrected) for file, part in owners.items()}
-    findings = [found for found in loaded.values() if isinstance(found, Finding)]
+    findings = [content for content in loaded.values() if isinstance(content, Finding)]
     if not folder.is_dir():
         findings.append(Finding("", "the run left no folder"))
-    known = {file: found for file, found in loaded.items() if not isinstance(found, Finding)}
+    known = {file: content for file, content in loaded.items() if not isinstance(content, Finding)}
     document, text = known.get(f"output-{name}.json", (None, ""))
     return Run(
         name,

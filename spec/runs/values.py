@@ -1,15 +1,16 @@
-"""What a cell, a leaf or a row is: the small questions that comparison and schema both ask."""
+"""Properties of a cell, a JSON leaf or a row that both the comparison and the schema need."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import columns
-from .csv_dialect import Table, numbered
+from .csv_dialect import Table
 from .json_text import Float, layout
+from .places import TableRow
 
-Path = tuple[str | int, ...]  # of a JSON leaf: keys and list indices
-FURTHER_KEYS = ("lens", "against", "fact_index")
+FURTHER_KEYS = ("pos", "lens", "against", "fact_index")
 
 
 def is_integer(text: str) -> bool:
@@ -26,36 +27,24 @@ def is_float(text: str) -> bool:
         return False
 
 
-def row_name(table: Table, row: int) -> str:
-    """A row in words: prompt, variant, layer, position, and the lenses and the fact where the table has them."""
-    prompt, variant, layer, pos = (table.column(name, row) for name in columns.KEY_COLUMNS)
-    more = [f" {name} {table.column(name, row)}" for name in FURTHER_KEYS if name in table.places]
-    place = f" pos {pos}" if "pos" in table.places else ""
-    return f"{prompt}/{variant} layer {layer}{place}{''.join(more)}"
-
-
-def row_names(table: Table) -> dict[str, int]:
-    """Each row's name → its index; a name that comes again gets a number."""
-    names = (row_name(table, row) for row in range(len(table.rows)))
-    return {name: row for row, name in enumerate(numbered(names))}
-
-
-def dotted(path: Path) -> str:
-    """A path as text: `passes[2].control`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
-        "."
+def table_row(table: Table, row: int) -> TableRow:
+    """The key of a row: pass, layer, position, and the lenses and the fact where the table has them."""
+    prompt_id, prompt_variant, layer = (table.column(name, row) for name in columns.KEY_COLUMNS[:3])
+    pos, lens, against, fact_index = (
+        table.column(name, row) if name in table.places else None for name in FURTHER_KEYS
     )
+    return TableRow(prompt_id, prompt_variant, layer, pos, lens, against, fact_index)
 
 
-def place(path: Path) -> tuple[str, str]:
-    """Row and column of a leaf: the path up to its last list index, and what follows."""
-    last = max((i for i, part in enumerate(path) if isinstance(part, int)), default=-1)
-    return dotted(path[: last + 1]), dotted(path[last + 1 :])
-
-
-def column_name(path: Path) -> str:
-    """The path without its list indices: the column that statistics are kept for."""
-    return re.sub(r"\[\d+\]", "[]", dotted(path))
+def table_rows(table: Table) -> dict[TableRow, int]:
+    """Each row's key → its index; a key that comes again is told apart by its repetition."""
+    counts: Counter[TableRow] = Counter()
+    rows: dict[TableRow, int] = {}
+    for index in range(len(table.rows)):
+        key = table_row(table, index)
+        counts[key] += 1
+        rows[replace(key, repetition=counts[key])] = index
+    return rows
 
 
 def kind(value: Any) -> str:
@@ -78,3 +67,11 @@ def written(value: Any) -> str:
     if isinstance(value, str):
         return value
     return kind(value) if kind(value) in ("object", "list") else layout(value)
+
+
+def lookup(document: Mapping[str, Any] | None, *path: str | int) -> Any:
+    """The value at a path of keys of a document of any shape, None where there is none."""
+    value: Any = document
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -1,12 +1,13 @@
-"""Blocks of the document that must tell one story: gold answers, raw lens, Prism, residuals."""
+"""Blocks of the document whose fields must agree: gold answers, raw lens, Prism, residuals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..runs.places import Path, Place, at_path
 from ..runs.run import PURE_PRISM, RECORDS_PRISM, Run
 from .cells import Row
-from .rules import Violation
-from .summaries import POS, agree
+from .rules import Rule, Violation
+from .summaries import POS, agree, inside
 
 Json = Mapping[str, Any]
 
@@ -14,44 +15,36 @@ Json = Mapping[str, Any]
 def check_gold(file: str, document: Json) -> Iterator[Violation]:
     """Both gold answers: string, first id, number of pieces, variant, alignment."""
     control = document["control_prompt"]
-    places = (
-        (
-            "gold_answer",
-            document["gold_answer"],
-            "Berlin",
-            document["diagnostics"]["gold_alignment"],
-        ),
-        ("control_prompt.gold_answer", control["gold_answer"], "Paris", control["gold_alignment"]),
+    diagnostics = document["diagnostics"]
+    blocks = (
+        (("gold_answer",), document["gold_answer"], "Berlin"),
+        (("control_prompt", "gold_answer"), control["gold_answer"], "Paris"),
     )
-    for prefix, gold, string, alignment in places:
-        ids = gold["answer_ids"]
-        yield from check_gold_of(file, prefix, gold, string)
-        if alignment != ("ok" if ids else "unresolved"):
-            column = prefix.replace("gold_answer", "gold_alignment")
-            column = column if "." in column else f"diagnostics.{column}"
-            yield Violation(file, "", column, "gold", alignment)
+    alignments = (
+        (("diagnostics", "gold_alignment"), diagnostics["gold_alignment"]),
+        (("control_prompt", "gold_alignment"), control["gold_alignment"]),
+    )
+    for (path, gold, string), (place, alignment) in zip(blocks, alignments, strict=True):
+        yield from check_gold_of(file, path, gold, string)
+        if alignment != ("ok" if gold["answer_ids"] else "unresolved"):
+            yield Violation(Place(file, key=place), Rule.GOLD, alignment)
 
 
-def check_gold_of(file: str, prefix: str, gold: Json, string: str | None) -> Iterator[Violation]:
-    """One gold answer; its text is `string` where that is known."""
-    ids = gold["answer_ids"]
-    said = {
-        **{k: gold[k] for k in ("string", "first_id", "variant")},
-        "pieces": len(gold["pieces"]),
-    }
-    told = {
-        "string": said["string"] if string is None else string,
+def check_gold_of(file: str, path: Path, gold: Json, string: str | None) -> Iterator[Violation]:
+    """One gold answer, at a path of the document; its text is `string` where that is known."""
+    ids, spelling = gold["answer_ids"], gold["variant"]
+    known_spelling = spelling if spelling != "unknown" else "a spelling"
+    derived = {
+        "string": gold["string"] if string is None else string,
         "first_id": ids[0] if ids else None,
-        "variant": (gold["variant"] if gold["variant"] != "unknown" else "a spelling")
-        if ids
-        else "unknown",
+        "variant": known_spelling if ids else "unknown",
         "pieces": min(4, len(ids)),
     }
-    for name, value in told.items():
-        if said[name] != value:
-            yield Violation(
-                file, "", f"{prefix}.{name}", "gold", f"{said[name]} where {value} follows"
-            )
+    values = {**gold, "pieces": len(gold["pieces"])}
+    for name, value in derived.items():
+        if values[name] != value:
+            text = f"{values[name]} where {value} follows"
+            yield Violation(Place(file, key=(*path, name)), Rule.GOLD, text)
 
 
 def sampled_layers(mode: str, n: int) -> list[int]:
@@ -67,32 +60,35 @@ def check_raw_lens(file: str, document: Json, rows: Sequence[Row]) -> Iterator[V
     samples = block["samples"]
     layers = [sample["layer"] for sample in samples]
     if layers != sampled_layers(block["mode"], document["model_stats"]["num_layers"]):
-        yield Violation(
-            file,
-            "",
-            "raw_lens_check.samples",
-            "raw-lens.layers",
-            f"layers {layers} in mode {block['mode']}",
-        )
+        place = Place(file, key=("raw_lens_check", "samples"))
+        text = f"layers {layers} in mode {block['mode']}"
+        yield Violation(place, Rule.RAW_LENS_LAYERS, text)
     by_layer = {row["layer"]: row for row in rows if row.where == POS}
-    names = {
-        "p_top1": "p_top1_norm",
-        "p_answer": "p_answer_norm",
-        "answer_rank": "answer_rank_norm",
-    }
     for i, sample in enumerate(samples):
         row = by_layer.get(sample["layer"])
-        wanted = {name: row[column] for column, name in names.items()} if row else {}
-        if row:  # without an id the answer is not looked for by its text here
-            wanted["is_answer_norm"] = row["answer_rank"] == 1
-        for name, value in wanted.items():
-            if not agree(sample[name], value):
-                told = f"{sample[name]} where the row has {value}"
-                yield Violation(file, f"raw_lens_check.samples[{i}]", name, "raw-lens.rows", told)
+        if row is not None:
+            yield from check_raw_sample(file, i, sample, row)
     for name, value in raw_summary(samples, block["mode"]).items():
         if not agree(block["summary"][name], value):
-            told = f"{block['summary'][name]} where the samples say {value}"
-            yield Violation(file, "", f"raw_lens_check.summary.{name}", "raw-lens.summary", told)
+            place = Place(file, key=("raw_lens_check", "summary", name))
+            text = f"{block['summary'][name]} where the samples say {value}"
+            yield Violation(place, Rule.RAW_LENS_SUMMARY, text)
+
+
+def check_raw_sample(file: str, index: int, sample: Json, row: Row) -> Iterator[Violation]:
+    """The norm side of one sample against the row of its layer."""
+    derived = {
+        "p_top1_norm": row["p_top1"],
+        "p_answer_norm": row["p_answer"],
+        "answer_rank_norm": row["answer_rank"],
+        # without an id the answer is not looked for by its text here
+        "is_answer_norm": row["answer_rank"] == 1,
+    }
+    for name, value in derived.items():
+        if not agree(sample[name], value):
+            place = at_path(file, ("raw_lens_check", "samples", index, name))
+            text = f"{sample[name]} where the row has {value}"
+            yield Violation(place, Rule.RAW_LENS_ROWS, text)
 
 
 def raw_summary(samples: Sequence[Json], mode: str) -> dict[str, Any]:
@@ -110,33 +106,38 @@ def raw_summary(samples: Sequence[Json], mode: str) -> dict[str, Any]:
 
 def check_prism(run: Run, document: Json) -> Iterator[Violation]:
     """Prism sidecars exist exactly where prism_summary calls the artifacts usable."""
-    said = document["diagnostics"]["prism_summary"]
-    usable = said["compatible"]
+    summary = document["diagnostics"]["prism_summary"]
+    usable = summary["compatible"]
     for kind in (RECORDS_PRISM, PURE_PRISM):
         name = run.table_name(kind)
         if (name in run.files) != usable:
-            told = "no such file" if usable else "a file, though the artifacts were not usable"
-            yield Violation(name, "", "", "prism.files", told)
-    told_by = {
-        "present": usable or said["present"],
-        "k": rank_of(said["k"], document["model_stats"]["d_model"]) if usable else None,
-        "layers": said["layers"] or ["…"] if usable else None,
-        "error": None if usable or said["mode"] == "off" else said["error"] or "a reason",
+            text = "no such file" if usable else "a file, though the artifacts were not usable"
+            yield Violation(Place(name), Rule.PRISM_FILES, text)
+    width = document["model_stats"]["d_model"]
+    place = Place(run.document_name, key=("diagnostics", "prism_summary"))
+    for name, value in prism_fields(summary, width).items():
+        if summary[name] != value:
+            text = f"{summary[name]} where {value} follows"
+            yield Violation(inside(place, name), Rule.PRISM_SUMMARY, text)
+    if usable and summary["mode"] == "off":
+        yield Violation(inside(place, "mode"), Rule.PRISM_SUMMARY, "off")
+
+
+def prism_fields(summary: Json, width: int) -> dict[str, Any]:
+    """The fields of prism_summary that follow from `compatible` and `mode`."""
+    if summary["compatible"]:
+        return {
+            "present": True,
+            "k": rank_of(summary["k"], width),
+            "layers": summary["layers"] or ["…"],
+            "error": None,
+        }
+    return {
+        "present": summary["present"],
+        "k": None,
+        "layers": None,
+        "error": None if summary["mode"] == "off" else summary["error"] or "a reason",
     }
-    for name, value in told_by.items():
-        if said[name] != value:
-            column = f"diagnostics.prism_summary.{name}"
-            yield Violation(
-                run.document_name,
-                "",
-                column,
-                "prism.summary",
-                f"{said[name]} where {value} follows",
-            )
-    if usable and said["mode"] == "off":
-        yield Violation(
-            run.document_name, "", "diagnostics.prism_summary.mode", "prism.summary", "off"
-        )
 
 
 def rank_of(k: Any, width: int) -> int:
@@ -150,17 +151,15 @@ def check_residuals(run: Run, document: Json, positions: int) -> Iterator[Violat
     stats = document["model_stats"]
     names = [f"{run.file_stem}_{layer:02d}_resid.pt" for layer in range(stats["num_layers"] + 1)]
     if saved:
-        yield from (
-            Violation(f, "", "", "residual.files", "no such file") for f in names if f not in saved
-        )
-        yield from (
-            Violation(f, "", "", "residual.files", "a file too many")
-            for f in saved
-            if f not in names
-        )
+        for file in (name for name in names if name not in saved):
+            yield Violation(Place(file), Rule.RESIDUAL_FILES, "no such file")
+        for file in (name for name in saved if name not in names):
+            yield Violation(Place(file), Rule.RESIDUAL_FILES, "a file too many")
     for file, tensor in run.residuals.items():
         shape = tuple(tensor.shape)
         if shape != (1, positions, stats["d_model"]) or not tensor.is_floating_point():
-            yield Violation(file, "", "shape", "residual.shape", f"{tensor.dtype} {list(shape)}")
+            text = f"{tensor.dtype} {list(shape)}"
+            yield Violation(Place(file, column="shape"), Rule.RESIDUAL_SHAPE, text)
         elif not bool(tensor.isfinite().all()):
-            yield Violation(file, "", "value", "residual.shape", "a value that is not finite")
+            text = "a value that is not finite"
+            yield Violation(Place(file, column="value"), Rule.RESIDUAL_SHAPE, text)

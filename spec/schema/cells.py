@@ -1,16 +1,17 @@
 """The cells of a CSV table: header, width, dialect, types. Yields violations and the rows it could type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
 from ..runs import columns
 from ..runs.csv_dialect import Table, encode, quoted
+from ..runs.places import FilePart, Place, TableRow
 from ..runs.run import AGREEMENT, ANSWERS, PURE
-from ..runs.values import is_float, is_integer, row_names
-from .rules import Violation
+from ..runs.values import is_float, is_integer, table_rows
+from .rules import Rule, Violation
 
 NEXT = "⟨NEXT⟩"
 OPTIONAL = frozenset({"p_answer", "answer_rank", "control_margin", *columns.PAIR_COLUMNS})
@@ -21,7 +22,7 @@ class Row:
     """A row whose cells all have their type: str, int, bool, float, or None where an optional cell is empty."""
 
     file: str
-    name: str
+    key: TableRow
     cells: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -30,11 +31,16 @@ class Row:
     def __getitem__(self, column: str) -> Any:
         return self.cells[column]
 
-    def broken(self, column: str, rule: str) -> Violation:
+    def broken(self, column: str, rule: Rule) -> Violation:
+        """The violation of a rule by one of the row's cells."""
         value = self.cells.get(column)
-        return Violation(
-            self.file, self.name, column, rule, "an empty cell" if value is None else repr(value)
-        )
+        text = "an empty cell" if value is None else repr(value)
+        return Violation(Place(self.file, self.key, column), rule, text)
+
+    @property
+    def name(self) -> str:
+        """The row's key as printed."""
+        return str(self.key)
 
     @property
     def where(self) -> tuple[str, str]:
@@ -57,59 +63,62 @@ def expected_columns(kind: str) -> tuple[str, ...]:
 
 def check_table(file: str, kind: str, table: Table) -> tuple[list[Violation], list[Row]]:
     """Violations of form, and the rows that could be typed. A wrong header leaves no rows to judge."""
-    violations = (
-        [] if table.complete else [Violation(file, "last line", "", "csv.end", "no line feed")]
-    )
-    if not table.regular:
-        told = "line ends or quotes that csv does not write"
-        violations.append(Violation(file, "", "", "csv.dialect", told))
-    wanted = expected_columns(kind)
-    if table.header != wanted:
-        at = next(
-            (i for i, (a, b) in enumerate(zip(wanted, table.header)) if a != b),
-            min(len(wanted), len(table.header)),
-        )
-        names = [header[at] if at < len(header) else "nothing" for header in (wanted, table.header)]
-        return [*violations, Violation(file, "header", names[0], "csv.header", names[1])], []
+    violations = check_form(file, table)
+    columns_of_kind = expected_columns(kind)
+    if table.header != columns_of_kind:
+        return [*violations, header_violation(file, columns_of_kind, table.header)], []
     rows = []
-    for name, index in row_names(table).items():
-        found, cells = check_row(file, name, table, index)
-        violations += found
-        if not found:
-            rows.append(Row(file, name, cells))
+    for key, index in table_rows(table).items():
+        row_violations, cells = check_row(Place(file, key), table, index)
+        violations += row_violations
+        if not row_violations:
+            rows.append(Row(file, key, cells))
     if kind.startswith(PURE):
-        violations += [row.broken("token", "cell.fixed") for row in rows if row["token"] != NEXT]
+        violations += [row.broken("token", Rule.CELL_FIXED) for row in rows if row["token"] != NEXT]
     return violations, rows
 
 
-def check_row(
-    file: str, name: str, table: Table, index: int
-) -> tuple[list[Violation], dict[str, Any]]:
-    """The typed cells of one row, and what is wrong with their form.
+def check_form(file: str, table: Table) -> list[Violation]:
+    """The end of the last line, and the line ends and quotes of the whole file."""
+    violations = []
+    if not table.complete:
+        place = Place(file, FilePart.LAST_LINE)
+        violations.append(Violation(place, Rule.CSV_END, "no line feed"))
+    if not table.regular:
+        text = "line ends or quotes that csv does not write"
+        violations.append(Violation(Place(file), Rule.CSV_DIALECT, text))
+    return violations
+
+
+def header_violation(file: str, expected: tuple[str, ...], header: tuple[str, ...]) -> Violation:
+    """The first column that is not the expected one."""
+    # strict=False: one header may be longer
+    pairs = enumerate(zip(expected, header, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(header)))
+    names = [names[at] if at < len(names) else "nothing" for names in (expected, header)]
+    return Violation(Place(file, FilePart.HEADER, names[0]), Rule.CSV_HEADER, names[1])
+
+
+def check_row(place: Place, table: Table, index: int) -> tuple[list[Violation], dict[str, Any]]:
+    """The violations of form of the row at a place, and its typed cells.
 
     A carriage return may stand bare, as csv of Python ≤ 3.12 writes it (R5), or quoted, as from 3.13 on.
     """
     texts, sources = table.rows[index], table.sources[index]
     if len(texts) != len(table.header):
-        return [
-            Violation(
-                file, name, "", "csv.width", f"{len(texts)} cells for {len(table.header)} columns"
-            )
-        ], {}
+        widths = f"{len(texts)} cells for {len(table.header)} columns"
+        return [Violation(place, Rule.CSV_WIDTH, widths)], {}
     violations, cells = [], {}
-    for column, text, source in zip(table.header, texts, sources):
-        if (
-            not table.corrected
-            and source != encode(text)
-            and not ("\r" in text and source == quoted(text))
-        ):
-            violations.append(Violation(file, name, column, "csv.dialect", repr(source)))
+    for column, text, source in zip(table.header, texts, sources, strict=True):
+        cell = replace(place, column=column)
+        either = "\r" in text and source == quoted(text)
+        if not table.corrected and source != encode(text) and not either:
+            violations.append(Violation(cell, Rule.CSV_DIALECT, repr(source)))
         try:
             cells[column] = typed(column, text)
         except ValueError:
-            violations.append(
-                Violation(file, name, column, "cell.type", repr(text) if text else "an empty cell")
-            )
+            written = repr(text) if text else "an empty cell"
+            violations.append(Violation(cell, Rule.CELL_TYPE, written))
     return violations, cells
 
 

@@ -223,33 +223,34 @@ OWN = {
     "last_layer_consistency",
     *MILESTONES,
 }
-KEPT = ("copy_thresh", "copy_window_k", "copy_match_level")
+COPY_OPTIONS = ("copy_thresh", "copy_window_k", "copy_match_level")
 EXPLORED, PREDICTED = DOCUMENT["temperature_exploration"], DOCUMENT["final_prediction"]
 
 
 def suite_document(corrected: bool) -> dict[str, Any]:
     """The document of prompts of one's own: a block for each pass, null in it what only a pass with records has."""
-    told = CORRECTED_DOCUMENT["diagnostics"] if corrected else DIAGNOSTICS
-    one = {
+    diagnostics = CORRECTED_DOCUMENT["diagnostics"] if corrected else DIAGNOSTICS
+    contract = ("contract", "differs") if corrected else ()
+    of_run = {name: shape for name, shape in diagnostics.items() if name not in OWN}
+    block = {
         "prompt_id": STRING,
         "prompt_variant": STRING,
         "context_prompt": STRING,
         "gold_answer": GOLD,
-    }
-    found = {name: MAYBE_INT for name in MILESTONES if name not in KEPT}
-    rest = {
+        "gold_alignment": ALIGNMENT,
+        **{name: MAYBE_INT for name in MILESTONES if name not in COPY_OPTIONS},
         "control": MAYBE_STRING,
         "control_summary": (DOCUMENT["control_summary"], NULL),
-        "last_layer_consistency": told["last_layer_consistency"],
+        "last_layer_consistency": diagnostics["last_layer_consistency"],
         "raw_lens_check": (DOCUMENT["raw_lens_check"], NULL),
         "final_prediction": (PREDICTED, NULL),
         "temperature_exploration": (EXPLORED, NULL),
     }
     return {
-        **({key: CORRECTED_DOCUMENT[key] for key in ("contract", "differs")} if corrected else {}),
+        **{name: CORRECTED_DOCUMENT[name] for name in contract},
         "test_prompts": Items({**DOCUMENT["test_prompts"].item, "prompt": STRING}),
         "keywords": Items(STRING),
-        "diagnostics": {k: v for k, v in told.items() if k not in OWN} | {k: told[k] for k in KEPT},
+        "diagnostics": {**of_run, **{name: diagnostics[name] for name in COPY_OPTIONS}},
         "model_stats": STATS,
-        "passes": Items({**one, "gold_alignment": ALIGNMENT, **found, **rest}),
+        "passes": Items(block),
     }

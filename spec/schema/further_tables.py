@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from math import log
 
+from ..runs.places import Place
 from ..runs.run import AGREEMENT, PURE, TABLE_KINDS, Run
 from .cells import Row
 from .rows import TINY, DocumentContext
-from .rules import Violation, close
+from .rules import Rule, Violation, close
 
 LEAST = 2.0**-126  # a float32 probability below this may be 0
 Tables = Mapping[str, Sequence[Row]]
@@ -15,8 +16,8 @@ Tables = Mapping[str, Sequence[Row]]
 
 def lenses_of(tables: Tables) -> dict[str, str]:
     """The lenses of a run and the kind of each one's pure table, the norm lens first."""
-    found = [kind for kind in TABLE_KINDS if kind.startswith(PURE) and kind in tables]
-    return {kind.removeprefix(PURE).removeprefix("-") or "norm": kind for kind in found}
+    kinds = [kind for kind in TABLE_KINDS if kind.startswith(PURE) and kind in tables]
+    return {kind.removeprefix(PURE).removeprefix("-") or "norm": kind for kind in kinds}
 
 
 def check_further(
@@ -25,25 +26,29 @@ def check_further(
     """The rows of one of the two tables, and each row by itself and against the pure tables."""
     rows, lenses = tables[kind], lenses_of(tables)
     pure = {(lens, row.where, row["layer"]): row for lens, k in lenses.items() for row in tables[k]}
-    judge, wanted = (agreement_row, pairs) if kind == AGREEMENT else (answer_row, answers)
+    check, keys = (agreement_row, pairs) if kind == AGREEMENT else (answer_row, answers)
+    rule = Rule.AGREEMENT_ROWS if kind == AGREEMENT else Rule.ANSWERS_ROWS
     demanded = sorted(
-        (where, *key) for where in facts.passes for key in wanted(facts, where, n, list(lenses))
+        (where, *key) for where in facts.passes for key in keys(facts, where, n, list(lenses))
     )
-    found = sorted(
+    present = sorted(
         (r.where, r["layer"], *sorted(r[c] for c in ("lens", "against") if c in r.cells))
         for r in rows
     )
-    if len(rows) == len(run.tables[kind].rows) and found != demanded:
-        known, got = set(demanded), set(found)
-        missing = [key for key in demanded if key not in got] or [
-            key for key in found if key not in known
-        ]
-        told = f"{len(rows)} rows for {len(demanded)}" + (
-            f", first at {missing[0]}" if missing else ""
-        )
-        yield Violation(run.table_name(kind), "", "", f"{kind}.rows", told)
+    if len(rows) == len(run.tables[kind].rows) and present != demanded:
+        place = Place(run.table_name(kind))
+        yield Violation(place, rule, rows_difference(demanded, present))
     for row in rows:
-        yield from judge(row, pure.get((row["lens"], row.where, row["layer"])))
+        yield from check(row, pure.get((row["lens"], row.where, row["layer"])))
+
+
+def rows_difference(demanded: Sequence[object], present: Sequence[object]) -> str:
+    """How many rows there are and should be, and the first that is missing, else the first too many."""
+    counts = f"{len(present)} rows for {len(demanded)}"
+    known, actual = set(demanded), set(present)
+    missing = [key for key in demanded if key not in actual]
+    first = missing or [key for key in present if key not in known]
+    return counts + (f", first at {first[0]}" if first else "")
 
 
 def pairs(
@@ -73,26 +78,26 @@ def agreement_row(row: Row, pure: Row | None) -> Iterator[Violation]:
     """
     kl, js, tv = row["kl_bits"], row["js_bits"], row["tv"]
     if not 0 <= tv <= 1:
-        yield row.broken("tv", "agreement.range")
+        yield row.broken("tv", Rule.AGREEMENT_RANGE)
     if not -TINY <= js <= min(1, tv + TINY):
-        yield row.broken("js_bits", "agreement.range")
+        yield row.broken("js_bits", Rule.AGREEMENT_RANGE)
     if kl < 2 * tv**2 / log(2) - TINY:
-        yield row.broken("kl_bits", "agreement.range")
+        yield row.broken("kl_bits", Rule.AGREEMENT_RANGE)
     if row["against"] == "model" and pure is not None and not close(kl, pure["kl_to_final_bits"]):
-        yield row.broken("kl_bits", "agreement.model")
+        yield row.broken("kl_bits", Rule.AGREEMENT_MODEL)
 
 
 def answer_row(row: Row, pure: Row | None) -> Iterator[Violation]:
     """p_joint = 2^−surprisal ≤ 1; a whole answer is no likelier than its first token, one token is that token."""
     p, bits, tokens = row["p_joint"], row["surprisal_bits"], row["n_tokens"]
     if bits < 0 or not close(p, 2.0**-bits):
-        yield row.broken("surprisal_bits", "answers.range")
+        yield row.broken("surprisal_bits", Rule.ANSWERS_RANGE)
     if not 0 <= p <= 1:
-        yield row.broken("p_joint", "answers.range")
+        yield row.broken("p_joint", Rule.ANSWERS_RANGE)
     if tokens < 1:
-        yield row.broken("n_tokens", "answers.range")
+        yield row.broken("n_tokens", Rule.ANSWERS_RANGE)
     first = None if pure is None else pure["p_answer"]
     if first is not None and not (
         close(p, first) if tokens == 1 else p <= first * (1 + 1e-4) + LEAST
     ):
-        yield row.broken("p_joint", "answers.first")
+        yield row.broken("p_joint", Rule.ANSWERS_FIRST)

@@ -6,11 +6,12 @@ from typing import Any
 
 from ..runs import columns
 from ..runs.json_text import layout
+from ..runs.places import Path, Place, at_path
 from ..runs.run import Run
-from ..runs.values import Path, kind, place, written
+from ..runs.values import kind, written
 from .document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK, suite_document
 from .rows import TINY, DocumentContext, is_float32
-from .rules import Violation
+from .rules import Rule, Violation
 
 
 def check_document(
@@ -22,18 +23,20 @@ def check_document(
     shape = suite_document(facts.corrected) if facts.own else built_in
     violations = list(check_shape(file, (), document, shape, facts))
     if layout(document) != run.document_text:
-        violations.append(Violation(file, "", "layout", "json.layout", "another layout"))
-    if not violations:
-        violations += () if facts.own else check_fixed_lists(file, document)
-        name = document["diagnostics"]["model"]
-        if name.split("/")[-1] != run.file_stem:
-            violations.append(Violation(file, "", "diagnostics.model", "model-name", repr(name)))
+        place = Place(file, column="layout")
+        violations.append(Violation(place, Rule.JSON_LAYOUT, "another layout"))
+    if violations:
+        return violations
+    if not facts.own:
+        violations += check_fixed_lists(file, document)
+    name = document["diagnostics"]["model"]
+    if name.split("/")[-1] != run.file_stem:
+        violations.append(broken(file, ("diagnostics", "model"), Rule.MODEL_NAME, repr(name)))
     return violations
 
 
-def broken(file: str, path: Path, rule: str, value: str) -> Violation:
-    row, column = place(path)
-    return Violation(file, row, column, rule, value)
+def broken(file: str, path: Path, rule: Rule, value: str) -> Violation:
+    return Violation(at_path(file, path), rule, value)
 
 
 def check_shape(
@@ -41,14 +44,14 @@ def check_shape(
 ) -> Iterator[Violation]:
     """Walk value and shape together; `shape` is a mapping, Leaf, Items, TopK or a tuple of alternatives."""
     if isinstance(shape, tuple):
-        wanted = "list" if isinstance(shape[0], Items) else "object"
-        shape = shape[0] if kind(value) == wanted else shape[1]
+        first = "list" if isinstance(shape[0], Items) else "object"
+        shape = shape[0] if kind(value) == first else shape[1]
     if isinstance(shape, Mapping):
         yield from check_object(file, path, value, shape, facts)
     elif isinstance(shape, Leaf):
         yield from check_leaf(file, path, value, shape, facts)
     elif not isinstance(value, list):
-        yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
+        yield broken(file, path, Rule.JSON_TYPE, f"{written(value)} ({kind(value)})")
     elif isinstance(shape, Items):
         for i, item in enumerate(value):
             yield from check_shape(file, (*path, i), item, shape.item, facts)
@@ -60,20 +63,18 @@ def check_object(
     file: str, path: Path, value: Any, shape: Mapping[str, Any], facts: DocumentContext
 ) -> Iterator[Violation]:
     if not isinstance(value, Mapping):
-        yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
+        yield broken(file, path, Rule.JSON_TYPE, f"{written(value)} ({kind(value)})")
         return
-    for name in (n for n in shape if n not in value):
-        yield broken(file, (*path, name), "json.keys", "no such key")
-    for name in (n for n in value if n not in shape):
-        yield broken(file, (*path, name), "json.keys", "a key too many")
-    shared = [
-        (a, b)
-        for a, b in zip((n for n in shape if n in value), (n for n in value if n in shape))
-        if a != b
-    ]
-    if shared:
-        yield broken(file, (*path, shared[0][0]), "json.keys", f"{shared[0][1]} in its place")
-    for name in (n for n in shape if n in value):
+    common = [name for name in shape if name in value]
+    order = [name for name in value if name in shape]
+    for name in (name for name in shape if name not in value):
+        yield broken(file, (*path, name), Rule.JSON_KEYS, "no such key")
+    for name in (name for name in value if name not in shape):
+        yield broken(file, (*path, name), Rule.JSON_KEYS, "a key too many")
+    misplaced = [(a, b) for a, b in zip(common, order, strict=True) if a != b]
+    for name, other in misplaced[:1]:
+        yield broken(file, (*path, name), Rule.JSON_KEYS, f"{other} in its place")
+    for name in common:
         yield from check_shape(file, (*path, name), value[name], shape[name], facts)
 
 
@@ -81,33 +82,30 @@ def check_leaf(
     file: str, path: Path, value: Any, shape: Leaf, facts: DocumentContext
 ) -> Iterator[Violation]:
     if kind(value) not in shape.types:
-        yield broken(file, path, "json.type", f"{written(value)} ({kind(value)})")
+        yield broken(file, path, Rule.JSON_TYPE, f"{written(value)} ({kind(value)})")
     elif shape.choices and value not in shape.choices:
-        yield broken(file, path, "json.value", written(value))
+        yield broken(file, path, Rule.JSON_VALUE, written(value))
     elif kind(value) in ("int", "float"):
         name = next(part for part in reversed(path) if isinstance(part, str))
         if rule := number_rule(columns.quantity(name), value, facts):
             yield broken(file, path, rule, written(value))
 
 
-def number_rule(quantity: str, value: float, facts: DocumentContext) -> str | None:
+def number_rule(quantity: str, value: float, facts: DocumentContext) -> Rule | None:
     """The rule that a number breaks by itself."""
     bits = float("inf") if facts.vocabulary is None else log2(facts.vocabulary) + TINY
+    single = quantity in (columns.PROBABILITY, columns.ENTROPY, columns.TEMPERATURE)
     if not isfinite(value):
-        return "cell.type"
+        return Rule.CELL_TYPE
     if quantity == columns.PROBABILITY and not 0 <= value <= 1 + TINY:
-        return "probability.range"
+        return Rule.PROBABILITY_RANGE
     if quantity == columns.ENTROPY and not -TINY <= value <= bits:
-        return "entropy.range"
+        return Rule.ENTROPY_RANGE
     if quantity == columns.KL and value < -TINY:
-        return "kl.range"
+        return Rule.KL_RANGE
     if quantity == columns.RANK and not 1 <= value <= (facts.vocabulary or value):
-        return "rank.range"
-    if quantity in (columns.PROBABILITY, columns.ENTROPY, columns.TEMPERATURE) and not is_float32(
-        value
-    ):
-        return "float32"
-    return None
+        return Rule.RANK_RANGE
+    return Rule.FLOAT32 if single and not is_float32(value) else None
 
 
 def check_topk(
@@ -115,15 +113,15 @@ def check_topk(
 ) -> Iterator[Violation]:
     k = shape.k if facts.vocabulary is None else min(shape.k, facts.vocabulary)
     if len(value) != k:
-        yield broken(file, path, "topk.list", f"{len(value)} pairs where k is {k}")
+        yield broken(file, path, Rule.TOPK_LIST, f"{len(value)} pairs where k is {k}")
     before = 1.0
     for i, pair in enumerate(value):
         if not isinstance(pair, list) or [kind(part) for part in pair] != ["string", "float"]:
-            yield broken(file, (*path, i), "topk.list", "no pair of token and probability")
+            yield broken(file, (*path, i), Rule.TOPK_LIST, "no pair of token and probability")
             continue
         p = pair[1]
         if not (0 <= p <= before and is_float32(p)):
-            yield broken(file, (*path, i, "p"), "topk.list", written(p))
+            yield broken(file, (*path, i, "p"), Rule.TOPK_LIST, written(p))
         before = p
 
 
@@ -133,12 +131,13 @@ def check_fixed_lists(file: str, document: Mapping[str, Any]) -> Iterator[Violat
         ("test_prompts", "prompt", list(TEST_PROMPTS)),
         ("temperature_exploration", "temperature", [0.1, 2.0]),
     )
-    for block, name, wanted in fixed:
-        found = [item[name] for item in document[block]]
-        if found != wanted:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(wanted, found)) if a != b),
-                min(len(wanted), len(found)),
-            )
-            value = repr(found[at]) if at < len(found) else "the end of the list"
-            yield Violation(file, f"{block}[{at}]", name, "json.value", value)
+    for block, name, fixed_values in fixed:
+        values = [item[name] for item in document[block]]
+        if values == fixed_values:
+            continue
+        # strict=False: the list may be longer or shorter than the contract's
+        pairs = enumerate(zip(fixed_values, values, strict=False))
+        shorter = min(len(fixed_values), len(values))
+        at = next((i for i, (a, b) in pairs if a != b), shorter)
+        value = repr(values[at]) if at < len(values) else "the end of the list"
+        yield broken(file, (block, at, name), Rule.JSON_VALUE, value)

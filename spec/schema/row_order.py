@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ..runs.places import Place, TableRow
 from ..runs.run import PURE, PURE_PRISM, RECORDS, RECORDS_PRISM
 from .cells import Row
 from .rows import DocumentContext
-from .rules import Violation
+from .rules import Rule, Violation
 
 Where = tuple[str, str]
 Key = tuple[str, str, int, int]
@@ -24,7 +25,9 @@ def expected_keys(
             (*where, layer, ends.get(where, 0)) for where in facts.passes for layer in range(n + 1)
         ]
     keys: list[Key] = []
-    for where in (where for where, told in facts.passes.items() if told.detailed):
+    for where, known in facts.passes.items():
+        if not known.has_records:
+            continue
         last = ends.get(where, 0)
         full = range(n + 1) if facts.corrected else range(0 if kind == RECORDS_PRISM else 1)
         keys += [(*where, layer, pos) for layer in full for pos in range(last + 1)]
@@ -33,7 +36,7 @@ def expected_keys(
 
 
 def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[Where, int]:
-    """The last position of each pass, as any pure table says first; of pos/orig else as the records do."""
+    """The last position of each pass, from the first pure table that has it; of pos/orig else from the records."""
     ends: dict[Where, int] = {}
     for kind in (PURE, PURE_PRISM):
         for row in tables.get(kind, []):
@@ -45,37 +48,56 @@ def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[Where, int]:
 
 
 def check_order(
-    file: str,
-    kind: str,
+    table: tuple[str, str],
     rows: Sequence[Row],
-    names: Collection[str],
+    written: Collection[TableRow],
     n: int,
     facts: DocumentContext,
     ends: Mapping[Where, int],
 ) -> list[Violation]:
-    """Missing, extra and misplaced rows. `names` are those of all rows: what could not be typed is not missing."""
-    own = {row.where: int(row["pos"]) for row in reversed(rows)} if kind.startswith(PURE) else {}
-    # run.py's other passes may end elsewhere in a sidecar's rows; the first is the same everywhere
-    places = (
-        ends
-        if facts.own
-        else {**ends, **own, **{w: ends[w] for w in [("pos", "orig")] if w in ends}}
-    )
-    wanted, found = expected_keys(kind, facts, n, places), [key(row) for row in rows]
-    demanded_names = ["{}/{} layer {} pos {}".format(*k) for k in wanted]
-    missing = [name for name in demanded_names if name not in names]
-    violations = [Violation(file, name, "", "rows.missing", "no such row") for name in missing]
-    known, present = set(wanted), set(found)
-    kept: list[Row] = []
-    for row, place in zip(rows, found, strict=True):
-        if place in known:
-            known.remove(place)  # a second row of that key is one too many
-            kept.append(row)
+    """Missing, extra and misplaced rows of a table, which is given by its file and kind.
+
+    `written` are the keys of all rows: a row that could not be typed is not missing.
+    """
+    file, kind = table
+    demanded = expected_keys(kind, facts, n, ends_of(kind, rows, facts, ends))
+    violations = [
+        Violation(Place(file, row), Rule.ROWS_MISSING, "no such row")
+        for row in map(table_row, demanded)
+        if row not in written
+    ]
+    remaining = set(demanded)
+    expected_rows: list[Row] = []
+    for row in rows:
+        if key(row) in remaining:
+            remaining.remove(key(row))  # a second row of that key is one too many
+            expected_rows.append(row)
         else:
-            violations.append(Violation(file, row.name, "", "rows.extra", "a row too many"))
-    order = [k for k in wanted if k in present]
-    for row, demanded in zip(kept, order, strict=True):
-        if key(row) != demanded:
-            told = "{}/{} layer {} pos {} belongs here".format(*demanded)
-            return [*violations, Violation(file, row.name, "", "rows.order", told)]
+            violations.append(Violation(Place(file, row.key), Rule.ROWS_EXTRA, "a row too many"))
+    present = {key(row) for row in rows}
+    order = [known for known in demanded if known in present]
+    for row, other in zip(expected_rows, order, strict=True):
+        if key(row) != other:
+            text = f"{table_row(other)} belongs here"
+            return [*violations, Violation(Place(file, row.key), Rule.ROWS_ORDER, text)]
     return violations
+
+
+def table_row(known: Key) -> TableRow:
+    """The key of a row as a table has it."""
+    prompt_id, prompt_variant, layer, pos = known
+    return TableRow(prompt_id, prompt_variant, str(layer), str(pos))
+
+
+def ends_of(
+    kind: str, rows: Sequence[Row], facts: DocumentContext, ends: Mapping[Where, int]
+) -> Mapping[Where, int]:
+    """The last position of each pass in a table of this kind.
+
+    run.py's other passes may end elsewhere in a sidecar's rows; the first is the same everywhere.
+    """
+    if facts.own:
+        return ends
+    own = {row.where: int(row["pos"]) for row in reversed(rows)} if kind.startswith(PURE) else {}
+    first = {where: end for where, end in ends.items() if where == ("pos", "orig")}
+    return {**ends, **own, **first}

@@ -8,7 +8,7 @@ from math import log2
 from ..runs import columns
 from ..runs.run import PURE
 from .cells import Row
-from .rules import Violation
+from .rules import Rule, Violation
 
 BUILT_IN = (("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig"))
 KEYWORDS = ("germany", "berlin", "capital", "answer", "word", "simply")
@@ -18,22 +18,23 @@ TINY = 1e-5  # run.py's float32 rounding of entropies, divergences and cosines
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass as the document tells it: the text of its answer and the answer's id, None where it has none.
+    """A pass as the document describes it: the text of its answer and the answer's id, None where it has none.
 
-    `rival`: the id of the answer that is subtracted in a control pass. `told`: whether the document names the ids.
+    `subtracted_id`: the id of the answer that is subtracted in a control pass. `ids_known`: whether the document has
+    the ids. `has_records`: whether the records table has rows of the pass.
     """
 
     gold: str
     answer_id: int | None = None
-    rival: int | None = None
-    told: bool = False
+    subtracted_id: int | None = None
+    ids_known: bool = False
     control: bool = False
-    detailed: bool = False
+    has_records: bool = False
 
 
 @dataclass(frozen=True)
 class DocumentContext:
-    """What a document says that its tables must respect; None where it does not say."""
+    """The facts of a document that its tables must respect; None where it does not have them."""
 
     vocabulary: int | None = None
     layers: int | None = None
@@ -77,19 +78,19 @@ def check_list(row: Row, last: int | None, facts: DocumentContext) -> Iterator[V
     pairs = [(row[f"top{i}"], row[f"prob{i}"]) for i in range(1, columns.TOP_PAIRS + 1)]
     for i, (token, p) in enumerate(pairs, start=1):
         if (i <= len(listed)) != (p is not None) or (p is None and token):
-            yield row.broken(f"prob{i}", "topk.padding")
+            yield row.broken(f"prob{i}", Rule.TOPK_PADDING)
             return
     if len(listed) != k:
-        yield row.broken(f"top{min(len(listed), k) + 1}", "topk.count")
+        yield row.broken(f"top{min(len(listed), k) + 1}", Rule.TOPK_COUNT)
     for i, (before, p) in enumerate(zip([1.0, *listed], listed), start=1):
         if not 0 <= p <= 1:
-            yield row.broken(f"prob{i}", "probability.range")
+            yield row.broken(f"prob{i}", Rule.PROBABILITY_RANGE)
         elif p > before:
-            yield row.broken(f"prob{i}", "topk.descending")
+            yield row.broken(f"prob{i}", Rule.TOPK_DESCENDING)
         if not is_float32(p):
-            yield row.broken(f"prob{i}", "float32")
+            yield row.broken(f"prob{i}", Rule.FLOAT32)
     if row["rest_mass"] != rest_mass(listed):
-        yield row.broken("rest_mass", "rest-mass")
+        yield row.broken("rest_mass", Rule.REST_MASS)
 
 
 def rest_mass(listed: list[float]) -> float:
@@ -103,11 +104,11 @@ def check_ranges(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     """Ranges and float32 origin of the row's single numbers."""
     top = float("inf") if facts.vocabulary is None else log2(facts.vocabulary) + TINY
     if not -TINY <= row["entropy"] <= top:
-        yield row.broken("entropy", "entropy.range")
+        yield row.broken("entropy", Rule.ENTROPY_RANGE)
     for column in FLOAT32_COLUMNS:
         value = row.cells.get(column)
         if value is not None and not is_float32(value):
-            yield row.broken(column, "float32")
+            yield row.broken(column, Rule.FLOAT32)
 
 
 def check_metrics(row: Row, facts: DocumentContext) -> Iterator[Violation]:
@@ -115,15 +116,15 @@ def check_metrics(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     listed = row.probabilities
     for column in ("p_top1", "p_top5", "p_answer"):
         if row[column] is not None and not 0 <= row[column] <= 1 + TINY:
-            yield row.broken(column, "probability.range")
+            yield row.broken(column, Rule.PROBABILITY_RANGE)
     if listed and row["p_top1"] != listed[0]:
-        yield row.broken("p_top1", "p-top1")
+        yield row.broken("p_top1", Rule.P_TOP1)
     if abs(row["p_top5"] - sum(listed[:5])) > 1e-6:
-        yield row.broken("p_top5", "p-top5")
+        yield row.broken("p_top5", Rule.P_TOP5)
     if row["kl_to_final_bits"] < -TINY:
-        yield row.broken("kl_to_final_bits", "kl.range")
+        yield row.broken("kl_to_final_bits", Rule.KL_RANGE)
     if abs(row["cos_to_final"]) > 1 + TINY:
-        yield row.broken("cos_to_final", "cos.range")
+        yield row.broken("cos_to_final", Rule.COS_RANGE)
     yield from check_rank(row, facts)
     yield from check_flags(row, facts)
     yield from check_margin(row, facts)
@@ -131,19 +132,16 @@ def check_metrics(row: Row, facts: DocumentContext) -> Iterator[Violation]:
 
 def check_rank(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     rank, p, listed = row["answer_rank"], row["p_answer"], row.probabilities
-    if facts.of(row).told:
-        known = facts.of(row).answer_id is not None
-        yield from (
-            row.broken(c, "answer.presence")
-            for c in ("p_answer", "answer_rank")
-            if (row[c] is not None) != known
-        )
+    if facts.of(row).ids_known:
+        has_id = facts.of(row).answer_id is not None
+        for column in ("p_answer", "answer_rank"):
+            if (row[column] is not None) != has_id:
+                yield row.broken(column, Rule.ANSWER_PRESENCE)
     if rank is not None and not 1 <= rank <= (facts.vocabulary or rank):
-        yield row.broken("answer_rank", "rank.range")
-    if (rank is None) != (p is None) or (
-        rank and p is not None and not ranked(rank, p, listed, facts)
-    ):
-        yield row.broken("answer_rank", "rank.list")
+        yield row.broken("answer_rank", Rule.RANK_RANGE)
+    one_is_empty = (rank is None) != (p is None)
+    if one_is_empty or (rank and p is not None and not ranked(rank, p, listed, facts)):
+        yield row.broken("answer_rank", Rule.RANK_LIST)
 
 
 def ranked(rank: int, p: float, listed: list[float], facts: DocumentContext) -> bool:
@@ -162,26 +160,36 @@ def check_flags(row: Row, facts: DocumentContext) -> Iterator[Violation]:
     if judged and row["is_answer"] != (
         rank == 1 if rank is not None else row["top1"].strip() == gold
     ):
-        yield row.broken("is_answer", "is-answer")
+        yield row.broken("is_answer", Rule.IS_ANSWER)
     if row["entropy_collapse"] != (row["entropy"] <= 1.0):
-        yield row.broken("entropy_collapse", "entropy-collapse")
+        yield row.broken("entropy_collapse", Rule.ENTROPY_COLLAPSE)
     if (
         row["copy_collapse"]
         and facts.copy_threshold is not None
         and row["p_top1"] <= facts.copy_threshold
     ):
-        yield row.broken("copy_collapse", "copy-collapse")
+        yield row.broken("copy_collapse", Rule.COPY_COLLAPSE)
 
 
 def check_margin(row: Row, facts: DocumentContext) -> Iterator[Violation]:
-    margin, p = row["control_margin"], row["p_answer"]
+    margin = row["control_margin"]
     known = facts.of(row)
-    allowed = known.control and (not known.told or None not in (known.answer_id, known.rival))
-    demanded = allowed and known.told
-    other = None if margin is None or p is None else p - margin  # p(Berlin)
-    most = (
-        p if known.told and known.answer_id == known.rival else 1 - (p or 0)
-    )  # both may begin with one token
-    wrong = margin is not None and (other is None or not -1e-7 <= other <= most + TINY)
-    if (margin is not None and not allowed) or (margin is None and demanded) or wrong:
-        yield row.broken("control_margin", "control-margin")
+    ids = known.answer_id, known.subtracted_id
+    allowed = known.control and (not known.ids_known or None not in ids)
+    demanded = allowed and known.ids_known
+    present = margin is not None
+    if (
+        (present and not allowed)
+        or (demanded and not present)
+        or (present and not margin_fits(margin, row["p_answer"], known))
+    ):
+        yield row.broken("control_margin", Rule.CONTROL_MARGIN)
+
+
+def margin_fits(margin: float, p: float | None, known: Pass) -> bool:
+    """Whether p_answer − margin, the probability of the other answer, is in its range."""
+    if p is None:
+        return False
+    one_token = known.ids_known and known.answer_id == known.subtracted_id
+    largest = p if one_token else 1 - p  # both may begin with one token
+    return -1e-7 <= p - margin <= largest + TINY

@@ -1,10 +1,12 @@
-"""What the document says against what the rows say: milestones, summaries, last layer, control."""
+"""The document's summaries against the rows: milestones, ablation, control, last layer."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..runs.places import Place
 from .cells import Row
-from .rules import Violation, close
+from .rules import Rule, Violation, close
 
 Json = Mapping[str, Any]
 POS, NO_FILLER, CTL = ("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig")
@@ -75,53 +77,52 @@ def control(rows: Sequence[Row], where: tuple[str, str] = CTL) -> dict[str, floa
     }
 
 
-def check_same(file: str, prefix: str, rule: str, said: Json, derived: Json) -> Iterator[Violation]:
-    """Values that must equal what the rows give, exactly."""
+def check_same(place: Place, rule: Rule, values: Json, derived: Json) -> Iterator[Violation]:
+    """Values of the object at a place that must equal what the rows give, exactly."""
     for name, value in derived.items():
-        if said[name] != value:
-            yield Violation(
-                file, "", f"{prefix}.{name}", rule, f"{said[name]} where the rows say {value}"
-            )
+        if values[name] != value:
+            text = f"{values[name]} where the rows say {value}"
+            yield Violation(inside(place, name), rule, text)
+
+
+def inside(place: Place, name: str) -> Place:
+    """The place of a key in the object at a place."""
+    return replace(place, key=(*place.key, name))
 
 
 def check_summaries(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Violation]:
     """All of the document that follows from the norm lens's pure-next-token rows."""
-    yield from check_same(
-        file, "diagnostics", "milestones", document["diagnostics"], milestones(rows)
+    derived = (
+        ("diagnostics", Rule.MILESTONES, milestones(rows)),
+        ("ablation_summary", Rule.ABLATION, ablation(rows)),
+        ("control_summary", Rule.CONTROL_SUMMARY, control(rows)),
     )
-    yield from check_same(
-        file, "ablation_summary", "ablation", document["ablation_summary"], ablation(rows)
-    )
-    yield from check_same(
-        file, "control_summary", "control-summary", document["control_summary"], control(rows)
-    )
-    last = [
-        row
-        for row in rows
-        if row.where == POS and row["layer"] == document["model_stats"]["num_layers"]
-    ]
+    for block, rule, values in derived:
+        yield from check_same(Place(file, key=(block,)), rule, document[block], values)
+    n = document["model_stats"]["num_layers"]
+    last = [row for row in rows if row.where == POS and row["layer"] == n]
     if last:
         yield from check_last_layer(file, document, last[0])
 
 
 def check_last_layer(file: str, document: Json, row: Row) -> Iterator[Violation]:
     """last_layer_consistency against layer n of pos/orig and the model's own prediction."""
-    said = document["diagnostics"]["last_layer_consistency"]
+    values = document["diagnostics"]["last_layer_consistency"]
     own = document["final_prediction"]["topk"]
+    exact = own and not half_precision(document)
     derived = {
         "kl_to_final_bits": row["kl_to_final_bits"],
         "p_top1_lens": row["p_top1"],
         "p_answer_lens": row["p_answer"],
         "answer_rank_lens": row["answer_rank"],
-        "p_top1_model": own[0][1] if own and not half_precision(document) else said["p_top1_model"],
+        "p_top1_model": own[0][1] if exact else values["p_top1_model"],
     }
+    place = Place(file, key=("diagnostics", "last_layer_consistency"))
     for name, value in derived.items():
-        if not agree(said[name], value):
-            told = f"{said[name]} where layer {row['layer']} has {value}"
-            yield Violation(
-                file, "", f"diagnostics.last_layer_consistency.{name}", "last-layer", told
-            )
-    yield from check_last_layer_alone(file, said)
+        if not agree(values[name], value):
+            text = f"{values[name]} where layer {row['layer']} has {value}"
+            yield Violation(inside(place, name), Rule.LAST_LAYER, text)
+    yield from check_last_layer_alone(place, values)
 
 
 def half_precision(document: Json) -> bool:
@@ -129,24 +130,21 @@ def half_precision(document: Json) -> bool:
     return bool(document["diagnostics"]["use_fp32_unembed"])
 
 
-def check_last_layer_alone(file: str, said: Json) -> Iterator[Violation]:
-    """What last_layer_consistency says must hold by itself: the grid, the best KL on it, the warning."""
-    prefix = "diagnostics.last_layer_consistency"
+def check_last_layer_alone(place: Place, values: Json) -> Iterator[Violation]:
+    """What must hold in last_layer_consistency by itself: the grid, the best KL on it, the warning."""
     grid = [10 ** (-1 + 2 * i / 24) for i in range(25)]
-    if not any(close(said["temp_est"], s) for s in grid):
-        yield Violation(
-            file,
-            "",
-            f"{prefix}.temp_est",
-            "last-layer",
-            f"{said['temp_est']}, which is not on the grid",
-        )
-    if said["kl_after_temp_bits"] > said["kl_to_final_bits"] + 1e-5:
-        told = f"{said['kl_after_temp_bits']}, worse than no temperature"
-        yield Violation(file, "", f"{prefix}.kl_after_temp_bits", "last-layer", told)
-    if said["warn_high_last_layer_kl"] != (said["kl_to_final_bits"] > 0.5):
-        told = str(said["warn_high_last_layer_kl"])
-        yield Violation(file, "", f"{prefix}.warn_high_last_layer_kl", "last-layer", told)
+    temperature = values["temp_est"]
+    best, without = values["kl_after_temp_bits"], values["kl_to_final_bits"]
+    warning = values["warn_high_last_layer_kl"]
+    if not any(close(temperature, step) for step in grid):
+        text = f"{temperature}, which is not on the grid"
+        yield Violation(inside(place, "temp_est"), Rule.LAST_LAYER, text)
+    if best > without + 1e-5:
+        text = f"{best}, worse than no temperature"
+        yield Violation(inside(place, "kl_after_temp_bits"), Rule.LAST_LAYER, text)
+    if warning != (without > 0.5):
+        at = inside(place, "warn_high_last_layer_kl")
+        yield Violation(at, Rule.LAST_LAYER, str(warning))
 
 
 def agree(a: Any, b: Any) -> bool:

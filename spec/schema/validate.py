@@ -1,22 +1,23 @@
-"""validate(run) → violations: the contract held against one run directory, without a golden to compare with."""
+"""validate(run) → violations: one run directory against the contract, without a golden to compare with."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..runs.places import Place
 from ..runs.run import AGREEMENT, ANSWERS, PURE, RECORDS, Run
-from ..runs.values import row_names
+from ..runs.values import lookup, table_rows
 from .blocks import check_gold, check_prism, check_raw_lens, check_residuals
 from .cells import Row, check_table
 from .further_tables import check_further
 from .json_values import check_document
 from .row_order import check_order, last_positions
 from .rows import DocumentContext, check_list, check_metrics, check_ranges
-from .rules import RULES, Violation
+from .rules import RULES, Rule, Violation
 from .suite import built_in_passes, check_suite, own_passes
 from .summaries import check_summaries
 
-__all__ = ["RULES", "Violation", "validate"]
+__all__ = ["RULES", "Rule", "Violation", "validate"]
 
 
 def validate(run: Run) -> list[Violation]:
@@ -25,13 +26,13 @@ def validate(run: Run) -> list[Violation]:
     violations = check_files(run)
     tables: dict[str, list[Row]] = {}
     for kind, table in run.tables.items():
-        found, tables[kind] = check_table(run.table_name(kind), kind, table)
-        violations += found
+        form, tables[kind] = check_table(run.table_name(kind), kind, table)
+        violations += form
     violations += check_rows(run, tables, facts)
     if run.document is not None:
         shape = check_document(run, run.document, facts)
         violations += shape
-        if all(violation.rule == "json.layout" for violation in shape):
+        if all(violation.rule == Rule.JSON_LAYOUT for violation in shape):
             violations += check_across(run, run.document, tables)
     return violations
 
@@ -39,45 +40,38 @@ def validate(run: Run) -> list[Violation]:
 def check_files(run: Run) -> list[Violation]:
     """Files that must exist, that cannot be read, that belong to no run."""
     required = (run.document_name, run.table_name(RECORDS), run.table_name(PURE))
+    strays = [file for file in run.strays if not file.startswith(".") and "/" not in file]
     return [
-        *(Violation(f.file, "", "", "file.readable", f.sentence) for f in run.findings),
+        *(Violation(Place(f.file), Rule.FILE_READABLE, f.sentence) for f in run.findings),
         *(
-            Violation(f, "", "", "file.missing", "no such file")
-            for f in required
-            if f not in run.files
+            Violation(Place(file), Rule.FILE_MISSING, "no such file")
+            for file in required
+            if file not in run.files
         ),
-        *(
-            Violation(f, "", "", "file.stray", "a file of no run")
-            for f in run.strays
-            if not f.startswith(".") and "/" not in f
-        ),
+        *(Violation(Place(file), Rule.FILE_STRAY, "a file of no run") for file in strays),
     ]
 
 
-def lookup(document: Mapping[str, Any] | None, *path: str) -> Any:
-    """A value of a document of any shape, None where there is none."""
-    found: Any = document
-    for part in path:
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
-
-
 def facts_of(document: Mapping[str, Any] | None) -> DocumentContext:
-    """What the tables need to know of the document; whatever is missing or of another type stays unknown."""
+    """The facts of the document that the tables need; whatever is missing or of another type stays unknown."""
     own = isinstance(lookup(document, "passes"), list)
-    stats = [lookup(document, "model_stats", name) for name in ("d_vocab", "num_layers")]
-    vocabulary, layers = (value if type(value) is int and value > 0 else None for value in stats)
     threshold = lookup(document, "diagnostics", "copy_thresh")
-    threshold = threshold if isinstance(threshold, float) else None
-    passes = own_passes(document) if own else built_in_passes(document)
-    found = DocumentContext(
-        vocabulary, layers, threshold, passes, lookup(document, "contract") == "corrected", own=own
+    facts = DocumentContext(
+        positive(lookup(document, "model_stats", "d_vocab")),
+        positive(lookup(document, "model_stats", "num_layers")),
+        threshold if isinstance(threshold, float) else None,
+        own_passes(document) if own else built_in_passes(document),
+        lookup(document, "contract") == "corrected",
+        own=own,
     )
-    return (
-        replace(found, keywords=tuple(map(str, lookup(document, "keywords") or ())))
-        if own
-        else found
-    )
+    if not own:
+        return facts
+    return replace(facts, keywords=tuple(map(str, lookup(document, "keywords") or ())))
+
+
+def positive(value: Any) -> int | None:
+    """The value where it is an integer over 0."""
+    return value if type(value) is int and value > 0 else None
 
 
 def check_rows(
@@ -86,18 +80,17 @@ def check_rows(
     """Order and contents of the rows of every table."""
     violations: list[Violation] = []
     ends = last_positions(tables)
-    n = (
-        facts.layers
-        if facts.layers is not None
-        else max((r["layer"] for t in tables.values() for r in t), default=0)
-    )
+    n = facts.layers
+    if n is None:
+        n = max((row["layer"] for rows in tables.values() for row in rows), default=0)
     for kind, rows in tables.items():
         if kind in (AGREEMENT, ANSWERS):
             violations += check_further(run, kind, tables, facts, n)
             continue
         if ends and (rows or (facts.own and kind in tables)):
-            names = row_names(run.tables[kind])
-            violations += check_order(run.table_name(kind), kind, rows, names, n, facts, ends)
+            written = table_rows(run.tables[kind])
+            table = run.table_name(kind), kind
+            violations += check_order(table, rows, written, n, facts, ends)
         pure = kind.startswith(PURE)
         for row in rows:
             violations += check_list(row, None if pure else ends.get(row.where), facts)
@@ -113,11 +106,12 @@ def check_across(
     file, rows = run.document_name, tables.get(PURE, [])
     ends = last_positions(tables)
     if "passes" in document:
-        first = next((w for w, told in own_passes(document).items() if told.detailed), None)
         violations = [*check_prism(run, document), *check_suite(file, document, rows)]
-        return violations + (
-            list(check_residuals(run, document, ends[first] + 1)) if first in ends else []
-        )
+        passes = own_passes(document).items()
+        first = next((where for where, known in passes if known.has_records), None)
+        if first in ends:
+            violations += check_residuals(run, document, ends[first] + 1)
+        return violations
     violations = [*check_gold(file, document), *check_prism(run, document)]
     if ("pos", "orig") in ends:
         violations += check_residuals(run, document, ends["pos", "orig"] + 1)

@@ -1,4 +1,4 @@
-"""validate: runs held to the schema, one verdict for each."""
+"""validate: check runs against the schema, one verdict for each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from .validate import Violation, validate
 
 @dataclass(frozen=True)
 class Validation:
-    """One run: where it lies, its name, how many files were read, and the rules it breaks."""
+    """One run: its folder, its name, how many files were read, and the rules it breaks."""
 
     folder: Path
     file_stem: str
@@ -26,6 +26,6 @@ class Validation:
 
 
 def judge(folder: Path, file_stem: str) -> Validation:
-    """Read one run and hold it to the schema."""
+    """Read one run and check it against the schema."""
     run = read_run(folder, file_stem)
     return Validation(folder, file_stem, len(run.files), tuple(validate(run)))

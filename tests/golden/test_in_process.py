@@ -55,5 +55,5 @@ def test_exact_arithmetic_meets_what_was_captured_in_half_precision(name: str, t
     options = replace(RunOptions.from_job(job(case, GOLDEN, tmp_path)), dtype="float32")
     pipeline.run(options).save()
     found = compare(read_run(case.expected_dir(), options.file_stem), read_run(tmp_path, options.file_stem), by_name(case.tolerance))
-    assert {m.column for m in found.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
+    assert {m.place.column_text for m in found.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
     assert max(s.worst_fraction for s in found.statistics if s.column != "diagnostics.use_fp32_unembed") < 0.8

@@ -46,4 +46,4 @@ def only(comparison: Comparison) -> tuple[str, str, str, str]:
     """File, row, column and kind of the single mismatch."""
     assert len(comparison.mismatches) == 1, comparison.mismatches
     found = comparison.mismatches[0]
-    return found.file, found.row, found.column, found.kind
+    return found.file, found.place.row_text, found.place.column_text, found.kind

@@ -74,8 +74,11 @@ def sights_of(found: Report) -> list[Sight]:
     """The first finding of every column of every kind of file."""
     first: dict[tuple[str, str, str], Sight] = {}
     for result in found.results:
-        told = [(m.file, m.column, m.row, "") for m in result.comparison.mismatches]
-        told += [(v.file, v.column, v.row, v.rule) for v in result.violations]
+        told = [
+            (m.file, m.place.column_text, m.place.row_text, "")
+            for m in result.comparison.mismatches
+        ]
+        told += [(v.file, v.place.column_text, v.place.row_text, v.rule) for v in result.violations]
         for file, column, row, rule in told:
             sight = Sight(
                 kind_of(file, load_cases()[result.case].model_id.split("/")[-1]), column, row, rule

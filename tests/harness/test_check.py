@@ -20,7 +20,9 @@ def checked(command: str, tmp_path: Path, names: list[str] = CASES) -> Report:
 
 def told(report: Report, case: str) -> list[tuple[str, str, str, str]]:
     found = next(result for result in report.results if result.case == case)
-    return [(m.file, m.row, m.column, m.kind) for m in found.comparison.mismatches]
+    return [
+        (m.file, m.place.row_text, m.place.column_text, m.kind) for m in found.comparison.mismatches
+    ]
 
 
 def test_an_honest_runner_matches_every_case(runner: Runner, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_missing_extra_and_reordered_rows_are_named() -> None:
 
     def found(changed: list[Any]) -> list[tuple[str, str]]:
         other = replace(run, tables={**run.tables, PURE: rebuilt(header, changed)})
-        return [(m.row, m.kind) for m in compare(run, other, FP32).mismatches]
+        return [(m.place.row_text, m.kind) for m in compare(run, other, FP32).mismatches]
 
     assert found([*rows[:3], *rows[4:]]) == [("pos/orig layer 3 pos 16", "missing row")]
     assert found([*rows, rows[3]]) == [("pos/orig layer 3 pos 16 #2", "extra row")]
@@ -87,7 +87,11 @@ def test_missing_extra_and_reordered_columns_are_named() -> None:
         header = [(names or {}).get(i, table.header[i]) for i in keep]
         other = rebuilt(header, [[row[i] for i in keep] for row in table.rows])
         result = compare(run, replace(run, tables={**run.tables, RECORDS: other}), FP32)
-        return [(m.row, m.column, m.kind) for m in result.mismatches if m.row == "header"]
+        return [
+            (m.place.row_text, m.place.column_text, m.kind)
+            for m in result.mismatches
+            if m.place.row_text == "header"
+        ]
 
     every = list(range(len(table.header)))
     assert found(every[:-1]) == [("header", "rest_mass", "missing column")]

@@ -19,7 +19,10 @@ def test_missing_extra_and_reordered_keys_are_named() -> None:
         document["model_stats"] = change(document["model_stats"])
         text = json_text.layout(document)
         other = replace(run, document=document, document_text=text)
-        return [(m.row, m.column, m.kind) for m in compare(run, other, FP32).mismatches]
+        return [
+            (m.place.row_text, m.place.column_text, m.kind)
+            for m in compare(run, other, FP32).mismatches
+        ]
 
     assert found(lambda d: {k: v for k, v in d.items() if k != "n_ctx"}) == [
         ("model_stats", "n_ctx", "missing key")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spec.compare.runs import compare
 from spec.compare.tolerance import BF16, FP32, Bound, Tolerance
 from spec.runs import columns
-from spec.runs.values import row_name
+from spec.runs.values import table_row
 
 CASES = ("rms-rope", "fact", "fact-prism", "byte-bpe", "dropped-answer")
 
@@ -64,7 +64,7 @@ def test_any_cell_beyond_tolerance_is_found_and_located(
     table = run.tables[kind]
     changed = with_cell(run, kind, row, column, beyond(text, columns.quantity(column), factor))
     file, where, name, _ = only(compare(run, changed, FP32))
-    assert (file, where, name) == (run.table_name(kind), row_name(table, row), column)
+    assert (file, where, name) == (run.table_name(kind), str(table_row(table, row)), column)
     assert only(compare(changed, run, Tolerance("exact", Bound(0.0, 0.0))))[:3] == (
         file,
         where,
@@ -121,7 +121,7 @@ def test_half_precision_has_wider_bounds_and_misses_no_more(
     run = captured(case)
     changed = with_cell(run, kind, row, column, beyond(text, quantity, factor, BF16))
     where = only(compare(run, changed, BF16))[:3]
-    assert where == (run.table_name(kind), row_name(run.tables[kind], row), column)
+    assert where == (run.table_name(kind), str(table_row(run.tables[kind], row)), column)
     if quantity in columns.FLOATS:
         close = with_cell(
             run, kind, row, column, beyond(text, quantity, 0.99 * factor / abs(factor), BF16)

@@ -20,7 +20,7 @@ def mismatches(
     expected = read_run(folder, "Keep-residuals")
     torch.save(change(torch.load(folder / NAME, weights_only=True)), folder / NAME)
     found = compare(expected, read_run(folder, "Keep-residuals"), FP32).mismatches
-    return [f"{m.file} {m.row}" for m in found]
+    return [f"{m.file} {m.place.row_text}" for m in found]
 
 
 def moved(by: float) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -88,4 +88,7 @@ def test_another_type_or_a_layer_that_is_none_is_never_open() -> None:
     for wrong in (9, "3", 3.0, True, [3], -1):
         assert not compare(run, with_leaf(run, path, wrong), BF16_WIDE).matches, wrong
     without = with_leaf(run, ("diagnostics", "first_kl_below_1.0"), None)
-    assert compare(run, without, BF16_WIDE).mismatches[0].column == "diagnostics.first_kl_below_1.0"
+    assert (
+        compare(run, without, BF16_WIDE).mismatches[0].place.column_text
+        == "diagnostics.first_kl_below_1.0"
+    )

@@ -85,7 +85,7 @@ def test_a_tie_swaps_in_tables_and_documents() -> None:
     result = compare(
         run, with_cell(with_cell(run, PURE, 0, "top3", "as"), PURE, 0, "top4", " text"), FP32
     )
-    assert [(m.column, m.kind) for m in result.mismatches] == [
+    assert [(m.place.column_text, m.kind) for m in result.mismatches] == [
         ("top3", "top-k order"),
         ("top4", "top-k order"),
     ]

@@ -8,12 +8,17 @@ import pytest
 import torch
 from corrupting import PURE, both, cell, csv_path, key, lines, remove, tensor
 
+from spec.compare.column import column_of
 from spec.compare.diff import CHANGED, EQUAL, IDENTICAL, ONLY_A, ONLY_B, UNREADABLE, Diff, diff
-from spec.compare.diff_columns import general, spot
+from spec.compare.diff_columns import pass_layer
+from spec.compare.kinds import Kind
+from spec.compare.runs import Mismatch
 from spec.compare.tolerance import BF16, FP32
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
 from spec.report.diff import share, text
+from spec.runs.columns import without_numbers
+from spec.runs.places import Element, Place, TableRow, at_path
 
 Capture = Callable[[str], Path]
 OUTPUTS = GOLDEN / "outputs"
@@ -41,7 +46,7 @@ def test_every_capture_is_identical_to_its_copy(case: str, capture: Capture) -> 
     assert found.compared > 2000
     assert not moved(found)
     assert not any(column.differs for column in found.columns)
-    assert all(p.first_difference is p.first_beyond is None for p in found.partings)
+    assert all(p.first_difference is p.first_beyond is None for p in found.first_divergences)
 
 
 def test_a_small_move_is_equal_within_tolerance(capture: Capture) -> None:
@@ -81,7 +86,8 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
     cell(PURE, 16, "p_answer", "0.5")(folder)  # ctl/orig layer 2
     found = against("fact", folder)
     places = {
-        (p.table, p.where): (p.first_difference, p.first_beyond, p.column) for p in found.partings
+        (p.table, p.where): (p.first_difference, p.first_beyond, p.column)
+        for p in found.first_divergences
     }
     assert places == {
         ("pure-next-token", "pos/orig"): (1, 3, "entropy"),
@@ -232,14 +238,14 @@ def test_lone_rows_are_told_in_one_line(capture: Capture) -> None:
     lines("records", lambda content: [*content[:5], *content[9:]])(folder)
     found = against("fact", folder)
     assert "output-Fact-records.csv: 4 rows only in A, first pos/orig layer 0 pos 4" in text(found)
-    assert all(p.first_beyond is None for p in found.partings)
+    assert all(p.first_beyond is None for p in found.first_divergences)
 
 
 def test_a_residual_parts_at_its_layer(capture: Capture) -> None:
     folder = capture("keep-residuals")
     tensor("Keep-residuals_03_resid.pt", lambda t: t + 0.01 * torch.ones_like(t))(folder)
     found = against("keep-residuals", folder)
-    place = next(p for p in found.partings if p.table == "residual")
+    place = next(p for p in found.first_divergences if p.table == "residual")
     assert (place.first_difference, place.first_beyond, place.column) == (3, 3, "value")
     assert found.columns[0].name == "residual: value"
     assert "first at layer 3 of pos/orig (residual: value)" in text(found).splitlines()[-1]
@@ -259,14 +265,15 @@ def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
 
 
 def test_places_and_names() -> None:
-    assert spot("output-a-records.csv", "pos/orig layer 12 pos 3") == ("records", "pos/orig", 12)
-    assert spot("a_07_resid.pt", "pos 3 component 1") == ("residual", "pos/orig", 7)
-    assert spot("output-a.json", "test_prompts[3]") is None
-    assert [general(name) for name in ("prob12", "p_top5", "topk[3].p")] == [
-        "prob*",
-        "p_top5",
-        "topk[].p",
-    ]
+    row = TableRow("pos", "orig", "12", "3")
+    residual = Place("a_07_resid.pt", Element(3, 1), "value")
+    value = at_path("output-a.json", ("test_prompts", 3, "topk", 0, "p"))
+    assert pass_layer(Place("output-a-records.csv", row, "entropy")) == ("records", "pos/orig", 12)
+    assert pass_layer(residual) == ("residual", "pos/orig", 7)
+    assert pass_layer(value) is None
+    assert [without_numbers(name) for name in ("prob12", "p_top5")] == ["prob*", "p_top5"]
+    mismatch = Mismatch(value, "0.5", "0.25", Kind.VALUE)
+    assert str(column_of(mismatch)) == "json: test_prompts[].topk[].p"
     assert [share(x) for x in (0.0123, 1.5, 1234.5, float("inf"))] == [
         "1.2%",
         "1.5 times",

@@ -119,7 +119,10 @@ def test_the_first_line_or_byte_that_differs_is_named(capture: Capture) -> None:
     (a / "output-Fact-more.csv").write_text(long)
     (b / "output-Fact-more.csv").write_text(long.replace("0.125", "0.126").replace("0,", "0;", 1))
     (b / "logs/deep/er.bin").write_bytes(b"\xff\xfe2\0")
-    told = {m.file: (m.row, m.expected, m.obtained, m.kind) for m in compared((a, b)).mismatches}
+    told = {
+        m.file: (m.place.row_text, m.expected, m.obtained, m.kind)
+        for m in compared((a, b)).mismatches
+    }
     assert told == {
         "logs/deep/er.bin": ("byte 2", "31 00 of 4 bytes", "32 00 of 4 bytes", "bytes"),
         "output-Fact-more.csv": (

@@ -7,10 +7,11 @@ import pytest
 
 from spec.compare.recorder import Recorder
 from spec.compare.runs import compare
-from spec.compare.tables import compare_names
+from spec.compare.tables import COLUMN, compare_names
 from spec.compare.tolerance import FP32
 from spec.runs.csv_dialect import Table
 from spec.runs.listing import AGREEMENT, ANSWERS, PURE
+from spec.runs.places import Place, TableRow
 from spec.runs.run import Run
 from spec.schema.cells import Row, expected_columns
 from spec.schema.document import MILESTONES
@@ -46,7 +47,8 @@ def names(count: int) -> list[str]:
 def by_name(count: int) -> None:
     """Names of which each side lacks some, so that every search is to its end."""
     ours, theirs = names(count), names(count)
-    compare_names(Recorder("f", FP32), "", ours[: count // 2], theirs[count // 4 :], "row")
+    sides = ours[: count // 2], theirs[count // 4 :]
+    compare_names(Recorder("f", FP32), COLUMN, sides, lambda name: Place("f", column=name))
 
 
 def table(kind: str, count: int) -> Table:
@@ -69,7 +71,7 @@ def rows_of(count: int, **more: Any) -> list[Row]:
     return [
         Row(
             "f",
-            f"row {name}",
+            TableRow(name, Counted("v"), Counted("0"), Counted("0")),
             {"prompt_id": name, "prompt_variant": Counted("v"), "pos": 0, **more},
         )
         for name in names(count)
@@ -77,8 +79,8 @@ def rows_of(count: int, **more: Any) -> list[Row]:
 
 
 def passes(count: int) -> DocumentContext:
-    told = {(name, Counted("v")): Pass("a", 1, told=True) for name in names(count)}
-    return DocumentContext(passes=told, own=True)
+    known = {(name, Counted("v")): Pass("a", 1, ids_known=True) for name in names(count)}
+    return DocumentContext(passes=known, own=True)
 
 
 def by_order(count: int) -> None:
@@ -86,8 +88,8 @@ def by_order(count: int) -> None:
     rows = rows_of(count, layer=0)
     rows = [*rows[::2], rows[0]]
     ends = dict.fromkeys(passes(count).passes, 0)
-    found = check_order("f", PURE, rows, (), 0, passes(count), ends)
-    assert [v.rule for v in found].count("rows.extra") == 1
+    violations = check_order(("f", PURE), rows, (), 0, passes(count), ends)
+    assert [v.rule for v in violations].count("rows.extra") == 1
 
 
 def by_further(kind: str) -> Callable[[int], None]:

@@ -187,7 +187,11 @@ def test_answers_that_begin_alike_and_parts_of_words(models: Path, tmp_path: Pat
         | {("pure", "norm"): [replace(r, control_margin=r.p_answer) for r in run.pure()]},
     )
     copy.save(tmp_path / "out")
-    broken = {v.column for v in validate(read_run(tmp_path / "out")) if v.rule == "control-margin"}
+    broken = {
+        v.place.column_text
+        for v in validate(read_run(tmp_path / "out"))
+        if v.rule == "control-margin"
+    }
     assert broken == {"control_margin"}
 
 

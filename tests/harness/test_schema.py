@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from corrupting import PURE, cell, csv_path, key
@@ -13,9 +14,10 @@ from corruptions_further import FURTHER
 from corruptions_rows import ROWS
 
 from spec.golden import GOLDEN, load_cases
+from spec.runs.places import Place, TableRow
 from spec.runs.run import read_run
 from spec.schema.rows import DocumentContext, is_float32
-from spec.schema.validate import RULES, Violation, validate
+from spec.schema.validate import RULES, Rule, Violation, validate
 
 Capture = Callable[[str], Path]
 CORRUPTIONS = {**ROWS, **CELLS, **DOCUMENT, **FILES}
@@ -36,7 +38,11 @@ def test_every_corruption_is_refused_and_located(name: str, capture: Capture) ->
         for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).file_stem))
         if v.rule == rule
     ]
-    places = [(v.row, v.column) for v in found if re.search(rf"{re.escape(file)}(\.csv)?$", v.file)]
+    places = [
+        (v.place.row_text, v.place.column_text)
+        for v in found
+        if re.search(rf"{re.escape(file)}(\.csv)?$", v.file)
+    ]
     assert (row, column) in places, found
     assert len(places) <= 2, places
 
@@ -62,7 +68,7 @@ def test_a_bare_and_a_quoted_carriage_return_are_both_read(capture: Capture) -> 
 def test_a_vocabulary_under_twenty_clamps_k(capture: Capture) -> None:
     folder = capture("fact")
     key("model_stats", "d_vocab", value=12)(folder)
-    found = {v.column for v in validate(read_run(folder)) if v.rule == "topk.count"}
+    found = {v.place.column_text for v in validate(read_run(folder)) if v.rule == "topk.count"}
     assert found == {"top13"}
 
 
@@ -75,13 +81,14 @@ def test_an_unreadable_document_leaves_the_tables_judged(capture: Capture) -> No
 
 
 def test_a_violation_reads_as_a_sentence() -> None:
-    told = str(Violation("a.csv", "pos/orig layer 0 pos 1", "entropy", "entropy.range", "9.0"))
+    place = Place("a.csv", TableRow("pos", "orig", "0", "1"), "entropy")
+    told = str(Violation(place, Rule.ENTROPY_RANGE, "9.0"))
     assert (
         told
         == "a.csv, pos/orig layer 0 pos 1, entropy: entropy.range: entropy lies in [0, log2 V] bits; got 9.0"
     )
     with pytest.raises(ValueError, match="a violation names a rule of RULES, got 'no-such'"):
-        Violation("a.csv", "", "", "no-such", "")
+        Violation(Place("a.csv"), cast("Rule", "no-such"), "")
 
 
 def test_facts_need_a_token() -> None:

@@ -51,7 +51,7 @@ def test_every_corruption_is_refused_and_located(name: str, own: Path, tmp_path:
         for v in validate(read_run(folder))
         if v.rule == rule and re.search(rf"-{file}\.csv$|{file}$", v.file)
     ]
-    assert (row, column) in {(v.row, v.column) for v in found}, found
+    assert (row, column) in {(v.place.row_text, v.place.column_text) for v in found}, found
 
 
 def test_two_such_runs_are_told_apart(

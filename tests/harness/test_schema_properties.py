@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spec.compare.tolerance import FP32
 from spec.runs import columns
-from spec.runs.values import row_name
+from spec.runs.values import table_row
 from spec.schema.validate import validate
 
 CASES = (
@@ -64,8 +64,8 @@ def test_any_determined_cell_beyond_tolerance_is_found_in_its_row(
     run = captured(case)
     other = {"True": "False", "False": "True"}.get(text) or repr(moved(text, column, factor))
     found = validate(with_cell(run, kind, row, column, other))
-    where = run.table_name(kind), row_name(run.tables[kind], row)
-    assert where in [(violation.file, violation.row) for violation in found]
+    where = run.table_name(kind), str(table_row(run.tables[kind], row))
+    assert where in [(violation.file, violation.place.row_text) for violation in found]
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 
 from spec.__main__ import main
+from spec.compare.kinds import Kind
 from spec.compare.recorder import Mismatch
 from spec.golden import GOLDEN
 from spec.report.text import mismatch_line, printable
 from spec.runs import csv_dialect
+from spec.runs.places import Place, TableRow
 
 RAW = ["\r", "\n", "\x00", "\x1b[2J", "\x7f", "\x9b", "\u2028", "\u202e", "\u200b", "\ue000", "\ud800"]  # fmt: skip
 
 
 @pytest.mark.parametrize("raw", RAW)
 def test_every_part_of_a_line_is_printable(raw: str) -> None:
-    line = mismatch_line(Mismatch(f"f{raw}", f"r{raw}", f"c{raw}", raw, f"{raw}x", "value"))
+    place = Place(f"f{raw}", TableRow(raw, raw, raw), f"c{raw}")
+    line = mismatch_line(Mismatch(place, raw, f"{raw}x", Kind.VALUE))
     assert line.isprintable()
     assert printable(line) == line
     assert printable("␣ é́ 🇩🇪 Berlin") == "␣ é́ 🇩🇪 Berlin"

@@ -6,19 +6,23 @@ from typing import Any
 import pytest
 
 from spec.compare.classify import classes
+from spec.compare.column import column_of
+from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch, compare
-from spec.compare.stages import STAGES, UNKNOWN, column_name, part_of
+from spec.compare.stages import STAGES, UNKNOWN
 from spec.compare.tolerance import FP32
 from spec.report.classes import first_screen
 from spec.runs import columns
 from spec.runs.csv_dialect import Table, encode, parse
 from spec.runs.json_text import layout
 from spec.runs.json_text import parse as parse_document
-from spec.runs.listing import AGREEMENT, ANSWERS, PURE, RECORDS, TABLE_KINDS
+from spec.runs.listing import AGREEMENT, ANSWERS, PURE, RECORDS, TABLE_KINDS, part_of
+from spec.runs.places import Byte, FilePart, JsonItem, Line, Place, Spot, TableRow, at_path
 from spec.runs.run import Run
 from spec.schema.cells import expected_columns
 from spec.schema.document import CORRECTED_DOCUMENT, DOCUMENT, Items, Leaf, TopK, suite_document
 
+ROW = TableRow("pos", "orig", "3", "16")
 ROWS = ("prompt_id", "prompt_variant", "layer", "pos", "token", "lens", "against")
 STAGE_OF = {
     **dict.fromkeys(ROWS, "rows"),
@@ -200,16 +204,17 @@ def test_every_key_of_every_document_has_its_stage(name: str) -> None:
 
 
 def test_what_the_contract_does_not_know_is_unknown() -> None:
+    third_line, document = Line(3), "output-X.json"
     mismatches = [
+        Mismatch(Place(f"output-X-{PURE}.csv", ROW, "answer_mass"), "1", "2", Kind.VALUE),
+        Mismatch(Place("output-X-milestones.csv", third_line), "1", "2", Kind.TEXT),
+        Mismatch(Place(f"output-X-{PURE}-rawlens.csv", third_line), "1", "2", Kind.TEXT),
+        Mismatch(Place("output-X-records-mine.csv", Byte(3)), "1", "2", Kind.BYTES),
+        Mismatch(at_path(document, ("summary_by_fact", "x")), "1", "2", Kind.VALUE),
         Mismatch(
-            "output-X-pure-next-token.csv", "pos/orig layer 1 pos 3", "answer_mass", *"12", "value"
+            Place(document, JsonItem(()), key=("summary_by_fact",)), "", "key", Kind.EXTRA_KEY
         ),
-        Mismatch("output-X-milestones.csv", "line 3", "", *"12", "text"),
-        Mismatch("output-X-pure-next-token-rawlens.csv", "line 3", "", *"12", "text"),
-        Mismatch("output-X-records-mine.csv", "byte 3", "", *"12", "bytes"),
-        Mismatch("output-X.json", "", "summary_by_fact.x", *"12", "value"),
-        Mismatch("output-X.json", "top level", "summary_by_fact", "", "key", "extra key"),
-        Mismatch("output-X.json", "", "diagnostics.tuned_lens", *"12", "value"),
+        Mismatch(at_path(document, ("diagnostics", "tuned_lens")), "1", "2", Kind.VALUE),
     ]
     assert {one.meaning.stage for one in classes([("case", m) for m in mismatches])} == {UNKNOWN}
     told = first_screen([("case", m) for m in mismatches], 1)
@@ -220,10 +225,10 @@ def test_what_the_contract_does_not_know_is_unknown() -> None:
 
 
 def test_beside_something_unknown_no_stage_is_called_equal() -> None:
-    entropy = Mismatch("output-X-records.csv", "pos/orig layer 1 pos 3", "entropy", *"12", "value")
+    entropy = Mismatch(Place("output-X-records.csv", ROW, "entropy"), "1", "2", Kind.VALUE)
     alone = first_screen([("case", entropy)], 1)
     assert "Look first at stage “metrics”; the stages before it (run, files, rows, " in alone
-    unknown = Mismatch("notes.txt", "line 1", "", *"12", "text")
+    unknown = Mismatch(Place("notes.txt", Line(1)), "1", "2", Kind.TEXT)
     told = first_screen([("case", entropy), ("case", unknown)], 1)
     assert "Look first at stage “metrics”." in told
     assert "equal throughout" not in told
@@ -231,26 +236,26 @@ def test_beside_something_unknown_no_stage_is_called_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "row", "column", "name", "stage"),
+    ("kind", "spot", "column", "name", "stage"),
     [
-        ("missing row", "pos/orig layer 3 pos 16", "", "records: row", "rows"),
-        ("row order", "pos/orig layer 3 pos 16", "", "records: row", "rows"),
-        ("row width", "pos/orig layer 3 pos 16", "", "records: row", "rows"),
-        ("missing column", "header", "top7", "records: top*", "lens"),
-        ("column order", "header", "entropy", "records: entropy", "metrics"),
-        ("format", "last line", "end", "records: end", "files"),
-        ("format", "", "layout", "records: layout", "files"),
-        ("missing file", "", "", "records: ", "files"),
-        ("obtained run", "", "", "records: ", "files"),
+        (Kind.MISSING_ROW, ROW, "", "records: row", "rows"),
+        (Kind.ROW_ORDER, ROW, "", "records: row", "rows"),
+        (Kind.ROW_WIDTH, ROW, "", "records: row", "rows"),
+        (Kind.MISSING_COLUMN, FilePart.HEADER, "top7", "records: top*", "lens"),
+        (Kind.COLUMN_ORDER, FilePart.HEADER, "entropy", "records: entropy", "metrics"),
+        (Kind.FORMAT, FilePart.LAST_LINE, "end", "records: end", "files"),
+        (Kind.FORMAT, None, "layout", "records: layout", "files"),
+        (Kind.MISSING_FILE, None, "", "records: ", "files"),
+        (Kind.OBTAINED_RUN, None, "", "records: ", "files"),
     ],
 )
 def test_every_kind_of_difference_has_its_stage(
-    kind: str, row: str, column: str, name: str, stage: str
+    kind: Kind, spot: Spot | None, column: str, name: str, stage: str
 ) -> None:
-    mismatch = Mismatch("output-X-records.csv", row, column, "a", "b", kind)
-    assert column_name(mismatch) == name
-    (one,) = classes([("case", mismatch)])
-    assert one.meaning.stage == stage
+    mismatch = Mismatch(Place("output-X-records.csv", spot, column), "a", "b", kind)
+    assert str(column_of(mismatch)) == name
+    (group,) = classes([("case", mismatch)])
+    assert group.meaning.stage == stage
 
 
 def test_parts_of_a_run() -> None:
