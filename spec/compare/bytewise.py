@@ -1,6 +1,6 @@
-"""Two files of which nothing is known but their bytes: which line or byte is the first that differs.
+"""Compare two files by their bytes: the first line or byte that differs.
 
-Kinds of files that are to be compared by value get a comparer of their own in compare.py; what has none comes here.
+runs.py compares the files that the contract knows by value, and all others here.
 """
 
 import os

@@ -17,7 +17,7 @@ RATIOS = {
 }
 RATIO_RTOL = 1e-3
 BUILT_IN = {"pos/orig", "pos/no_filler", "ctl/orig"}
-NEEDED = 3  # values from which a common ratio says something
+NEEDED = 3  # the least number of values for a common ratio
 
 
 @dataclass(frozen=True)

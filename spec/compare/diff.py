@@ -34,7 +34,7 @@ NOT_JUDGED = frozenset(("diagnostics", name) for name in SETTINGS)  # paths in a
 class FileDiff:
     """The verdict of one file, named as in A. `notes`: what in it is left out, or not judged.
 
-    A file that is not `judged` tells how a run was made: it may make two runs not identical, never changed.
+    A file that is not `judged` is a manifest: it may make two runs not identical, never changed.
     """
 
     file: str
@@ -212,7 +212,7 @@ def judge_file(kinds: set[Kind], same: bool) -> str:
 
 
 def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
-    """The verdict of a file that tells how runs were made; a table of results, or what cannot be read, is judged."""
+    """The verdict of a manifest or summary; a table of results, or a file that cannot be read, is judged."""
     judged = file.endswith(".csv")
     if a is None or b is None:
         return FileDiff(file, ONLY_A if b is None else ONLY_B, 0, 0, judged)

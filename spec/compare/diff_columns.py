@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Note:
-    """A value of a document that no runner is held to and that differs between the runs; both as JSON."""
+    """A value of a document that the contract does not demand and that differs between the runs; both as JSON."""
 
     file: str
     path: Path

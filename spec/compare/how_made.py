@@ -62,7 +62,7 @@ def how_made(file: str, a: Path, b: Path) -> HowMade:
 
 
 def without_indices(path: ValuePath) -> str:
-    """A value's name without the rows and indices it stands in."""
+    """A value's name without list and row indices."""
     return ".".join(part for part in path if isinstance(part, str))
 
 

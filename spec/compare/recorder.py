@@ -132,7 +132,7 @@ class Recorder:
         self.mismatches.append(Mismatch(place, expected, obtained, kind))
 
     def undemanded(self, path: Path, expected: str, obtained: str) -> None:
-        """Take two JSON values that no runner is held to; this recorder ignores them."""
+        """Take two JSON values that the contract does not demand; this recorder ignores them."""
 
     def tally(
         self,

@@ -1,7 +1,7 @@
-"""What every column is made of, in the order in which a run computes it: the guide from a mismatch to its cause.
+"""The stage that computes each column, in the order of computation: the guide from a mismatch to its cause.
 
-The first stage that differs is the place to look at; what comes after it is computed from it. A column or key that the
-contract does not have is of no known stage, and may belong anywhere.
+A user looks at the first stage that differs first; later stages are computed from it. A column or key that the
+contract does not have is of no known stage, and may belong to any.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -214,7 +214,7 @@ def meaning_of(column: Column) -> Meaning:
 
 @cache
 def json_columns() -> frozenset[Steps]:
-    """Every column of the documents that the contract has: its leaves, and all that they stand in."""
+    """Every column of the contract's documents: the leaves, and the objects and lists around them."""
     shapes = (DOCUMENT, CORRECTED_DOCUMENT, suite_document(False), suite_document(True))
     return frozenset(
         {(), ("layout",), *(steps for shape in shapes for steps in steps_in((), shape))}

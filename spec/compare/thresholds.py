@@ -31,7 +31,7 @@ class Threshold:
         return gt(value, self.limit) if self.above else le(value, self.limit)
 
     def near(self, value: float, tolerance: Tolerance) -> bool:
-        """Whether a captured value stands within its tolerance of the threshold."""
+        """Whether a captured value is within its tolerance of the threshold."""
         return tolerance.fraction(columns.quantity(self.column), value, self.limit) <= 1
 
 
@@ -70,7 +70,7 @@ def flag_is_open(mismatch: Mismatch, flags: Collection[Place]) -> bool:
 
 
 def flags_near(run: Run, tolerance: Tolerance) -> set[Place]:
-    """The place of every flag whose number stands near its threshold."""
+    """The place of every flag whose number is near its threshold."""
     return {
         Place(run.table_name(kind), key, flag)
         for kind, table in run.tables.items()

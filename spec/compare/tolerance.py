@@ -40,7 +40,7 @@ stored in bfloat16 is off by one last place more, 2^-4 … 2^-3: δ = 0.2. What 
                               20 by 6 places, over 60 by 10%
   a list at temperature T     its logits are divided by T, and so are what they and their entropy may be off by
   decisions                   those that one number makes against a fixed threshold are open where the captured number
-                              stands within its tolerance of it, see compare_thresholds.py; all others are exact
+                              stands within its tolerance of it, see thresholds.py; all others are exact
 
 Measured against the captures, the same weights in float32, which are nearer to what the model computes: `gemma-bf16`
 stays within 0.29 · p (1 − p), 0.11 bits of entropy, 3 ranks; `layernorm-bf16` within 0.16 · p (1 − p), at a temperature

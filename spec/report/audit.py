@@ -38,7 +38,7 @@ def cases_table(cases: Sequence[CaseAudit]) -> str:
 
 
 def case_line(case: CaseAudit) -> tuple[str, ...]:
-    """The margin of the first decision that is not fragile tells how far the next one is."""
+    """The case's counts, and the least margin of a decision that is neither fragile nor forgiven."""
     margins = [d.margin for d in case.decisions if not d.fragile and not d.forgiven]
     counts = [
         len(case.decisions),

@@ -26,7 +26,7 @@ ACCEPTED = (IDENTICAL, EQUAL)  # verdicts that a caller takes for no difference
 def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
     """Both runs, files, milestones, layers, columns, mismatches, and the verdict as the last line.
 
-    Where the verdict is none of the `accepted`, a line tells what is left between the runs.
+    Where the verdict is none of the `accepted`, a line names the remaining difference between the runs.
     """
     blocks = [
         heading(diff),
@@ -73,7 +73,7 @@ def files_table(files: Sequence[FileDiff]) -> str:
 
 
 def notes(files: Sequence[FileDiff]) -> list[str]:
-    """What was left out of the comparison, or not judged, in the files that tell how a run was made."""
+    """The values of manifests and summaries that were left out of the comparison, or not judged."""
     labels = {SAME_BUT_TIMES: "not compared", MADE_OTHERWISE: "not judged"}
     return [
         printable(f"{labels.get(file.verdict, file.verdict)}: {file.file}: {', '.join(file.notes)}")
@@ -83,7 +83,7 @@ def notes(files: Sequence[FileDiff]) -> list[str]:
 
 
 def beside(diff: Diff) -> list[str]:
-    """The files that lie beside the two runs and are of no run alone."""
+    """The files in the folders that belong to neither run alone."""
     more = f" and {len(diff.left_out) - 1} more" if len(diff.left_out) > 1 else ""
     line = f"not compared, of no run alone: {', '.join(diff.left_out[:1])}{more}"
     return [printable(line)] if diff.left_out else []

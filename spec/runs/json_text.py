@@ -9,7 +9,7 @@ class JsonError(ValueError):
 
 
 class Float(float):
-    """A float that keeps its text, so that `1e-5` and `1e-05` stay apart. NaN and Infinity are kept too."""
+    """A float that keeps its text, so that `1e-5` and `1e-05` differ. NaN and Infinity are read too."""
 
     text: str
 

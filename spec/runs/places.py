@@ -1,13 +1,13 @@
-"""Where in a run a value stands: one frozen Place for table cells, JSON values, tensor elements, lines and bytes.
+"""The place of a value in a run: one frozen Place for table cells, JSON values, tensor elements, lines and bytes.
 
-Comparison, schema and report pass Places on; text is made from them here, for printing, and never read again.
+Comparison, schema and report pass Places; their text is made here, for printing only, and no code parses it.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 Path = tuple[str | int, ...]  # of a JSON value: keys and list indices
-ITEM = "[]"  # stands for any list index in a column's steps
+ITEM = "[]"  # any list index, in the steps of a column
 
 
 def dotted(path: Path) -> str:
@@ -114,7 +114,7 @@ Spot = TableRow | JsonItem | Element | Line | Byte | FilePart
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a run a value stands. Without a file it is the run as a whole, without a spot the file.
+    """The place of a value in a run. Without a file it is the run as a whole, without a spot the file.
 
     `column` is the column of a table, or a property of a file: layout, end, dtype, shape, value.
     `key` is the path of a JSON value from `spot`, or from the top of the document where there is no spot.

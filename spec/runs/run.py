@@ -78,7 +78,7 @@ class Run:
 
     @property
     def corrected(self) -> bool:
-        """Whether the document says that the run keeps the corrected contract."""
+        """Whether the document names the corrected contract."""
         return (self.document or {}).get("contract") == "corrected"
 
     @property

@@ -37,7 +37,7 @@ def table_row(table: Table, row: int) -> TableRow:
 
 
 def table_rows(table: Table) -> dict[TableRow, int]:
-    """Each row's key → its index; a key that comes again is told apart by its repetition."""
+    """Each row's key → its index; repeated keys are counted in `repetition`."""
     counts: Counter[TableRow] = Counter()
     rows: dict[TableRow, int] = {}
     for index in range(len(table.rows)):

@@ -45,7 +45,7 @@ class DocumentContext:
     own: bool = False  # prompts of one's own, not run.py's
 
     def of(self, row: Row) -> Pass:
-        """The pass of a row; one that the document does not know has no answer that could be held against it."""
+        """The pass of a row; a pass that the document does not have gets no answer to check against."""
         return self.passes.get(row.where, Pass("", control=True))
 
     def __post_init__(self) -> None:
@@ -82,15 +82,21 @@ def check_list(row: Row, last: int | None, facts: DocumentContext) -> Iterator[V
             return
     if len(listed) != k:
         yield row.broken(f"top{min(len(listed), k) + 1}", Rule.TOPK_COUNT)
-    for i, (before, p) in enumerate(zip([1.0, *listed], listed), start=1):
+    yield from check_probabilities(row, listed)
+    if row["rest_mass"] != rest_mass(listed):
+        yield row.broken("rest_mass", Rule.REST_MASS)
+
+
+def check_probabilities(row: Row, listed: list[float]) -> Iterator[Violation]:
+    """Each listed probability: its range, its order and its float32 origin."""
+    # strict=False: the last probability has none after it
+    for i, (before, p) in enumerate(zip([1.0, *listed], listed, strict=False), start=1):
         if not 0 <= p <= 1:
             yield row.broken(f"prob{i}", Rule.PROBABILITY_RANGE)
         elif p > before:
             yield row.broken(f"prob{i}", Rule.TOPK_DESCENDING)
         if not is_float32(p):
             yield row.broken(f"prob{i}", Rule.FLOAT32)
-    if row["rest_mass"] != rest_mass(listed):
-        yield row.broken("rest_mass", Rule.REST_MASS)
 
 
 def rest_mass(listed: list[float]) -> float:

@@ -53,7 +53,7 @@ def check_files(run: Run) -> list[Violation]:
 
 
 def facts_of(document: Mapping[str, Any] | None) -> DocumentContext:
-    """The facts of the document that the tables need; whatever is missing or of another type stays unknown."""
+    """The facts of the document that the tables need; a value that is missing or of another type stays unknown."""
     own = isinstance(lookup(document, "passes"), list)
     threshold = lookup(document, "diagnostics", "copy_thresh")
     facts = DocumentContext(

@@ -38,7 +38,7 @@ def cells(draw: Any, cases: tuple[str, ...] = CASES) -> tuple[str, str, int, str
     row = draw(st.integers(0, len(table.rows) - 1))
     full = [
         name
-        for name, cell in zip(table.header, table.rows[row])
+        for name, cell in zip(table.header, table.rows[row], strict=True)
         if cell and name not in columns.KEY_COLUMNS
     ]
     column = draw(st.sampled_from(full))

@@ -129,7 +129,7 @@ def compare(expected: Cells, golden: dict[str, Any], where: str) -> None:
 def compare_rows(expected: list[Cells], case: str, ending: str) -> None:
     golden = rows_of(case, ending)
     assert len(golden) == len(expected)
-    for number, (cells, row) in enumerate(zip(expected, golden)):
+    for number, (cells, row) in enumerate(zip(expected, golden, strict=True)):
         compare(cells, row, f"{case}{ending}, row {number}")
 
 
@@ -216,7 +216,7 @@ def test_raw_lens_check(case: str) -> None:
         first = [oracle.top_k(p, 1)[0] for p in pair.values()]
         cells: Cells = {"layer": layer, "top1_agree": first[0] == first[1]}
         cells["kl_norm_vs_raw_bits"] = oracle.kl_bits(pair["norm"], pair["raw"])
-        for (name, p), top in zip(pair.items(), first):
+        for (name, p), top in zip(pair.items(), first, strict=True):
             rank = oracle.answer_rank(p, gold)
             cells |= {
                 f"p_top1_{name}": p[top],
@@ -226,7 +226,7 @@ def test_raw_lens_check(case: str) -> None:
             cells[f"is_answer_{name}"] = oracle.is_answer(rank, tiny.text(top), "Berlin")
         samples.append(cells)
     assert len(said["samples"]) == len(samples)
-    for cells, golden in zip(samples, said["samples"]):
+    for cells, golden in zip(samples, said["samples"], strict=True):
         compare(cells, golden, case)
     lone = next(
         (c["layer"] for c in samples if c["is_answer_norm"] and not c["is_answer_raw"]), None

@@ -43,7 +43,11 @@ def cells(draw: Any, wanted: set[str]) -> tuple[str, str, int, str, str]:
     row = draw(st.integers(0, len(table.rows) - 1))
     column = draw(
         st.sampled_from(
-            [c for c, cell in zip(table.header, table.rows[row]) if cell and c in wanted]
+            [
+                c
+                for c, cell in zip(table.header, table.rows[row], strict=True)
+                if cell and c in wanted
+            ]
         )
     )
     return case, kind, row, column, table.column(column, row)
