@@ -45,5 +45,5 @@ def with_leaf(run: Run, path: tuple[str | int, ...], value: Any) -> Run:
 def only(comparison: Comparison) -> tuple[str, str, str, str]:
     """File, row, column and kind of the single mismatch."""
     assert len(comparison.mismatches) == 1, comparison.mismatches
-    found = comparison.mismatches[0]
-    return found.file, found.place.row_text, found.place.column_text, found.kind
+    mismatch = comparison.mismatches[0]
+    return mismatch.file, mismatch.place.row_text, mismatch.place.column_text, mismatch.kind

@@ -105,8 +105,8 @@ def catch(caught: list[torch.Tensor], into: bool = False) -> Callable[..., None]
     """A hook that keeps what goes into a block, or what comes out of it."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], other: Any) -> None:
-        kept = (args[0] if args else other["hidden_states"]) if into else other
-        caught.append((kept[0] if isinstance(kept, tuple) else kept).detach().clone())
+        value = (args[0] if args else other["hidden_states"]) if into else other
+        caught.append((value[0] if isinstance(value, tuple) else value).detach().clone())
 
     return hook
 

@@ -18,15 +18,15 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]
 
 def find_function(package: Path, name: str) -> tuple[Path, ast.Module, Function]:
     """The one function of that qualified name: its file, the module's tree, and the function in it."""
-    found = []
+    matches = []
     for path in sorted(package.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found += [(path, tree, node) for qualified, node in functions(tree) if qualified == name]
-    if len(found) != 1:
+        matches += [(path, tree, node) for qualified, node in functions(tree) if qualified == name]
+    if len(matches) != 1:
         raise ValueError(
-            f"{package.name} has {len(found)} functions {name}; give a name it has once"
+            f"{package.name} has {len(matches)} functions {name}; give a name it has once"
         )
-    return found[0]
+    return matches[0]
 
 
 def same(a: ast.AST, b: ast.AST) -> bool:

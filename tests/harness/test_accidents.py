@@ -70,16 +70,18 @@ def run_cases(names: list[str], folder: Path, perform: Perform) -> Report:
     return report(cases, GOLDEN, folders, Outcome(status, log, 0.0))
 
 
-def sights_of(found: Report) -> list[Sight]:
+def sights_of(report: Report) -> list[Sight]:
     """The first finding of every column of every kind of file."""
     first: dict[tuple[str, str, str], Sight] = {}
-    for result in found.results:
-        told = [
+    for result in report.results:
+        places = [
             (m.file, m.place.column_text, m.place.row_text, "")
             for m in result.comparison.mismatches
         ]
-        told += [(v.file, v.place.column_text, v.place.row_text, v.rule) for v in result.violations]
-        for file, column, row, rule in told:
+        places += [
+            (v.file, v.place.column_text, v.place.row_text, v.rule) for v in result.violations
+        ]
+        for file, column, row, rule in places:
             sight = Sight(
                 kind_of(file, load_cases()[result.case].model_id.split("/")[-1]), column, row, rule
             )
@@ -101,8 +103,8 @@ def kind_of(file: str, file_stem: str) -> str:
 def test_the_unchanged_copy_matches_every_case_and_passes_every_test(
     copy: Path, perform: Perform
 ) -> None:
-    found = run_cases(sorted({a.case for a in ACCIDENTS.values() if a.case}), copy, perform)
-    assert found.matches, found.outcome.log_tail
+    report = run_cases(sorted({a.case for a in ACCIDENTS.values() if a.case}), copy, perform)
+    assert report.matches, report.outcome.log_tail
     status, log = perform(
         copy, ["pytest", "-q", *sorted({a.test for a in ACCIDENTS.values() if a.test})]
     )
@@ -118,9 +120,9 @@ def test_an_accident_is_caught_and_located(name: str, copy: Path, perform: Perfo
         assert status == 1, log
         assert f"FAILED {accident.test}" in log
         return
-    found = run_cases([accident.case], copy, perform)
-    assert not found.outcome.problem, found.outcome.log_tail
-    sights = sights_of(found)
+    report = run_cases([accident.case], copy, perform)
+    assert not report.outcome.problem, report.outcome.log_tail
+    sights = sights_of(report)
     assert set(accident.sights) <= set(sights)
     assert not accident.alone or {(s.file, s.column) for s in sights} == {
         (s.file, s.column) for s in accident.sights

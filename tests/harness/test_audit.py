@@ -22,7 +22,7 @@ HELD = ["pure-next-token", "pos/orig layer 6 pos 16", "entropy_collapse"]
 
 
 @pytest.fixture(scope="module")
-def found() -> Audit:
+def golden_audit() -> Audit:
     return audit()
 
 
@@ -35,17 +35,17 @@ def known(tmp_path: Path, edit: Edit) -> Path:
     return path
 
 
-def test_every_fragile_decision_is_known_with_its_reason(found: Audit) -> None:
-    assert found.passes
-    assert render_audit.verdict(found).endswith(
+def test_every_fragile_decision_is_known_with_its_reason(golden_audit: Audit) -> None:
+    assert golden_audit.passes
+    assert render_audit.verdict(golden_audit).endswith(
         "known to be fragile, 0 new, 0 listed but not fragile"
     )
-    assert len(found.cases) == len(load_cases())
-    assert all(len(reason) > 40 for reason in found.known.values())
+    assert len(golden_audit.cases) == len(load_cases())
+    assert all(len(reason) > 40 for reason in golden_audit.known.values())
 
 
-def test_every_kind_of_decision_is_held(found: Audit) -> None:
-    names = {decision.name for case in found.cases for decision in case.decisions}
+def test_every_kind_of_decision_is_held(golden_audit: Audit) -> None:
+    names = {decision.name for case in golden_audit.cases for decision in case.decisions}
     kinds = {
         "order of 1 and 2",
         "last of 5 listed",
@@ -61,36 +61,38 @@ def test_every_kind_of_decision_is_held(found: Audit) -> None:
         "lens_artifact_risk",
     }
     assert kinds <= names, kinds - names
-    assert all(len(case.decisions) > 300 for case in found.cases)
+    assert all(len(case.decisions) > 300 for case in golden_audit.cases)
 
 
-def test_a_fragile_decision_that_is_not_listed_is_named(found: Audit, tmp_path: Path) -> None:
+def test_a_fragile_decision_that_is_not_listed_is_named(
+    golden_audit: Audit, tmp_path: Path
+) -> None:
     removed: list[dict] = []
     listed = read_known(known(tmp_path, lambda groups: removed.append(groups.pop())))
-    changed = Audit(found.cases, listed)
+    changed = Audit(golden_audit.cases, listed)
     assert not changed.passes
     assert [d.row for d in changed.new] == [row for _, row, _ in removed[0]["decisions"]]
-    told = render_audit.text(changed)
-    assert all(row in told for _, row, _ in removed[0]["decisions"])
+    output = render_audit.text(changed)
+    assert all(row in output for _, row, _ in removed[0]["decisions"])
     assert (
         f"{len(changed.new)} new, 0 listed but not fragile; review the list in spec/fragile.json"
-        in told
+        in output
     )
 
 
-def test_a_listed_decision_that_holds_is_named(found: Audit, tmp_path: Path) -> None:
+def test_a_listed_decision_that_holds_is_named(golden_audit: Audit, tmp_path: Path) -> None:
     path = known(
         tmp_path,
         lambda groups: groups.append({"reason": "x", "cases": ["fact"], "decisions": [HELD]}),
     )
-    changed = Audit(found.cases, read_known(path))
+    changed = Audit(golden_audit.cases, read_known(path))
     assert changed.stale == [("fact", *HELD)]
     assert not changed.passes
     assert json.loads(render_audit.machine(changed))["stale"][0]["decision"] == "entropy_collapse"
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (lambda groups: groups.append(groups[0]), "is listed twice"),
         (lambda groups: groups.append({"cases": []}), "decisions"),
@@ -98,10 +100,10 @@ def test_a_listed_decision_that_holds_is_named(found: Audit, tmp_path: Path) -> 
     ],
 )
 def test_a_list_that_cannot_be_read_is_one_clear_error(
-    edit: Edit, told: str, tmp_path: Path
+    edit: Edit, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        SpecError, match=rf"cannot read .*fragile\.json: .*{told}.*; it is a list of groups"
+        SpecError, match=rf"cannot read .*fragile\.json: .*{message}.*; it is a list of groups"
     ):
         read_known(known(tmp_path, edit))
     with pytest.raises(SpecError, match="cannot read"):
@@ -161,6 +163,6 @@ def test_the_command_prints_tables_or_json(capsys: pytest.CaptureFixture[str]) -
     assert main(["audit"]) == 0
     assert "known to be fragile, 0 new" in capsys.readouterr().out
     assert main(["audit", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["passes"]
-    assert len(told["cases"]) == len(load_cases())
+    report = json.loads(capsys.readouterr().out)
+    assert report["passes"]
+    assert len(report["cases"]) == len(load_cases())

@@ -117,11 +117,11 @@ ACCIDENTS = {
 
 @pytest.mark.parametrize("kind", ACCIDENTS)
 def test_a_crash_takes_one_case_only(foreign: Foreign, kind: str, capsys: Output) -> None:
-    accident, told = ACCIDENTS[kind]
+    accident, message = ACCIDENTS[kind]
     assert main(["check", *foreign(accident), *CASES]) == 1
     shown = capsys.readouterr().out
     assert "Look first at stage “run”" in shown.split("case    ")[0]
-    assert told in shown
+    assert message in shown
     assert shown.splitlines()[-1].startswith("2 of 3 cases match, ")
 
 
@@ -130,10 +130,10 @@ def test_missing_and_extra_files_are_findings(foreign: Foreign, capsys: Output) 
         'name == "fact" and (os.remove(out + "/output-Fact.json"), open(out + "/more.csv", "w"))'
     )
     assert main(["check", *foreign(accident), "--json", "fact"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    kinds = {(m["file"], m["kind"]) for m in found["cases"][0]["mismatches"]}
+    report = json.loads(capsys.readouterr().out)
+    kinds = {(m["file"], m["kind"]) for m in report["cases"][0]["mismatches"]}
     assert kinds == {("output-Fact.json", "missing file"), ("more.csv", "extra file")}
-    assert found["cases"][0]["verdicts"]["output-Fact.json"] == "missing"
+    assert report["cases"][0]["verdicts"]["output-Fact.json"] == "missing"
 
 
 def test_a_run_py_that_hangs_is_stopped(foreign: Foreign, capsys: Output) -> None:
@@ -142,19 +142,19 @@ def test_a_run_py_that_hangs_is_stopped(foreign: Foreign, capsys: Output) -> Non
 
 
 @pytest.mark.parametrize(
-    ("run_py", "told"),
+    ("run_py", "message"),
     [
         ("import nowhere\n", "ModuleNotFoundError: No module named 'nowhere'"),
         ("def run_single_model(m): return True\n", "run.py has no module-level CLI_ARGS"),
     ],
 )
 def test_a_run_py_that_cannot_be_loaded_fails_every_case(
-    foreign: Foreign, run_py: str, told: str, tmp_path: Path, capsys: Output
+    foreign: Foreign, run_py: str, message: str, tmp_path: Path, capsys: Output
 ) -> None:
     assert main(["check", *foreign(run_py=run_py), "fact", "raw-off"]) == 1
     shown = capsys.readouterr().out
     assert "run.py could not be loaded: it exited with status 1" in shown
-    assert told in shown
+    assert message in shown
     assert shown.splitlines()[-1].startswith("0 of 2 cases match, ")
 
 
@@ -167,7 +167,7 @@ def test_a_capture_with_failed_cases_says_so(
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (["--run-py", "nowhere.py", "--python", sys.executable], "no Python file at nowhere.py"),
         (
@@ -183,9 +183,9 @@ def test_a_capture_with_failed_cases_says_so(
         (["--against", "/nowhere"], "/nowhere is no complete capture"),
     ],
 )
-def test_wrong_flags_are_one_clear_error(args: list[str], told: str, capsys: Output) -> None:
+def test_wrong_flags_are_one_clear_error(args: list[str], message: str, capsys: Output) -> None:
     assert main(["check", *args]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_capture_goes_to_an_empty_folder(
@@ -223,11 +223,11 @@ def test_a_checkpoint_that_is_not_read_whole_is_never_captured(
     """Else transformers would fill what lacks with random numbers, and the capture would be of another model."""
     folder = Path(shutil.copytree(GOLDEN / "models" / "rms-rope", tmp_path / "model"))
     weights = load_file(folder / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if name not in lost}
-    kept |= {name: torch.zeros(2) for name in added}
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    told = f"does not read {len(lost) + len(added)} weights, such as {named}"
-    with pytest.raises(RuntimeError, match=told):
+    tensors = {name: tensor for name, tensor in weights.items() if name not in lost}
+    tensors |= {name: torch.zeros(2) for name in added}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    message = f"does not read {len(lost) + len(added)} weights, such as {named}"
+    with pytest.raises(RuntimeError, match=message):
         read_original(str(folder), torch.float32)
     assert (
         read_original(str(GOLDEN / "models" / "rms-rope"), torch.float32).config.vocab_size == 115

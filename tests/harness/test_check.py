@@ -18,10 +18,11 @@ def checked(command: str, tmp_path: Path, names: list[str] = CASES) -> Report:
     return check(select(load_cases(), names), GOLDEN, command, folder)
 
 
-def told(report: Report, case: str) -> list[tuple[str, str, str, str]]:
-    found = next(result for result in report.results if result.case == case)
+def mismatches_of(report: Report, case: str) -> list[tuple[str, str, str, str]]:
+    result = next(result for result in report.results if result.case == case)
     return [
-        (m.file, m.place.row_text, m.place.column_text, m.kind) for m in found.comparison.mismatches
+        (m.file, m.place.row_text, m.place.column_text, m.kind)
+        for m in result.comparison.mismatches
     ]
 
 
@@ -44,10 +45,10 @@ path = Path(jobs[0]["out_dir"], "output-Fact-pure-next-token.csv")
 path.write_text(path.read_text().replace("1.7617796659469604", "1.75", 1))
 """
     report = checked(runner(accident), tmp_path)
-    assert told(report, "fact") == [
+    assert mismatches_of(report, "fact") == [
         ("output-Fact-pure-next-token.csv", "pos/orig layer 0 pos 16", "entropy", "value")
     ]
-    assert told(report, "rms-rope") == []
+    assert mismatches_of(report, "rms-rope") == []
     shown = text(report)
     assert (
         "output-Fact-pure-next-token.csv, pos/orig layer 0 pos 16, entropy: "
@@ -60,13 +61,13 @@ def test_a_missing_file_is_a_finding(runner: Runner, tmp_path: Path) -> None:
     report = checked(
         runner('Path(jobs[0]["out_dir"], "output-Fact-records.csv").unlink()'), tmp_path
     )
-    assert told(report, "fact") == [("output-Fact-records.csv", "", "", "missing file")]
+    assert mismatches_of(report, "fact") == [("output-Fact-records.csv", "", "", "missing file")]
     assert [v.rule for v in report.results[0].violations] == ["file.missing"]
 
 
 def test_an_extra_file_is_a_finding(runner: Runner, tmp_path: Path) -> None:
     report = checked(runner('Path(jobs[1]["out_dir"], "core").touch()'), tmp_path)
-    assert told(report, "rms-rope") == [("core", "", "", "extra file")]
+    assert mismatches_of(report, "rms-rope") == [("core", "", "", "extra file")]
 
 
 def test_a_break_of_the_schema_alone_is_told(runner: Runner, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ path = Path(jobs[0]["out_dir"], "output-Fact-pure-next-token.csv")
 path.write_text(path.read_text().replace("0.8179289102554321,country", "0.8179289102554322,country", 1))
 """
     report = checked(runner(accident), tmp_path)
-    assert told(report, "fact") == []
+    assert mismatches_of(report, "fact") == []
     assert {v.rule for v in report.results[0].violations} == {"float32", "p-top1", "rest-mass"}
     assert not report.matches
     assert "1 of 2 cases match, 0 mismatches, 3 schema violations, " in text(report)
@@ -85,8 +86,8 @@ path.write_text(path.read_text().replace("0.8179289102554321,country", "0.817928
 def test_a_runner_that_stops_half_way_is_a_finding(runner: Runner, tmp_path: Path) -> None:
     accident = 'shutil.rmtree(jobs[1]["out_dir"]); print("out of luck"); sys.exit(3)'
     report = checked(runner(accident), tmp_path)
-    assert told(report, "fact") == []
-    assert told(report, "rms-rope")[0] == ("", "", "", "obtained run")
+    assert mismatches_of(report, "fact") == []
+    assert mismatches_of(report, "rms-rope")[0] == ("", "", "", "obtained run")
     shown = text(report)
     assert "the runner wrote no output for this case; the runner exited with status 3" in shown
     assert "    out of luck" in shown
@@ -132,11 +133,11 @@ path.write_text(path.read_text().replace("pos,orig,0", "pos,orig,9"))
 """
     report = checked(runner(accident), tmp_path)
     assert "more; --json lists all" in text(report)
-    found = json.loads(machine(report))
-    assert found["matches"] is False
-    assert [case["case"] for case in found["cases"]] == CASES
-    assert len(found["cases"][0]["mismatches"]) == 34
-    assert set(found["cases"][0]["mismatches"][0]) == {
+    printed = json.loads(machine(report))
+    assert printed["matches"] is False
+    assert [case["case"] for case in printed["cases"]] == CASES
+    assert len(printed["cases"][0]["mismatches"]) == 34
+    assert set(printed["cases"][0]["mismatches"][0]) == {
         "file",
         "row",
         "column",
@@ -144,5 +145,5 @@ path.write_text(path.read_text().replace("pos,orig,0", "pos,orig,9"))
         "obtained",
         "kind",
     }
-    assert found["cases"][0]["violations"][0]["sentence"]
-    assert found["cases"][1]["columns"][0]["compared"] > 0
+    assert printed["cases"][0]["violations"][0]["sentence"]
+    assert printed["cases"][1]["columns"][0]["compared"] > 0

@@ -21,13 +21,13 @@ Runner = Callable[..., str]
 
 def test_jobs_carry_the_options_of_their_case(tmp_path: Path) -> None:
     cases = load_cases()
-    found = job(cases["keep-residuals"], GOLDEN, tmp_path)
-    assert (found["keep_residuals"], found["fp32_unembed"], found["raw_lens"]) == (
+    entry = job(cases["keep-residuals"], GOLDEN, tmp_path)
+    assert (entry["keep_residuals"], entry["fp32_unembed"], entry["raw_lens"]) == (
         True,
         True,
         "sample",
     )
-    assert found["model"] == str(GOLDEN / "models" / "rms-rope")
+    assert entry["model"] == str(GOLDEN / "models" / "rms-rope")
     assert job(cases["raw-off"], GOLDEN, tmp_path)["raw_lens"] == "off"
     assert job(cases["loose-copy"], GOLDEN, tmp_path)["copy_threshold"] == 0.5
     assert job(cases["fact-prism"], GOLDEN, tmp_path)["prism"] == "on"
@@ -53,11 +53,11 @@ def test_a_wrong_command_line_is_one_clear_error(
     arguments: list[str], message: str, capsys: Any
 ) -> None:
     assert main(["check", *arguments]) == 2
-    found = capsys.readouterr()
-    assert found.out == ""
-    assert found.err.startswith("spec: error: ")
-    assert len(found.err.splitlines()) == 1
-    assert message in found.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("spec: error: ")
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
 
 
 def test_kept_runs_stay_and_are_never_reused(runner: Runner, tmp_path: Path, capsys: Any) -> None:

@@ -68,22 +68,24 @@ def test_missing_extra_and_reordered_rows_are_named() -> None:
     run = captured("fact")
     header, rows = run.tables[PURE].header, run.tables[PURE].rows
 
-    def found(changed: list[Any]) -> list[tuple[str, str]]:
+    def differences(changed: list[Any]) -> list[tuple[str, str]]:
         other = replace(run, tables={**run.tables, PURE: rebuilt(header, changed)})
         return [(m.place.row_text, m.kind) for m in compare(run, other, FP32).mismatches]
 
-    assert found([*rows[:3], *rows[4:]]) == [("pos/orig layer 3 pos 16", "missing row")]
-    assert found([*rows, rows[3]]) == [("pos/orig layer 3 pos 16 #2", "extra row")]
-    assert found([rows[1], rows[0], *rows[2:]]) == [("pos/orig layer 0 pos 16", "row order")]
-    assert found([rows[0][:-1], *rows[1:]]) == [("pos/orig layer 0 pos 16", "row width")]
-    assert ("pos/orig layer 0 pos 16", "row width") in found([[*rows[0], "1"], *rows[1:]])
+    assert differences([*rows[:3], *rows[4:]]) == [("pos/orig layer 3 pos 16", "missing row")]
+    assert differences([*rows, rows[3]]) == [("pos/orig layer 3 pos 16 #2", "extra row")]
+    assert differences([rows[1], rows[0], *rows[2:]]) == [("pos/orig layer 0 pos 16", "row order")]
+    assert differences([rows[0][:-1], *rows[1:]]) == [("pos/orig layer 0 pos 16", "row width")]
+    assert ("pos/orig layer 0 pos 16", "row width") in differences([[*rows[0], "1"], *rows[1:]])
 
 
 def test_missing_extra_and_reordered_columns_are_named() -> None:
     run = captured("fact")
     table = run.tables[RECORDS]
 
-    def found(keep: list[int], names: dict[int, str] | None = None) -> list[tuple[str, str, str]]:
+    def differences(
+        keep: list[int], names: dict[int, str] | None = None
+    ) -> list[tuple[str, str, str]]:
         header = [(names or {}).get(i, table.header[i]) for i in keep]
         other = rebuilt(header, [[row[i] for i in keep] for row in table.rows])
         result = compare(run, replace(run, tables={**run.tables, RECORDS: other}), FP32)
@@ -94,12 +96,12 @@ def test_missing_extra_and_reordered_columns_are_named() -> None:
         ]
 
     every = list(range(len(table.header)))
-    assert found(every[:-1]) == [("header", "rest_mass", "missing column")]
-    assert found(every, {46: "rest"}) == [
+    assert differences(every[:-1]) == [("header", "rest_mass", "missing column")]
+    assert differences(every, {46: "rest"}) == [
         ("header", "rest_mass", "missing column"),
         ("header", "rest", "extra column"),
     ]
-    assert found([*every[:4], 5, 4, *every[6:]]) == [("header", "token", "column order")]
+    assert differences([*every[:4], 5, 4, *every[6:]]) == [("header", "token", "column order")]
 
 
 def test_files_missing_extra_failed_and_stray_are_told() -> None:
@@ -128,13 +130,13 @@ def test_residuals_dtype_shape_then_values() -> None:
     name = "Keep-residuals_02_resid.pt"
     tensor = run.residuals[name]
 
-    def found(other: torch.Tensor) -> tuple[str, str, str, str]:
+    def differences(other: torch.Tensor) -> tuple[str, str, str, str]:
         return only(compare(run, replace(run, residuals={**run.residuals, name: other}), FP32))
 
-    assert found(tensor.double()) == (name, "", "dtype", "dtype")
-    assert found(tensor[0]) == (name, "", "shape", "shape")
+    assert differences(tensor.double()) == (name, "", "dtype", "dtype")
+    assert differences(tensor[0]) == (name, "", "shape", "shape")
     moved = tensor.clone()
     moved[0, 4, 7] += 1e-3
-    assert found(moved) == (name, "pos 4 component 7", "value", "value")
+    assert differences(moved) == (name, "pos 4 component 7", "value", "value")
     moved[0, 5, 1] = nan
-    assert found(moved)[1] == "pos 5 component 1"
+    assert differences(moved)[1] == "pos 5 component 1"

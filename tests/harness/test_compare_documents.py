@@ -14,7 +14,7 @@ from spec.runs import json_text
 def test_missing_extra_and_reordered_keys_are_named() -> None:
     run = captured("fact")
 
-    def found(change: Any) -> list[tuple[str, str, str]]:
+    def differences(change: Any) -> list[tuple[str, str, str]]:
         document = copy.deepcopy(dict(run.document or {}))
         document["model_stats"] = change(document["model_stats"])
         text = json_text.layout(document)
@@ -24,13 +24,15 @@ def test_missing_extra_and_reordered_keys_are_named() -> None:
             for m in compare(run, other, FP32).mismatches
         ]
 
-    assert found(lambda d: {k: v for k, v in d.items() if k != "n_ctx"}) == [
+    assert differences(lambda d: {k: v for k, v in d.items() if k != "n_ctx"}) == [
         ("model_stats", "n_ctx", "missing key")
     ]
-    assert found(lambda d: {**d, "d_head": 1}) == [("model_stats", "d_head", "extra key")]
-    assert found(lambda d: dict(sorted(d.items()))) == [("model_stats", "type", "key order")]
-    assert found(lambda d: {**d, "n_heads": 4.0}) == [("", "model_stats.n_heads", "type")]
-    assert found(lambda d: {**d, "type": ["model_stats"]}) == [("", "model_stats.type", "type")]
+    assert differences(lambda d: {**d, "d_head": 1}) == [("model_stats", "d_head", "extra key")]
+    assert differences(lambda d: dict(sorted(d.items()))) == [("model_stats", "type", "key order")]
+    assert differences(lambda d: {**d, "n_heads": 4.0}) == [("", "model_stats.n_heads", "type")]
+    assert differences(lambda d: {**d, "type": ["model_stats"]}) == [
+        ("", "model_stats.type", "type")
+    ]
 
 
 def test_json_layout_and_number_text_are_compared() -> None:

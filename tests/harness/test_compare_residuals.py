@@ -19,8 +19,8 @@ def mismatches(
     folder = capture("keep-residuals")
     expected = read_run(folder, "Keep-residuals")
     torch.save(change(torch.load(folder / NAME, weights_only=True)), folder / NAME)
-    found = compare(expected, read_run(folder, "Keep-residuals"), FP32).mismatches
-    return [f"{m.file} {m.place.row_text}" for m in found]
+    differing = compare(expected, read_run(folder, "Keep-residuals"), FP32).mismatches
+    return [f"{m.file} {m.place.row_text}" for m in differing]
 
 
 def moved(by: float) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -43,8 +43,8 @@ def test_a_component_near_zero_may_be_as_uncertain_as_its_neighbours(
 
 @pytest.mark.parametrize("by", [1.2e-4, -1e-2])
 def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: float) -> None:
-    (found,) = mismatches(capture, moved(by))
-    assert found.startswith(f"{NAME} pos 5 component ")
+    (line,) = mismatches(capture, moved(by))
+    assert line.startswith(f"{NAME} pos 5 component ")
 
 
 @pytest.mark.parametrize(

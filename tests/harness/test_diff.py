@@ -28,38 +28,39 @@ def against(case: str, folder: Path, tolerance: Any = FP32) -> Diff:
     return diff((OUTPUTS / case, folder), (None, None), tolerance)
 
 
-def files(found: Diff) -> dict[str, str]:
+def files(result: Diff) -> dict[str, str]:
     return {
-        file.file.removeprefix(f"output-{found.a.file_stem}"): file.verdict for file in found.files
+        file.file.removeprefix(f"output-{result.a.file_stem}"): file.verdict
+        for file in result.files
     }
 
 
-def moved(found: Diff) -> dict[str, tuple[str, str]]:
-    return {change.name: (change.a, change.b) for change in found.milestones if change.moved}
+def moved(result: Diff) -> dict[str, tuple[str, str]]:
+    return {change.name: (change.a, change.b) for change in result.milestones if change.moved}
 
 
 @pytest.mark.parametrize("case", load_cases())
 def test_every_capture_is_identical_to_its_copy(case: str, capture: Capture) -> None:
-    found = against(case, capture(case))
-    assert found.verdict == IDENTICAL
-    assert {file.verdict for file in found.files} == {IDENTICAL}
-    assert found.compared > 2000
-    assert not moved(found)
-    assert not any(column.differs for column in found.columns)
-    assert all(p.first_difference is p.first_beyond is None for p in found.first_divergences)
+    result = against(case, capture(case))
+    assert result.verdict == IDENTICAL
+    assert {file.verdict for file in result.files} == {IDENTICAL}
+    assert result.compared > 2000
+    assert not moved(result)
+    assert not any(column.differs for column in result.columns)
+    assert all(p.first_difference is p.first_beyond is None for p in result.first_divergences)
 
 
 def test_a_small_move_is_equal_within_tolerance(capture: Capture) -> None:
     folder = capture("fact")
     cell(PURE, 2, "entropy", lambda value: value * (1 + 5e-5))(folder)
-    found = against("fact", folder)
-    assert found.verdict == EQUAL
-    assert files(found) == {
+    result = against("fact", folder)
+    assert result.verdict == EQUAL
+    assert files(result) == {
         "-pure-next-token.csv": EQUAL,
         "-records.csv": IDENTICAL,
         ".json": IDENTICAL,
     }
-    worst = found.columns[0]
+    worst = result.columns[0]
     assert (worst.name, worst.beyond, worst.worst_row, worst.layer) == (
         "pure-next-token: entropy",
         0,
@@ -68,10 +69,10 @@ def test_a_small_move_is_equal_within_tolerance(capture: Capture) -> None:
     )
     assert 0 < worst.worst_fraction < 1
     assert worst.median_error == 0
-    told = text(found).splitlines()[-1]
-    assert told.startswith("equal within tolerance fp32: at worst ")
+    report = text(result).splitlines()[-1]
+    assert report.startswith("equal within tolerance fp32: at worst ")
     assert (
-        "of it (pure-next-token: entropy, pos/orig layer 2 pos 16), 2,873 values compared" in told
+        "of it (pure-next-token: entropy, pos/orig layer 2 pos 16), 2,873 values compared" in report
     )
 
 
@@ -84,10 +85,10 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
         cell(PURE, 5, "entropy", large),
     )(folder)
     cell(PURE, 16, "p_answer", "0.5")(folder)  # ctl/orig layer 2
-    found = against("fact", folder)
+    result = against("fact", folder)
     places = {
         (p.table, p.where): (p.first_difference, p.first_beyond, p.column)
-        for p in found.first_divergences
+        for p in result.first_divergences
     }
     assert places == {
         ("pure-next-token", "pos/orig"): (1, 3, "entropy"),
@@ -95,7 +96,7 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
         ("pure-next-token", "ctl/orig"): (2, 2, "p_answer"),
         ("records", "pos/orig"): (None, None, ""),
     }
-    columns = {column.name: column for column in found.columns}
+    columns = {column.name: column for column in result.columns}
     assert (
         columns["pure-next-token: entropy"].beyond,
         columns["pure-next-token: entropy"].layer,
@@ -107,8 +108,10 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
         0,
         None,
     )
-    assert [bool(column.beyond) for column in found.columns[:3]] == [True, True, False]
-    assert "first at layer 3 of pos/orig (pure-next-token: entropy)" in text(found).splitlines()[-1]
+    assert [bool(column.beyond) for column in result.columns[:3]] == [True, True, False]
+    assert (
+        "first at layer 3 of pos/orig (pure-next-token: entropy)" in text(result).splitlines()[-1]
+    )
 
 
 def test_flags_ranks_and_tokens_are_told_before_numbers(capture: Capture) -> None:
@@ -118,15 +121,15 @@ def test_flags_ranks_and_tokens_are_told_before_numbers(capture: Capture) -> Non
         cell(PURE, 4, "is_answer", "False"),
         cell(PURE, 4, "top1", "x"),
     )(folder)
-    found = against("fact", folder)
-    told = text(found)
-    block = told[told.index("first differences") :].splitlines()
+    result = against("fact", folder)
+    report = text(result)
+    block = report[report.index("first differences") :].splitlines()
     assert block[1].endswith("pos/orig layer 4 pos 16, top1: A  Berlin, B x (top-k token)")
     assert block[2].endswith("pos/orig layer 4 pos 16, is_answer: A True, B False (value)")
     assert block[3].endswith(
         "pos/orig layer 0 pos 16, entropy: A 1.7617796659469604, B 1.5 (value)"
     )
-    flag = next(column for column in found.columns if column.name == "pure-next-token: is_answer")
+    flag = next(column for column in result.columns if column.name == "pure-next-token: is_answer")
     assert (flag.beyond, flag.compared, flag.worst_row, flag.layer) == (
         1,
         21,
@@ -143,18 +146,18 @@ def test_milestones_that_moved_are_named_with_both_values(capture: Capture) -> N
         key("ablation_summary", "L_copy_nf", value=2),
         key("control_summary", "max_control_margin", value=0.5),
     )(folder)
-    found = against("fact", folder)
-    assert moved(found) == {
+    result = against("fact", folder)
+    assert moved(result) == {
         "L_semantic": ("4", "5"),
         "first_kl_below_0.5": ("4", "null"),
         "ablation_summary.L_copy_nf": ("1", "2"),
         "control_summary.max_control_margin": ("0.9828728035645327", "0.5"),
     }
-    told = text(found)
-    assert "milestones and summaries that moved: 4 of 23" in told
+    report = text(result)
+    assert "milestones and summaries that moved: 4 of 23" in report
     assert (
         "1 of 3 files, 4 of 23 milestones and summaries, 2,873 values compared"
-        in told.splitlines()[-1]
+        in report.splitlines()[-1]
     )
 
 
@@ -164,27 +167,27 @@ def test_how_a_run_was_made_is_told_and_not_judged(capture: Capture) -> None:
     (folder / "run-Fact.manifest.json").write_text(
         '{"dtype": "float16", "versions": {"torch": "2.9"}}'
     )
-    found = against("fact", folder)
-    assert found.verdict == EQUAL
-    assert [(c.name, c.a, c.b) for c in found.settings] == [("device", "cpu", "cuda")]
-    assert (found.b.facts["dtype"], found.b.facts["torch"]) == ("float16", "2.9")
-    told = text(found)
-    assert f"B: {folder}, tiny/Fact, cuda, float16\ndevice: cpu → cuda (not judged)\n" in told
+    result = against("fact", folder)
+    assert result.verdict == EQUAL
+    assert [(c.name, c.a, c.b) for c in result.settings] == [("device", "cpu", "cuda")]
+    assert (result.b.facts["dtype"], result.b.facts["torch"]) == ("float16", "2.9")
+    report = text(result)
+    assert f"B: {folder}, tiny/Fact, cuda, float16\ndevice: cpu → cuda (not judged)\n" in report
     assert (
-        told.splitlines()[-1]
+        report.splitlines()[-1]
         == "equal within tolerance fp32: every number is the same, 2,873 values compared"
     )
 
 
 def test_runs_of_other_names_are_compared_where_shapes_fit() -> None:
-    found = against("fact", OUTPUTS / "raw-off")
-    assert files(found) == {
+    result = against("fact", OUTPUTS / "raw-off")
+    assert files(result) == {
         "-pure-next-token.csv": IDENTICAL,
         "-records.csv": IDENTICAL,
         ".json": CHANGED,
     }
-    assert [c.name for c in found.settings] == ["model", "raw lens"]
-    assert moved(found) == {"raw_lens_check.summary.lens_artifact_risk": ("high", "null")}
+    assert [c.name for c in result.settings] == ["model", "raw lens"]
+    assert moved(result) == {"raw_lens_check.summary.lens_artifact_risk": ("high", "null")}
 
 
 def test_half_precision_is_hinted_at_and_judged_by_its_own_class() -> None:
@@ -216,8 +219,8 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
     (folder / "output-Fact-prism.json").write_text('{"prompt": ')
     (folder / "Fact-prism_00_resid.pt").write_bytes(b"")
     (folder / "notes.txt").write_text("no file of a run")
-    found = against("fact-prism", folder)
-    verdicts = {file.file.removeprefix("output-Fact-prism"): file.verdict for file in found.files}
+    result = against("fact-prism", folder)
+    verdicts = {file.file.removeprefix("output-Fact-prism"): file.verdict for file in result.files}
     assert verdicts == {
         "-pure-next-token-prism.csv": IDENTICAL,
         "-pure-next-token.csv": IDENTICAL,
@@ -227,8 +230,8 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
         "Fact-prism_00_resid.pt": UNREADABLE,
         "notes.txt": ONLY_B,
     }
-    assert "output-Fact-prism.json in B: cannot be read: not JSON at line 1" in text(found)
-    assert "no milestone was compared" in text(found)
+    assert "output-Fact-prism.json in B: cannot be read: not JSON at line 1" in text(result)
+    assert "no milestone was compared" in text(result)
     back = diff((folder, OUTPUTS / "fact-prism"), (None, None), FP32)
     assert {f.verdict for f in back.files if f.file.endswith("records-prism.csv")} == {ONLY_B}
 
@@ -236,19 +239,19 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
 def test_lone_rows_are_told_in_one_line(capture: Capture) -> None:
     folder = capture("fact")
     lines("records", lambda content: [*content[:5], *content[9:]])(folder)
-    found = against("fact", folder)
-    assert "output-Fact-records.csv: 4 rows only in A, first pos/orig layer 0 pos 4" in text(found)
-    assert all(p.first_beyond is None for p in found.first_divergences)
+    result = against("fact", folder)
+    assert "output-Fact-records.csv: 4 rows only in A, first pos/orig layer 0 pos 4" in text(result)
+    assert all(p.first_beyond is None for p in result.first_divergences)
 
 
 def test_a_residual_parts_at_its_layer(capture: Capture) -> None:
     folder = capture("keep-residuals")
     tensor("Keep-residuals_03_resid.pt", lambda t: t + 0.01 * torch.ones_like(t))(folder)
-    found = against("keep-residuals", folder)
-    place = next(p for p in found.first_divergences if p.table == "residual")
+    result = against("keep-residuals", folder)
+    place = next(p for p in result.first_divergences if p.table == "residual")
     assert (place.first_difference, place.first_beyond, place.column) == (3, 3, "value")
-    assert found.columns[0].name == "residual: value"
-    assert "first at layer 3 of pos/orig (residual: value)" in text(found).splitlines()[-1]
+    assert result.columns[0].name == "residual: value"
+    assert "first at layer 3 of pos/orig (residual: value)" in text(result).splitlines()[-1]
 
 
 def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
@@ -258,9 +261,9 @@ def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
     (folder / "output-Fact.error.json").write_text(
         '{"error_type": "LensError", "message": "no tokenizer"}'
     )
-    found = against("fact", folder)
-    assert found.verdict == CHANGED
-    assert "the run failed: LensError: no tokenizer" in text(found)
+    result = against("fact", folder)
+    assert result.verdict == CHANGED
+    assert "the run failed: LensError: no tokenizer" in text(result)
     assert diff((folder, folder), (None, None), FP32).verdict == CHANGED
 
 
@@ -283,9 +286,9 @@ def test_places_and_names() -> None:
 
 
 def test_an_empty_diff_is_refused() -> None:
-    found = against("fact", OUTPUTS / "fact")
+    result = against("fact", OUTPUTS / "fact")
     with pytest.raises(ValueError, match="at least one file, got none"):
-        Diff(found.a, found.b, "fp32", (), (), (), (), (), ())
+        Diff(result.a, result.b, "fp32", (), (), (), (), (), ())
 
 
 def test_a_table_in_another_dialect_is_changed_not_identical(capture: Capture) -> None:

@@ -24,15 +24,15 @@ def test_status_tells_equal_from_changed(capture: Capture, capsys: Any) -> None:
     )
     cell(PURE, 4, "entropy", lambda value: value * (1 + 5e-5))(folder)
     assert main(["diff", FACT, str(folder), "--tolerance", "fp32"]) == 0
-    told = capsys.readouterr().out
-    assert told.splitlines()[-1].startswith("equal within tolerance fp32: ")
-    assert "not identical" not in told
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1].startswith("equal within tolerance fp32: ")
+    assert "not identical" not in output
     assert main(["diff", FACT, str(folder)]) == 1
-    told = capsys.readouterr().out
-    assert told.splitlines()[-1].startswith("equal within tolerance fp32: ")
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1].startswith("equal within tolerance fp32: ")
     assert (
         "not identical: 1 of 2,873 values differ, none beyond fp32; --tolerance fp32 accepts that"
-        in told
+        in output
     )
     cell(PURE, 4, "entropy", lambda value: value * 1.01)(folder)
     assert main(["diff", FACT, str(folder)]) == 1
@@ -46,24 +46,24 @@ def test_machines_get_everything(capture: Capture, capsys: Any) -> None:
     folder = capture("fact")
     cell(PURE, 4, "entropy", "nan")(folder)
     assert main(["diff", FACT, str(folder), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] == "changed"
-    assert found["sentence"].startswith("changed beyond fp32: ")
-    assert found["a"] == {"directory": FACT, "run": "Fact", "facts": found["a"]["facts"]}
-    assert found["mismatches"] == [
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == "changed"
+    assert report["sentence"].startswith("changed beyond fp32: ")
+    assert report["a"] == {"directory": FACT, "run": "Fact", "facts": report["a"]["facts"]}
+    assert report["mismatches"] == [
         {
             "file": "output-Fact-pure-next-token.csv",
             "row": "pos/orig layer 4 pos 16",
             "column": "entropy",
-            "expected": found["mismatches"][0]["expected"],
+            "expected": report["mismatches"][0]["expected"],
             "obtained": "nan",
             "kind": "value",
         }
     ]
-    assert found["columns"][0]["worst_fraction"] is None
-    assert [file["verdict"] for file in found["files"]] == ["changed", "identical", "identical"]
-    assert found["partings"][0]["first_beyond"] == 4
-    assert {change["moved"] for change in found["milestones"]} == {False}
+    assert report["columns"][0]["worst_fraction"] is None
+    assert [file["verdict"] for file in report["files"]] == ["changed", "identical", "identical"]
+    assert report["partings"][0]["first_beyond"] == 4
+    assert {change["moved"] for change in report["milestones"]} == {False}
 
 
 def test_runs_beside_one_another_are_named(capture: Capture, capsys: Any) -> None:
@@ -106,8 +106,8 @@ def test_a_wrong_command_line_is_one_clear_error(
     Path("empty").mkdir()
     Path("file").write_text("")
     assert main(["diff", FACT, *arguments]) == 2
-    found = capsys.readouterr()
-    assert found.out == ""
-    assert found.err.startswith("spec: error: ")
-    assert len(found.err.splitlines()) == 1
-    assert message in found.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("spec: error: ")
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err

@@ -45,15 +45,15 @@ def diffed(a: Path, b: Path, capsys: Output, *more: str) -> tuple[int, str]:
 def test_runs_beside_one_another_are_compared_by_name(
     flat: tuple[Path, Path], capsys: Output
 ) -> None:
-    status, told = diffed(*flat, capsys)
+    status, output = diffed(*flat, capsys)
     assert status == 0
     last = "identical: of 2 runs 2 identical; of no run alone: the same bytes in 1 of 1 files"
-    assert told.splitlines()[-1] == last
+    assert output.splitlines()[-1] == last
     cell_of(flat[1] / "output-Raw-off-pure-next-token.csv", "entropy", "1.5")
-    status, told = diffed(*flat, capsys)
+    status, output = diffed(*flat, capsys)
     assert status == 1
-    assert "\nRaw-off  changed beyond fp32: 1 of 3 files, " in told
-    assert told.splitlines()[-1].startswith("changed: of 2 runs 1 changed, 1 identical; ")
+    assert "\nRaw-off  changed beyond fp32: 1 of 3 files, " in output
+    assert output.splitlines()[-1].startswith("changed: of 2 runs 1 changed, 1 identical; ")
 
 
 def cell_of(path: Path, column: str, text: str) -> None:
@@ -70,44 +70,44 @@ def test_a_move_within_tolerance_is_no_identity(flat: tuple[Path, Path], capsys:
     assert "1.7617796659469604" in text
     path.write_text(text.replace("1.7617796659469604", "1.7617797"), encoding="utf-8")
     assert diffed(*flat, capsys)[0] == 1
-    status, told = diffed(*flat, capsys, "--tolerance", "fp32")
+    status, output = diffed(*flat, capsys, "--tolerance", "fp32")
     assert status == 0
-    assert told.splitlines()[-1].startswith("equal within tolerance: of 2 runs 1 equal within")
+    assert output.splitlines()[-1].startswith("equal within tolerance: of 2 runs 1 equal within")
 
 
 def test_files_of_no_run_are_compared_too(flat: tuple[Path, Path], capsys: Output) -> None:
     (flat[1] / "notes.txt").write_text("2")
-    status, told = diffed(*flat, capsys)
+    status, output = diffed(*flat, capsys)
     assert status == 1
-    assert "notes.txt, line 1: A 1, B 2 (text)" in told
-    assert "of no run alone: the same bytes in 0 of 1 files" in told
+    assert "notes.txt, line 1: A 1, B 2 (text)" in output
+    assert "of no run alone: the same bytes in 0 of 1 files" in output
     (flat[1] / "notes.txt").unlink()
-    status, told = diffed(*flat, capsys)
+    status, output = diffed(*flat, capsys)
     assert status == 1
-    assert "notes.txt  only in A" in told
+    assert "notes.txt  only in A" in output
 
 
 def test_runs_of_one_side_are_a_change(flat: tuple[Path, Path], capsys: Output) -> None:
-    status, told = diffed(flat[0], OUTPUTS / "fact", capsys)
+    status, output = diffed(flat[0], OUTPUTS / "fact", capsys)
     assert status == 1
-    assert "Raw-off  only in A" in told
-    assert told.splitlines()[-1].startswith("changed: of 2 runs 1 identical, 1 only in A")
-    status, told = diffed(OUTPUTS / "fact", flat[0], capsys, "--tolerance", "bf16")
+    assert "Raw-off  only in A" in output
+    assert output.splitlines()[-1].startswith("changed: of 2 runs 1 identical, 1 only in A")
+    status, output = diffed(OUTPUTS / "fact", flat[0], capsys, "--tolerance", "bf16")
     assert status == 1
-    assert "Raw-off  only in B" in told
+    assert "Raw-off  only in B" in output
 
 
 def test_runs_in_folders_are_found(nested: tuple[Path, Path], capsys: Output) -> None:
-    status, told = diffed(*nested, capsys)
+    status, output = diffed(*nested, capsys)
     assert status == 0
-    assert "\nsweep/fact/Fact        identical" in told
+    assert "\nsweep/fact/Fact        identical" in output
     (nested[1] / "sweep" / "raw-off").rename(nested[1] / "moved")
-    status, told = diffed(*nested, capsys)
+    status, output = diffed(*nested, capsys)
     assert status == 0  # the run is known by its name
     cell(PURE, 0, "entropy", "1.5")(nested[1] / "moved")
-    status, told = diffed(*nested, capsys)
+    status, output = diffed(*nested, capsys)
     assert status == 1
-    assert "\nsweep/raw-off/Raw-off  changed beyond fp32: 1 of 3 files" in told
+    assert "\nsweep/raw-off/Raw-off  changed beyond fp32: 1 of 3 files" in output
 
 
 def test_a_run_in_a_folder_and_the_same_beside_others(
@@ -118,25 +118,25 @@ def test_a_run_in_a_folder_and_the_same_beside_others(
 
 
 def test_machines_get_every_run(flat: tuple[Path, Path], capsys: Output) -> None:
-    status, told = diffed(*flat, capsys, "--json")
-    found = json.loads(told)
+    status, output = diffed(*flat, capsys, "--json")
+    report = json.loads(output)
     assert status == 0
-    assert found["verdict"] == "identical"
-    assert {name: run["verdict"] for name, run in found["runs"].items()} == {
+    assert report["verdict"] == "identical"
+    assert {name: run["verdict"] for name, run in report["runs"].items()} == {
         "Fact": "identical",
         "Raw-off": "identical",
     }
-    assert found["files"][0]["file"] == "notes.txt"
+    assert report["files"][0]["file"] == "notes.txt"
 
 
 def test_a_document_names_its_run(flat: tuple[Path, Path], capsys: Output) -> None:
     documents = [folder / "output-Fact.json" for folder in flat]
-    status, told = diffed(*documents, capsys)
+    status, output = diffed(*documents, capsys)
     assert status == 0
-    assert told.splitlines()[-1] == (
+    assert output.splitlines()[-1] == (
         "identical: the same bytes in 3 of 3 files, 2,873 values compared"
     )
-    assert "not compared, of no run alone: notes.txt\n" in told
+    assert "not compared, of no run alone: notes.txt\n" in output
     assert diffed(documents[0], flat[1], capsys)[0] == 0
     assert diffed(OUTPUTS / "fact", documents[1], capsys)[0] == 0
     assert diffed(documents[0], flat[1], capsys, "--run", "Fact")[0] == 0
@@ -162,9 +162,9 @@ def test_runs_of_one_name_and_another_shape_are_changed(tmp_path: Path, capsys: 
     path = folder / "output-Fact.json"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"num_layers": 6', '"num_layers": 7'), encoding="utf-8")
-    status, told = diffed(OUTPUTS / "fact", folder, capsys)
+    status, output = diffed(OUTPUTS / "fact", folder, capsys)
     assert status == 1
-    assert "\nblocks: 6 → 7\n" in told
+    assert "\nblocks: 6 → 7\n" in output
 
 
 @pytest.mark.parametrize(
@@ -194,9 +194,9 @@ def test_which_files_make_a_run(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_text("")
     assert runs_in(tmp_path) == ["A", "A-Base", "B", "C"]
-    found = listing(tmp_path)
-    assert set(found.runs["A"]) == set(names[:3]) | {"output-A-milestones.csv"}
-    assert set(found.shared) == {".output-D.json", "other.json"}
+    files = listing(tmp_path)
+    assert set(files.runs["A"]) == set(names[:3]) | {"output-A-milestones.csv"}
+    assert set(files.shared) == {".output-D.json", "other.json"}
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "output-E.json").write_text("")
     assert "inside/output-E.json" in files_below(tmp_path)

@@ -68,12 +68,12 @@ def checked(expected: Path, obtained: Path, tmp_path: Path) -> Report:
 def test_identical_counts_what_lies_there(capture: Capture, tmp_path: Path, capsys: Output) -> None:
     a, b = pair(capture)
     assert main(["diff", str(a), str(b)]) == 0
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told == "identical: the same bytes in 13 of 13 files, 2,873 values compared"
-    found = checked(a, b, tmp_path)
-    assert found.matches
-    assert set(found.results[0].verdicts.values()) == {IDENTICAL}
-    assert len(found.results[0].verdicts) == 13
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line == "identical: the same bytes in 13 of 13 files, 2,873 values compared"
+    result = checked(a, b, tmp_path)
+    assert result.matches
+    assert set(result.results[0].verdicts.values()) == {IDENTICAL}
+    assert len(result.results[0].verdicts) == 13
 
 
 @pytest.mark.parametrize("name", [name for name in SIDECARS if name != "empty"])
@@ -87,9 +87,9 @@ def test_a_changed_digit_is_found_whatever_the_name(
     for tolerance in ([], ["--tolerance", "bf16"]):
         assert main(["diff", str(a), str(b), *tolerance]) == 1
         assert f"\n{name} " in capsys.readouterr().out
-    found = compared((a, b))
-    assert [file.file for file in found.files if file.verdict == CHANGED] == [name]
-    assert [(m.file, m.kind) for m in found.mismatches] in (
+    result = compared((a, b))
+    assert [file.file for file in result.files if file.verdict == CHANGED] == [name]
+    assert [(m.file, m.kind) for m in result.mismatches] in (
         [(name, "text")],
         [(name, "bytes")],
     )
@@ -104,9 +104,9 @@ def test_a_dropped_file_is_found_whatever_the_name(
 ) -> None:
     a, b = pair(capture)
     (b / name).unlink()
-    found = compared((a, b))
-    assert [(f.file, f.verdict) for f in found.files if f.verdict != IDENTICAL] == [(name, ONLY_A)]
-    assert found.verdict == CHANGED
+    result = compared((a, b))
+    assert [(f.file, f.verdict) for f in result.files if f.verdict != IDENTICAL] == [(name, ONLY_A)]
+    assert result.verdict == CHANGED
     (result,) = checked(a, b, tmp_path).results
     assert [(m.file, m.kind) for m in result.comparison.mismatches] == [(name, "missing file")]
     (back,) = checked(b, a, tmp_path / "back").results
@@ -119,11 +119,11 @@ def test_the_first_line_or_byte_that_differs_is_named(capture: Capture) -> None:
     (a / "output-Fact-more.csv").write_text(long)
     (b / "output-Fact-more.csv").write_text(long.replace("0.125", "0.126").replace("0,", "0;", 1))
     (b / "logs/deep/er.bin").write_bytes(b"\xff\xfe2\0")
-    told = {
+    mismatches = {
         m.file: (m.place.row_text, m.expected, m.obtained, m.kind)
         for m in compared((a, b)).mismatches
     }
-    assert told == {
+    assert mismatches == {
         "logs/deep/er.bin": ("byte 2", "31 00 of 4 bytes", "32 00 of 4 bytes", "bytes"),
         "output-Fact-more.csv": (
             "line 1",
@@ -142,8 +142,8 @@ def test_a_file_that_nobody_understands_is_identical_by_its_bytes(
         (folder / "output-Fact.json").write_text('{"prompt": ')
         (folder / "Fact_00_resid.pt").write_bytes(b"")
     assert main(["diff", str(a), str(b)]) == 0
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told.startswith(
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line.startswith(
         "identical: the same bytes in 14 of 14 files "
         "(not understood: Fact_00_resid.pt, output-Fact.json), "
     )
@@ -165,8 +165,8 @@ def test_what_cannot_be_opened_is_found_and_never_waited_for(capture: Capture) -
     os.mkfifo(b / "pipe")
     (b / "output-Fact-records.csv").unlink()
     os.mkfifo(b / "output-Fact-records.csv")
-    found = compared((a, b))
-    wrong = {file.file: file.verdict for file in found.files if file.verdict != IDENTICAL}
+    result = compared((a, b))
+    wrong = {file.file: file.verdict for file in result.files if file.verdict != IDENTICAL}
     names = ("gone", "pipe", "output-Fact-records.csv")
     assert wrong == dict.fromkeys(names, UNREADABLE)
 
@@ -183,9 +183,9 @@ def test_what_may_not_be_read_is_never_the_same(
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", forbid)
-    found = compared((a, b))
-    assert [f.file for f in found.files if f.verdict == UNREADABLE] == ["notes.txt"]
-    assert "cannot be read: Permission denied" in {m.obtained for m in found.mismatches}
+    result = compared((a, b))
+    assert [f.file for f in result.files if f.verdict == UNREADABLE] == ["notes.txt"]
+    assert "cannot be read: Permission denied" in {m.obtained for m in result.mismatches}
 
 
 def test_links_are_followed_and_end(capture: Capture) -> None:
@@ -193,9 +193,9 @@ def test_links_are_followed_and_end(capture: Capture) -> None:
     for folder in (a, b):
         (folder / "logs" / "above").symlink_to(folder)
         (folder / "linked").symlink_to(folder / "logs" / "deep")
-    found = compared((a, b))
-    assert {"linked/er.bin", "logs/above"} <= {file.file for file in found.files}
-    assert {f.file for f in found.files if f.verdict != IDENTICAL} == {"logs/above"}
+    result = compared((a, b))
+    assert {"linked/er.bin", "logs/above"} <= {file.file for file in result.files}
+    assert {f.file for f in result.files if f.verdict != IDENTICAL} == {"logs/above"}
 
 
 def test_the_work_area_of_a_runner_is_no_file_of_a_run(capture: Capture) -> None:
@@ -214,9 +214,9 @@ def test_a_file_name_of_any_characters_is_told_on_one_line(
     (b / os.fsdecode(b"\xff.txt")).write_text("")
     (b / "a\\nb\\x1b[0m").write_text("")
     assert main(["diff", str(a), str(b)]) == 1
-    assert "\na\\nb\\x1b[0m " in (told := capsys.readouterr().out)
-    assert "\n\\udcff.txt " in told
-    assert "\na\\\\nb\\\\x1b[0m " in told
+    assert "\na\\nb\\x1b[0m " in (output := capsys.readouterr().out)
+    assert "\n\\udcff.txt " in output
+    assert "\na\\\\nb\\\\x1b[0m " in output
 
 
 def test_runs_of_two_names_are_compared_with_all_their_files(tmp_path: Path) -> None:
@@ -227,13 +227,13 @@ def test_runs_of_two_names_are_compared_with_all_their_files(tmp_path: Path) -> 
         copytree(GOLDEN / "outputs" / case, folder)
         (folder / f"output-{file_stem}-milestones.csv").write_text("layer\n1\n")
         (folder / "Fact.txt").write_text("1")
-    found = {file.file: file.verdict for file in compared(folders).files}
-    assert found["output-Fact-milestones.csv"] == found["Fact.txt"] == IDENTICAL
+    verdicts = {file.file: file.verdict for file in compared(folders).files}
+    assert verdicts["output-Fact-milestones.csv"] == verdicts["Fact.txt"] == IDENTICAL
     (folders[1] / "output-Raw-off-milestones.csv").write_text("layer\n2\n")
     (folders[1] / "Raw-off.txt").write_text("1")
-    found = {file.file: file.verdict for file in compared(folders).files}
-    assert found["output-Fact-milestones.csv"] == CHANGED
-    assert (found["Fact.txt"], found["Raw-off.txt"]) == (IDENTICAL, "only in B")
+    verdicts = {file.file: file.verdict for file in compared(folders).files}
+    assert verdicts["output-Fact-milestones.csv"] == CHANGED
+    assert (verdicts["Fact.txt"], verdicts["Raw-off.txt"]) == (IDENTICAL, "only in B")
 
 
 def test_what_no_runner_is_held_to_counts_between_two_runs(
@@ -241,11 +241,11 @@ def test_what_no_runner_is_held_to_counts_between_two_runs(
 ) -> None:
     a, b = pair(capture)
     path = b / "output-Fact.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    told["model_stats"]["n_ctx"] = 4096
-    told["diagnostics"]["prism_summary"]["artifact_path"] = "/elsewhere"
-    told["diagnostics"]["prism_summary"]["error"] = "Missing prism artifacts in /elsewhere"
-    path.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["model_stats"]["n_ctx"] = 4096
+    document["diagnostics"]["prism_summary"]["artifact_path"] = "/elsewhere"
+    document["diagnostics"]["prism_summary"]["error"] = "Missing prism artifacts in /elsewhere"
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
     assert main(["diff", str(a), str(b)]) == 1
     shown = capsys.readouterr().out
     assert "not identical: every value is the same, but not every byte; " in shown
@@ -276,9 +276,9 @@ path.write_text("".join(line + (",more" if i == 0 else ",0.5") + "\n" for i, lin
     capsys.readouterr()
     library = tmp_path / "library"
     copytree(expected / "fact", library / "outputs" / "fact")
-    found = checked_against(library, command, tmp_path / "second")
-    assert found.matches
-    assert found.results[0].excused == 2  # a stray file, and another header
+    result = checked_against(library, command, tmp_path / "second")
+    assert result.matches
+    assert result.results[0].excused == 2  # a stray file, and another header
     (library / "outputs" / "fact" / "notes" / "a.txt").write_text("2")
     assert not checked_against(library, command, tmp_path / "third").matches
 

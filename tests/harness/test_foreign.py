@@ -91,10 +91,10 @@ def mismatches(capture: Path, names: Sequence[str]) -> list[str]:
 
 def test_what_it_writes_matches_the_goldens(before: Path) -> None:
     assert mismatches(before, PLAIN) == []
-    told = read_capture(before).provenance
-    assert told["libraries"]["transformer-lens"].startswith("2.16")
-    assert "lenses_min/lenses/norm.py" in told["modules"]
-    assert not any(name.startswith("spec") for name in told["modules"])
+    provenance = read_capture(before).provenance
+    assert provenance["libraries"]["transformer-lens"].startswith("2.16")
+    assert "lenses_min/lenses/norm.py" in provenance["modules"]
+    assert not any(name.startswith("spec") for name in provenance["modules"])
 
 
 @pytest.mark.nightly
@@ -125,7 +125,7 @@ def test_nats_for_bits_is_located(check: Check) -> None:
         "log_p, out=room))",
         ["rms-rope"],
     )
-    columns = {found["column"]: found for found in report["classes"]}
+    columns = {entry["column"]: entry for entry in report["classes"]}
     assert set(columns) <= {
         *("records: entropy", "pure-next-token: entropy", "pure-next-token: entropy_collapse"),
         *(
@@ -143,7 +143,7 @@ def test_a_wrong_next_layer_norm_is_located(check: Check) -> None:
                    "model.blocks[0].ln1, *(block.ln1 for block in model.blocks)")  # fmt: skip
     first = report["classes"][0]
     assert first["stage"] == "lens"
-    assert {found["stage"] for found in report["classes"]}.isdisjoint(
+    assert {entry["stage"] for entry in report["classes"]}.isdisjoint(
         {"run", "files", "rows", "tokens", "forward"}
     )
     assert 0 not in first["layers"]
@@ -181,5 +181,7 @@ def test_new_cases_of_recipes_join_golden(tmp_path: Path, monkeypatch: pytest.Mo
         options = RunOptions.from_job(job(case, golden, tmp_path / "runs" / case.name))
         pipeline.run(options).save()
         obtained = read_run(tmp_path / "runs" / case.name, case.name)
-        found = compare(read_run(case.expected_dir(golden), case.name), obtained, by_name("fp32"))
-        assert found.mismatches == (), case.name
+        comparison = compare(
+            read_run(case.expected_dir(golden), case.name), obtained, by_name("fp32")
+        )
+        assert comparison.mismatches == (), case.name

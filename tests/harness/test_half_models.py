@@ -34,15 +34,17 @@ def test_half_precision_stays_near_float64(name: str, dtype: str, models: Path) 
     n = model.facts.n_layers
     residuals, final = capture(model.bridge, exact.input_ids, n, range(n + 1))
     q = oracle.softmax(exact.final_logits)
-    for y in range(n + 1):
-        x, wanted = residuals.at(y).double().numpy(), exact.residuals[y]
-        assert residuals.at(y).dtype == getattr(torch, dtype)
-        assert np.linalg.norm(x - wanted) <= STEPS * u * np.linalg.norm(wanted)
-        norm = tiny.norms[oracle.norm_name(y, n)]
-        z = oracle.norm_lens(wanted[-1], norm.scale, norm.eps, tiny.W_U, tiny.b_U)
-        found = NormLens(model.norms, model.head).decode(residuals.at(y)[-1:], torch.tensor([y]))
-        assert np.abs(found[0].numpy() - z).max() <= STEPS * u * np.abs(z).max()
-        said = measure(found, final, [], 1)
-        assert float(said.entropy) == pytest.approx(oracle.entropy_bits(z), abs=ENTROPY[dtype])
+    for layer in range(n + 1):
+        x, expected = residuals.at(layer).double().numpy(), exact.residuals[layer]
+        assert residuals.at(layer).dtype == getattr(torch, dtype)
+        assert np.linalg.norm(x - expected) <= STEPS * u * np.linalg.norm(expected)
+        norm = tiny.norms[oracle.norm_name(layer, n)]
+        z = oracle.norm_lens(expected[-1], norm.scale, norm.eps, tiny.W_U, tiny.b_U)
+        decoded = NormLens(model.norms, model.head).decode(
+            residuals.at(layer)[-1:], torch.tensor([layer])
+        )
+        assert np.abs(decoded[0].numpy() - z).max() <= STEPS * u * np.abs(z).max()
+        metrics = measure(decoded, final, [], 1)
+        assert float(metrics.entropy) == pytest.approx(oracle.entropy_bits(z), abs=ENTROPY[dtype])
         kl = oracle.kl_bits(oracle.softmax(z), q)
-        assert float(said.kl) / np.log(2) == pytest.approx(kl, abs=KL[dtype])
+        assert float(metrics.kl) / np.log(2) == pytest.approx(kl, abs=KL[dtype])

@@ -54,14 +54,16 @@ def test_times_are_left_out_and_named(folders: tuple[Path, Path], capsys: Output
     assert "the same bytes in 4 of 4 files, 2,873" in capsys.readouterr().out.splitlines()[-1]
     write(folders[1], **TIMES)
     assert main(["diff", *map(str, folders)]) == 0
-    told = capsys.readouterr().out
-    assert "not compared: run-Fact.manifest.json: options.out_dir, finished_at, elapsed_s, " in told
-    assert told.splitlines()[-1] == (
+    output = capsys.readouterr().out
+    assert (
+        "not compared: run-Fact.manifest.json: options.out_dir, finished_at, elapsed_s, " in output
+    )
+    assert output.splitlines()[-1] == (
         "identical: the same bytes in 3 of 4 files, but for times in run-Fact.manifest.json, "
         "2,873 values compared"
     )
-    found = {file.file: file.verdict for file in compared(folders).files}
-    assert found["run-Fact.manifest.json"] == SAME_BUT_TIMES
+    verdicts = {file.file: file.verdict for file in compared(folders).files}
+    assert verdicts["run-Fact.manifest.json"] == SAME_BUT_TIMES
 
 
 @pytest.mark.parametrize(
@@ -83,9 +85,9 @@ def test_all_else_makes_runs_not_identical(
     write(folders[1], **changes)
     assert main(["diff", *map(str, folders)]) == 1
     assert f"not judged: run-Fact.manifest.json: {name}" in capsys.readouterr().out
-    found = compared(folders)
-    assert found.verdict == EQUAL
-    assert {f.verdict for f in found.files if not f.judged} == {MADE_OTHERWISE}
+    result = compared(folders)
+    assert result.verdict == EQUAL
+    assert {f.verdict for f in result.files if not f.judged} == {MADE_OTHERWISE}
     assert main(["diff", *map(str, folders), "--tolerance", "fp32"]) == 0
 
 
@@ -98,9 +100,9 @@ def test_another_layout_is_no_time(folders: tuple[Path, Path]) -> None:
 def test_a_manifest_of_one_side(folders: tuple[Path, Path], capsys: Output) -> None:
     (folders[0] / "run-Fact.manifest.json").unlink()
     assert main(["diff", *map(str, folders)]) == 1
-    found = compared(folders)
-    assert found.verdict == EQUAL
-    assert [f.file for f in found.files if f.verdict == ONLY_B] == ["run-Fact.manifest.json"]
+    result = compared(folders)
+    assert result.verdict == EQUAL
+    assert [f.file for f in result.files if f.verdict == ONLY_B] == ["run-Fact.manifest.json"]
 
 
 SUMMARY = "model_id,L_copy,elapsed_s,peak_host_bytes,peak_cuda_bytes\ntiny/Fact,1,0.5,3,0\n"
@@ -113,9 +115,9 @@ def test_a_sweep_that_was_repeated_is_identical(folders: tuple[Path, Path], caps
         (folder / "summary.csv").write_text(SUMMARY.replace("0.5", seconds))
         (folder / "sweep.manifest.json").write_text(SWEEP.replace("04:53", f"04:{seconds[-2:]}"))
     assert main(["diff", *map(str, folders)]) == 0
-    told = capsys.readouterr().out
-    assert "not compared: summary.csv: elapsed_s" in told
-    assert "not compared: sweep.manifest.json: started_at" in told
+    output = capsys.readouterr().out
+    assert "not compared: summary.csv: elapsed_s" in output
+    assert "not compared: sweep.manifest.json: started_at" in output
     (folders[1] / "summary.csv").write_text(SUMMARY.replace(",1,", ",2,"))
     assert main(["diff", *map(str, folders), "--tolerance", "fp32"]) == 1
     assert "summary.csv          changed" in capsys.readouterr().out
@@ -141,6 +143,11 @@ def test_a_summary_is_held_to_all_but_its_costs(other: str, tmp_path: Path) -> N
 
 
 def test_which_files_tell_how_runs_were_made() -> None:
-    told = ["run-X.manifest.json", "logs/run-X.manifest.json", "sweep.manifest.json", "summary.csv"]
-    assert all(never_twice(file) for file in told)
+    files = [
+        "run-X.manifest.json",
+        "logs/run-X.manifest.json",
+        "sweep.manifest.json",
+        "summary.csv",
+    ]
+    assert all(never_twice(file) for file in files)
     assert not any(map(never_twice, ["output-X.json", "manifest.json", "output-X-summary.csv"]))

@@ -79,7 +79,7 @@ def test_a_run_killed_before_any_change_of_a_file_leaves_whole_files_of_one_run(
     old, new, folder = tmp_path / "old", tmp_path / "new", tmp_path / "out"
     own_run.save(old), fact_run.save(new)
     earlier = {} if first else contents(old)
-    told, seen = [contents(new), earlier], set()
+    runs, seen = [contents(new), earlier], set()
     event = 1
     while True:
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,10 +87,10 @@ def test_a_run_killed_before_any_change_of_a_file_leaves_whole_files_of_one_run(
         if not killed_at(event, folder, lambda: fact_run.save(folder)):
             break
         left = contents(folder)
-        assert all(left[name] in [run.get(name) for run in told] for name in left)
+        assert all(left[name] in [run.get(name) for run in runs] for name in left)
         if "output-Fact.json" in left:
-            (which,) = [i for i, run in enumerate(told) if left.items() <= run.items()]
-            assert set(told[which]) - set(left) <= {"run-Fact.manifest.json"}
+            (which,) = [i for i, run in enumerate(runs) if left.items() <= run.items()]
+            assert set(runs[which]) - set(left) <= {"run-Fact.manifest.json"}
             assert validate(read_run(folder, "Fact")) == []
             assert lenses_min.load(folder).document == (fact_run, own_run)[which].document
             seen.add((which, len(left)))
@@ -99,11 +99,11 @@ def test_a_run_killed_before_any_change_of_a_file_leaves_whole_files_of_one_run(
             with pytest.raises(LensError, match="holds no run"):
                 lenses_min.load(folder)
         fact_run.save(folder)
-        assert contents(folder) == told[0]
-        assert sorted(path.name for path in folder.iterdir()) == sorted(told[0])
+        assert contents(folder) == runs[0]
+        assert sorted(path.name for path in folder.iterdir()) == sorted(runs[0])
         event += 1
     assert event > 15
-    whole = {(0, len(told[0])), (0, len(told[0]) - 1)}
+    whole = {(0, len(runs[0])), (0, len(runs[0]) - 1)}
     assert seen >= (whole if first else whole | {(1, len(earlier)), (1, len(earlier) - 1)})
 
 
@@ -262,13 +262,13 @@ def test_a_target_that_cannot_be_written_is_told_before_the_model_is_read(
     assert "cannot write to" in capsys.readouterr().err
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert perform(options, disk / "new") == 1
-    told = f"lenses-min: error: org/m: cannot write to {disk / 'new'}: Read-only file system; give another --out-dir\n"
-    assert capsys.readouterr().err == told
+    message = f"cannot write to {disk / 'new'}: Read-only file system; give another --out-dir"
+    assert capsys.readouterr().err == f"lenses-min: error: org/m: {message}\n"
 
 
 def test_a_target_whose_name_is_no_text(fact_run: Run, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    told = {"folder": str(folder)}
-    replace(fact_run, manifest=told).save(folder)
-    assert lenses_min.load(folder).manifest == told
-    assert store.write_error(folder, "Fact", told) is not None
+    manifest = {"folder": str(folder)}
+    replace(fact_run, manifest=manifest).save(folder)
+    assert lenses_min.load(folder).manifest == manifest
+    assert store.write_error(folder, "Fact", manifest) is not None

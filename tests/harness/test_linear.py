@@ -46,8 +46,8 @@ def names(count: int) -> list[str]:
 
 def by_name(count: int) -> None:
     """Names of which each side lacks some, so that every search is to its end."""
-    ours, theirs = names(count), names(count)
-    sides = ours[: count // 2], theirs[count // 4 :]
+    expected, obtained = names(count), names(count)
+    sides = expected[: count // 2], obtained[count // 4 :]
     compare_names(Recorder("f", FP32), COLUMN, sides, lambda name: Place("f", column=name))
 
 
@@ -61,10 +61,10 @@ def table(kind: str, count: int) -> Table:
 
 
 def by_table(count: int) -> None:
-    ours, theirs = (
+    expected, obtained = (
         Run("X", frozenset({f"output-X-{PURE}.csv"}), {PURE: table(PURE, count)}) for _ in range(2)
     )
-    assert compare(ours, theirs, FP32).matches
+    assert compare(expected, obtained, FP32).matches
 
 
 def rows_of(count: int, **more: Any) -> list[Row]:

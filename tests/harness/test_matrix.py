@@ -59,23 +59,25 @@ def test_the_levels_are_those_that_the_processor_has() -> None:
 
 
 def test_the_configurations_of_a_processor_and_two_pythons() -> None:
-    found = list(MATRIX["configurations"](["a", "b"], "AVX512", short=False))
-    first = {(c.level, c.threads, c.cap) for c in found if c.interpreter == "a"}
+    configurations = list(MATRIX["configurations"](["a", "b"], "AVX512", short=False))
+    first = {(c.level, c.threads, c.cap) for c in configurations if c.interpreter == "a"}
     levels = ("avx512", "avx2", "default")
     uncapped = {(level, threads, "") for level in levels for threads in (1, 2)}
     assert first == uncapped | {("avx2", 1, "AVX2"), ("default", 1, "SSE")}
-    assert {c.level for c in found if c.interpreter == "b"} == {"avx512", "default"}
-    assert sum("the rest" in c.steps for c in found) == 1, "what another Python may do otherwise"
+    assert {c.level for c in configurations if c.interpreter == "b"} == {"avx512", "default"}
+    assert sum("the rest" in c.steps for c in configurations) == 1, (
+        "what another Python may do otherwise"
+    )
     (short,) = MATRIX["configurations"](["a"], "AVX2", short=True)
     assert (short.level, short.threads, short.steps) == ("default", 1, ("golden", "real model"))
 
 
 def test_the_variables_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
-    found = Configuration("a", "avx2", 2, "AVX2", ()).environment()
-    assert found["ATEN_CPU_CAPABILITY"] == "avx2"
-    assert found["ONEDNN_MAX_CPU_ISA"] == "AVX2"
-    assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("2", "2")
+    environment = Configuration("a", "avx2", 2, "AVX2", ()).environment()
+    assert environment["ATEN_CPU_CAPABILITY"] == "avx2"
+    assert environment["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("2", "2")
     assert "ATEN_CPU_CAPABILITY" not in Configuration("a", "sve256", 1, "", ()).environment()
 
 
@@ -96,7 +98,7 @@ SKIPPED = PASSED.replace("/></", "><skipped/></testcase></")
 
 
 @pytest.mark.parametrize(
-    ("stand_in", "told"),
+    ("stand_in", "message"),
     [
         ({"xml": FAILED}, "real model: a::b"),
         ({"xml": SKIPPED}, "no test"),
@@ -109,13 +111,13 @@ SKIPPED = PASSED.replace("/></", "><skipped/></testcase></")
     ],
 )
 def test_what_fails_or_runs_no_test_is_told_and_ends_with_1(
-    stand_in: dict[str, str], told: str, tmp_path: Path, capsys: Output
+    stand_in: dict[str, str], message: str, tmp_path: Path, capsys: Output
 ) -> None:
     """The last: another level than the one that was asked for is no configuration of its own."""
     python = interpreter(tmp_path, **stand_in)
-    asked = Configuration(python, "default", 1, "", ("golden", "real model"))
-    assert MATRIX["run"](asked) is False
-    assert told in capsys.readouterr().out
+    configuration = Configuration(python, "default", 1, "", ("golden", "real model"))
+    assert MATRIX["run"](configuration) is False
+    assert message in capsys.readouterr().out
 
 
 def test_an_interpreter_without_torch_is_one_clear_error(tmp_path: Path) -> None:
@@ -130,6 +132,6 @@ def test_the_declared_pythons(capsys: Output) -> None:
     """The oldest is what pip demands, and what the linter writes for."""
     assert MATRIX["main"](["--declared"]) == 0
     oldest, _ = capsys.readouterr().out.split()
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert told["project"]["requires-python"] == f">={oldest}"
-    assert told["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["requires-python"] == f">={oldest}"
+    assert project["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"

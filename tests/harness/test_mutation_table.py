@@ -25,10 +25,10 @@ def table(tmp_path: Path, codes: Sequence[int | None], reasons: str, *args: str)
     package = tmp_path / "mutants" / "lenses_min" / "lenses"
     package.mkdir(parents=True)
     (package / "norm.py").write_text("".join(SOURCE.format(i=i) for i in range(1, len(codes) + 1)))
-    found = {
+    statuses = {
         f"lenses_min.lenses.norm.x_first__mutmut_{i}": code for i, code in enumerate(codes, start=1)
     }
-    (package / "norm.py.meta").write_text(json.dumps({"exit_code_by_key": found}))
+    (package / "norm.py.meta").write_text(json.dumps({"exit_code_by_key": statuses}))
     (tmp_path / "mutation_table.py").write_text(
         (SCRIPTS / "mutation_table.py").read_text(encoding="utf-8")
     )
@@ -39,19 +39,19 @@ def table(tmp_path: Path, codes: Sequence[int | None], reasons: str, *args: str)
 
 
 def test_a_survivor_needs_a_reason(tmp_path: Path) -> None:
-    status, told = table(tmp_path, [1] * 19 + [0], "")
+    status, output = table(tmp_path, [1] * 19 + [0], "")
     assert status == 1
-    assert "NO REASON GIVEN (1)\n  lenses.norm.first: return rows[20]" in told
-    assert "| lenses.norm | 20 | 19 | 1 | 0 | 0 | 95.0 |" in told
+    assert "NO REASON GIVEN (1)\n  lenses.norm.first: return rows[20]" in output
+    assert "| lenses.norm | 20 | 19 | 1 | 0 | 0 | 95.0 |" in output
 
 
 def test_a_reason_outlives_the_numbers_of_mutants(tmp_path: Path) -> None:
-    status, told = table(
+    status, output = table(
         tmp_path, [0] + [1] * 19, "# head\nIt cannot matter.\n  lenses.norm.first: return rows[1]\n"
     )
     assert status == 0
-    assert "It cannot matter. (1)" in told
-    assert "killed of those that count: 100.0%" in told
+    assert "It cannot matter. (1)" in output
+    assert "killed of those that count: 100.0%" in output
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_no_test_is_survival_and_a_timeout_is_not(
 
 
 def test_survivors_are_named_for_the_tool(tmp_path: Path) -> None:
-    status, told = table(tmp_path, [1, 0, None], "", "--survivors")
-    assert (status, told) == (0, "lenses_min.lenses.norm.x_first__mutmut_2\n")
+    status, output = table(tmp_path, [1, 0, None], "", "--survivors")
+    assert (status, output) == (0, "lenses_min.lenses.norm.x_first__mutmut_2\n")
 
 
 def test_without_a_run_there_is_one_clear_error(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_without_a_run_there_is_one_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--minutes"], "--minutes takes a whole number from 1 on, got ''"),
         (["--minutes", "x"], "got 'x'"),
@@ -87,8 +87,8 @@ def test_without_a_run_there_is_one_clear_error(tmp_path: Path) -> None:
         (["metric"], "there is no module lenses_min.metric"),
     ],
 )
-def test_wrong_arguments_start_nothing(words: list[str], told: str) -> None:
+def test_wrong_arguments_start_nothing(words: list[str], message: str) -> None:
     command = ["bash", str(SCRIPTS / "mutation_test.sh"), *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr

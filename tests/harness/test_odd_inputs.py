@@ -71,9 +71,9 @@ def test_a_harmed_checkpoint_is_one_clear_error(
     folder, out = Path(shutil.copytree(models / "rms-rope", tmp_path / "model")), tmp_path / "out"
     harm(folder)
     assert job.perform(RunOptions(str(folder), device="cpu"), False, out) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
     assert [path.name for path in out.iterdir()] == ["output-model.error.json"]
 
 
@@ -126,12 +126,15 @@ def test_prompts_that_do_not_fit_are_told_together(models: Path, tmp_path: Path)
     own = prompts(tmp_path / "own.json", [" the", dropped, long], long, " of", "")
     with pytest.raises(LensError) as caught:
         pipeline.run(RunOptions(str(folder), device="cpu", prompts=own))
-    told = [f"test prompt '{dropped}' has 0 tokens", f"test prompt {long[:40]!r} has 129 tokens"]
-    told += [
+    problems = [
+        f"test prompt '{dropped}' has 0 tokens",
+        f"test prompt {long[:40]!r} has 129 tokens",
+    ]
+    problems += [
         "prompt p0/orig has 129 tokens",
         "prompt p2/orig has 0 tokens, the model reads 1 to 128; use another prompt",
     ]
-    assert str(caught.value).startswith(", ".join(told))
+    assert str(caught.value).startswith(", ".join(problems))
 
 
 @pytest.mark.parametrize("name", ["own.json", "own.jsonl", "own.yaml"])
@@ -143,8 +146,8 @@ def test_prompts_of_any_characters_are_read_as_they_were_written(name: str, tmp_
     (tmp_path / name).write_text(
         text.get(name) or yaml.safe_dump(document), encoding="utf-8", newline=""
     )
-    (found,) = read_suite(tmp_path / name).passes
-    assert (found.id, found.text, found.answer) == tuple(entry.values())
+    (prompt,) = read_suite(tmp_path / name).passes
+    assert (prompt.id, prompt.text, prompt.answer) == tuple(entry.values())
 
 
 def test_half_a_character_is_no_prompt(tmp_path: Path, capsys) -> None:
@@ -218,11 +221,11 @@ def test_an_answer_without_an_id_is_told_by_its_text_in_rows_alone(
         replace(row, top=(("Berlin", row.p_top1), *row.top[1:]), is_answer=True)
         for row in run.pure()
     ]
-    for said, rules in ((False, set()), (True, {"raw-lens.rows"})):
-        run.document["raw_lens_check"]["samples"][1]["is_answer_norm"] = said
+    for flag, rules in ((False, set()), (True, {"raw-lens.rows"})):
+        run.document["raw_lens_check"]["samples"][1]["is_answer_norm"] = flag
         replace(run, tables=run.tables | {("pure", "norm"): rows}).save(tmp_path)
-        found = {v.rule for v in validate(read_run(tmp_path))}
-        assert found & {"raw-lens.rows", "is-answer"} == rules
+        broken = {v.rule for v in validate(read_run(tmp_path))}
+        assert broken & {"raw-lens.rows", "is-answer"} == rules
 
 
 @pytest.mark.parametrize("index", range(8))

@@ -97,8 +97,8 @@ def all_records(case: str, lens: str) -> list[Cells]:
 
 def tied(tokens: list[Any], probabilities: list[Any]) -> list[Any]:
     """The tokens of a list, those of one probability in alphabetical order: which of them comes first is nobody's."""
-    kept = [pair for pair in zip(tokens, probabilities, strict=True) if pair[0] is not None]
-    return [token for token, p in sorted(kept, key=lambda pair: (-pair[1], pair[0]))]
+    listed_pairs = [pair for pair in zip(tokens, probabilities, strict=True) if pair[0] is not None]
+    return [token for token, p in sorted(listed_pairs, key=lambda pair: (-pair[1], pair[0]))]
 
 
 def with_ties_in_order(cells: Cells) -> Cells:
@@ -147,7 +147,7 @@ def test_rows_of_the_prism_lens(case: str) -> None:
 
 @pytest.mark.parametrize("case", FP32)
 def test_milestones(case: str) -> None:
-    rows, said = all_pure(case, "norm"), document(case)
+    rows, written = all_pure(case, "norm"), document(case)
     pos, short, ctl = (rows[i : i + len(rows) // 3] for i in range(0, len(rows), len(rows) // 3))
 
     def first(passed: list[Cells], key: str, holds: Callable[[float], bool] = bool) -> int | None:
@@ -162,19 +162,21 @@ def test_milestones(case: str) -> None:
         expected[f"first_kl_below_{bound}"] = first(pos, "kl_to_final_bits", partial(ge, bound))
     for bound in (1, 5, 10):
         expected[f"first_rank_le_{bound}"] = first(pos, "answer_rank", partial(ge, bound))
-    compare(expected, {key: said["diagnostics"][key] for key in expected}, case)
+    compare(expected, {key: written["diagnostics"][key] for key in expected}, case)
     brief = {"L_copy_nf": first(short, "copy_collapse"), "L_sem_nf": first(short, "is_answer")}
-    compare(brief, {key: said["ablation_summary"][key] for key in brief}, case)
+    compare(brief, {key: written["ablation_summary"][key] for key in brief}, case)
     margins = [row["control_margin"] for row in ctl if row["control_margin"] is not None]
     control: Cells = {"first_control_margin_pos": first(ctl, "control_margin", lambda v: v > 0)}
     compare(
-        control | {"max_control_margin": max(margins, default=None)}, said["control_summary"], case
+        control | {"max_control_margin": max(margins, default=None)},
+        written["control_summary"],
+        case,
     )
 
 
 @pytest.mark.parametrize("case", FP32)
 def test_last_layer_and_final_prediction(case: str) -> None:
-    tiny, done, said = model_of(case), run(CASES[case]["model"], GERMANY), document(case)
+    tiny, done, written = model_of(case), run(CASES[case]["model"], GERMANY), document(case)
     z, final = decoder(case, "norm")(done.residuals[-1, -1], tiny.n_layers), done.final_logits
     p, q, gold = oracle.softmax(z), oracle.softmax(final), tiny.first_id(GERMANY, "Berlin")
     kl, (s, kl_after) = oracle.kl_bits(p, q), oracle.temperature_estimate(z, q)
@@ -186,11 +188,11 @@ def test_last_layer_and_final_prediction(case: str) -> None:
     }  # fmt: skip
     compare(
         expected,
-        {key: said["diagnostics"]["last_layer_consistency"][key] for key in expected},
+        {key: written["diagnostics"]["last_layer_consistency"][key] for key in expected},
         case,
     )
-    assert said["gold_answer"]["first_id"] == gold
-    head = said["final_prediction"]
+    assert written["gold_answer"]["first_id"] == gold
+    head = written["final_prediction"]
     assert head["entropy"] == pytest.approx(oracle.entropy_bits(final), rel=1e-4)
     ids = oracle.top_k(q, 20)
     tokens, values = zip(*head["topk"], strict=True)
@@ -200,7 +202,7 @@ def test_last_layer_and_final_prediction(case: str) -> None:
 
 @pytest.mark.parametrize("case", FP32)
 def test_raw_lens_check(case: str) -> None:
-    tiny, done, said = (
+    tiny, done, written = (
         model_of(case),
         run(CASES[case]["model"], GERMANY),
         document(case)["raw_lens_check"],
@@ -225,8 +227,8 @@ def test_raw_lens_check(case: str) -> None:
             cells[f"answer_rank_{name}"] = rank
             cells[f"is_answer_{name}"] = oracle.is_answer(rank, tiny.text(top), "Berlin")
         samples.append(cells)
-    assert len(said["samples"]) == len(samples)
-    for cells, golden in zip(samples, said["samples"], strict=True):
+    assert len(written["samples"]) == len(samples)
+    for cells, golden in zip(samples, written["samples"], strict=True):
         compare(cells, golden, case)
     lone = next(
         (c["layer"] for c in samples if c["is_answer_norm"] and not c["is_answer_raw"]), None
@@ -234,7 +236,7 @@ def test_raw_lens_check(case: str) -> None:
     worst = max((c["kl_norm_vs_raw_bits"] for c in samples), default=None)
     risk = None if worst is None else oracle.raw_lens_risk(worst, lone is not None)
     summary = {"first_norm_only_semantic_layer": lone, "max_kl_norm_vs_raw_bits": worst}
-    compare(summary | {"lens_artifact_risk": risk}, said["summary"], case)
+    compare(summary | {"lens_artifact_risk": risk}, written["summary"], case)
 
 
 @pytest.mark.parametrize("case", FP32)
@@ -247,8 +249,8 @@ def test_true_norms_and_the_output_transform_give_the_models_own_logits(case: st
         return rms if norm.bias is None else oracle.layer_norm(y, norm.scale, norm.bias, norm.eps)
 
     z = oracle.final_lens(x, ln_final, tiny.W_U, tiny.b_U)
-    told = oracle.output_transform(z, 1.0, tiny.soft_cap)
-    assert told == pytest.approx(done.final_logits, rel=1e-5, abs=1e-5)
+    transformed = oracle.output_transform(z, 1.0, tiny.soft_cap)
+    assert transformed == pytest.approx(done.final_logits, rel=1e-5, abs=1e-5)
     own = norm.bias is None and tiny.soft_cap is None
     assert (
         np.allclose(decoder(case, "norm")(x, tiny.n_layers), done.final_logits, atol=1e-4) is own

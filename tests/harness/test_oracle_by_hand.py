@@ -86,8 +86,8 @@ def test_copy_collapse_by_hand(changed: Cells, copies: bool) -> None:
 
 def test_flags_and_layers_by_hand() -> None:
     assert [oracle.entropy_collapse(h) for h in (0.0, 1.0, 1.001)] == [True, True, False]
-    told = [(1, "Rome"), (2, "Berlin"), (None, " Berlin\n"), (None, "Berlin.")]
-    assert [oracle.is_answer(rank, text, "Berlin") for rank, text in told] == [
+    answers = [(1, "Rome"), (2, "Berlin"), (None, " Berlin\n"), (None, "Berlin.")]
+    assert [oracle.is_answer(rank, text, "Berlin") for rank, text in answers] == [
         True,
         False,
         True,

@@ -56,10 +56,10 @@ def capture(tmp_path: Path) -> Build:
         table.write_text(table.read_text().replace(old, new, 1))
         cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
         write_json(folder / "cases.json", {"cases": {"fact": cases["fact"]}})
-        told = {"fact": {"problem": problem, "seconds": 0.1}}
+        outcomes = {"fact": {"problem": problem, "seconds": 0.1}}
         ran = {"run_py": "run.py", "modules": {"run.py": "ab" * 32}}
         write_json(
-            folder / RECORD, {"provenance": ran, "cases": told, "files": captured_files(folder)}
+            folder / RECORD, {"provenance": ran, "cases": outcomes, "files": captured_files(folder)}
         )
         return folder
 
@@ -89,12 +89,12 @@ def test_a_promotion_shows_the_difference_and_proves_the_new_state(
     golden = project / "golden"
     assert verify(golden) == []
     assert "1.75," in (golden / "outputs/fact/output-Fact-pure-next-token.csv").read_text()
-    told = read_manifest(golden)["promotions"]
-    assert [(p["reason"], p["cases"], p["provenance"]["run_py"]) for p in told] == [
+    promotions = read_manifest(golden)["promotions"]
+    assert [(p["reason"], p["cases"], p["provenance"]["run_py"]) for p in promotions] == [
         (REASON, ["fact"], "run.py")
     ]
     lines = (project / "CHANGELOG.md").read_text().splitlines()
-    assert lines[4] == f"- {told[0]['date']}: fact: {REASON} (run.py abababababab)."
+    assert lines[4] == f"- {promotions[0]['date']}: fact: {REASON} (run.py abababababab)."
     assert lines[5:] == ["- the first.", "", "### Else"]
     assert sorted(path.name for path in project.iterdir()) == ["CHANGELOG.md", "golden"]
 
@@ -143,11 +143,11 @@ REFUSALS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], Any], dict[str, s
 def test_refused_and_nothing_is_touched(
     why: str, capture: Build, project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harm, more, told = REFUSALS[why]
+    harm, more, message = REFUSALS[why]
     harm(project, monkeypatch)
     before = state(project)
     assert promote(capture(), project, **more) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert state(project) == before
 
 
@@ -279,10 +279,10 @@ WRONG_CASES = {
 
 @pytest.mark.parametrize("why", WRONG_CASES)
 def test_a_new_case_that_cannot_be_writes_nothing(why: str, tmp_path: Path, capsys: Output) -> None:
-    words, told = WRONG_CASES[why]
+    words, message = WRONG_CASES[why]
     library = tmp_path / "library"
     assert main(["new-case", "mine", *words, "--out", str(library)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not library.exists()
 
 
@@ -305,7 +305,7 @@ def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> 
 
 
 def test_a_wrong_case_is_told_in_full() -> None:
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
     for words in (
         "got 'Fact!'",
@@ -315,7 +315,7 @@ def test_a_wrong_case_is_told_in_full() -> None:
         "got 'loud'",
         "got 'fp8'",
     ):
-        assert words in str(told.value)
+        assert words in str(raised.value)
     with pytest.raises(SpecError, match="golden/ has a case fact already"):
         entry("fact", "fact", "tiny/x", {}, None, "fp32")
 
@@ -364,8 +364,10 @@ def test_files_differ_only_where_something_that_makes_them_does(
     again(folder, RAN | CHANGED_SOURCES.get(cause, {"cpu": "AVX2", "threads": {"torch": 2}}))
     assert promote(folder, project) == (0 if explained else 2)
     assert (state(project) == before) is not explained
-    told = "fact: the files differ though neither run.py, its modules, the libraries nor the case"
-    assert (told in capsys.readouterr().err) is not explained
+    message = (
+        "fact: the files differ though neither run.py, its modules, the libraries nor the case"
+    )
+    assert (message in capsys.readouterr().err) is not explained
 
 
 def with_entry(folder: Path, name: str, **changes: Any) -> None:
@@ -428,8 +430,8 @@ def test_captures_made_elsewhere_join_with_what_they_need(
             assert (golden / path.relative_to(library)).read_bytes() == path.read_bytes()
     assert all(path.stat().st_mode & 0o200 for path in golden.rglob("*"))
     assert list(read_manifest(golden)["cases"]) == ["fact", "rms-rope", "fact-prism", "qk-norm"]
-    (told,) = read_manifest(golden)["promotions"]
-    assert (told["cases"], told["provenance"]) == (["fact-prism", "qk-norm"], HAND)
+    (promotion,) = read_manifest(golden)["promotions"]
+    assert (promotion["cases"], promotion["provenance"]) == (["fact-prism", "qk-norm"], HAND)
     changes = (project / "CHANGELOG.md").read_text()
     assert ": fact-prism, qk-norm: two more situations (run.py of 2025-09-06)." in changes
     assert promote_library(library, project) == 0
@@ -503,11 +505,11 @@ LIBRARY_REFUSALS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
 def test_a_library_that_cannot_join_is_refused(
     why: str, library: Path, project: Path, capsys: Output
 ) -> None:
-    harm, told = LIBRARY_REFUSALS[why]
+    harm, message = LIBRARY_REFUSALS[why]
     harm(library, project)
     before = state(project)
     assert promote_library(library, project) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert state(project) == before
 
 

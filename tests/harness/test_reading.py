@@ -66,10 +66,10 @@ def test_table_needs_a_source_per_row() -> None:
 
 
 def test_numbers_keep_their_text() -> None:
-    found = json_text.parse('{"b": 1e-5, "a": 1.0, "c": 1, "d": NaN}')
-    assert list(found) == ["b", "a", "c", "d"]
-    assert [found["b"].text, found["a"].text, found["d"].text] == ["1e-5", "1.0", "NaN"]
-    assert type(found["c"]) is int
+    document = json_text.parse('{"b": 1e-5, "a": 1.0, "c": 1, "d": NaN}')
+    assert list(document) == ["b", "a", "c", "d"]
+    assert [document["b"].text, document["a"].text, document["d"].text] == ["1e-5", "1.0", "NaN"]
+    assert type(document["c"]) is int
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_unreadable_files_become_findings(capture: Capture) -> None:
     (folder / "output-Keep-residuals-records.csv").write_bytes(b"\xff\xfe")
     (folder / "Keep-residuals_01_resid.pt").write_bytes(b"PK not a zip")
     torch.save({"a": torch.zeros(1)}, folder / "Keep-residuals_02_resid.pt")
-    told = {
+    sentences = {
         finding.file: finding.sentence for finding in read_run(folder, "Keep-residuals").findings
     }
-    assert told["output-Keep-residuals.json"].startswith("cannot be read: not JSON at line 1")
-    assert "utf-8" in told["output-Keep-residuals-records.csv"]
-    assert told["Keep-residuals_01_resid.pt"].startswith("cannot be read: ")
+    assert sentences["output-Keep-residuals.json"].startswith("cannot be read: not JSON at line 1")
+    assert "utf-8" in sentences["output-Keep-residuals-records.csv"]
+    assert sentences["Keep-residuals_01_resid.pt"].startswith("cannot be read: ")
     assert (
-        told["Keep-residuals_02_resid.pt"]
+        sentences["Keep-residuals_02_resid.pt"]
         == "cannot be read: a residual file holds one tensor, got dict"
     )
-    assert len(told) == 4
+    assert len(sentences) == 4
 
 
 def test_error_report_is_shown_and_manifest_ignored(tmp_path: Path) -> None:

@@ -59,10 +59,10 @@ def test_a_rebuilt_folder_computes_what_the_committed_one_does(name: str, tmp_pa
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_model_of_every_family_loads(family: str, tmp_path: Path) -> None:
-    found = logits(build(new_model(family, seed=5), tmp_path))
-    assert found.isfinite().all()
-    assert found.shape[-1] == 115
-    assert found.std() > 0.01
+    result = logits(build(new_model(family, seed=5), tmp_path))
+    assert result.isfinite().all()
+    assert result.shape[-1] == 115
+    assert result.std() > 0.01
     again = tensors(new_model(family, seed=5))
     assert all(
         torch.equal(tensor, again[name])
@@ -87,7 +87,7 @@ def test_overrides_reach_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda: new_model("mamba", 1), "no recipe for family 'mamba'; there are llama, mistral"),
         (lambda: new_model("llama", -1), "seed in 0"),
@@ -95,6 +95,6 @@ def test_overrides_reach_the_configuration(tmp_path: Path) -> None:
         (lambda: tokenizer_files("sentences"), "no tokenizer 'sentences'; there are words"),
     ],
 )
-def test_what_cannot_be_built_is_told(make, told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
+def test_what_cannot_be_built_is_told(make, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         make()

@@ -33,17 +33,17 @@ def test_every_corruption_is_refused_and_located(name: str, capture: Capture) ->
     case, change, rule, file, row, column = CORRUPTIONS[name]
     folder = capture(case)
     change(folder)
-    found = [
+    violations = [
         v
         for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).file_stem))
         if v.rule == rule
     ]
     places = [
         (v.place.row_text, v.place.column_text)
-        for v in found
+        for v in violations
         if re.search(rf"{re.escape(file)}(\.csv)?$", v.file)
     ]
-    assert (row, column) in places, found
+    assert (row, column) in places, violations
     assert len(places) <= 2, places
 
 
@@ -68,8 +68,8 @@ def test_a_bare_and_a_quoted_carriage_return_are_both_read(capture: Capture) -> 
 def test_a_vocabulary_under_twenty_clamps_k(capture: Capture) -> None:
     folder = capture("fact")
     key("model_stats", "d_vocab", value=12)(folder)
-    found = {v.place.column_text for v in validate(read_run(folder)) if v.rule == "topk.count"}
-    assert found == {"top13"}
+    columns = {v.place.column_text for v in validate(read_run(folder)) if v.rule == "topk.count"}
+    assert columns == {"top13"}
 
 
 def test_an_unreadable_document_leaves_the_tables_judged(capture: Capture) -> None:
@@ -82,9 +82,9 @@ def test_an_unreadable_document_leaves_the_tables_judged(capture: Capture) -> No
 
 def test_a_violation_reads_as_a_sentence() -> None:
     place = Place("a.csv", TableRow("pos", "orig", "0", "1"), "entropy")
-    told = str(Violation(place, Rule.ENTROPY_RANGE, "9.0"))
+    sentence = str(Violation(place, Rule.ENTROPY_RANGE, "9.0"))
     assert (
-        told
+        sentence
         == "a.csv, pos/orig layer 0 pos 1, entropy: entropy.range: entropy lies in [0, log2 V] bits; got 9.0"
     )
     with pytest.raises(ValueError, match="a violation names a rule of RULES, got 'no-such'"):

@@ -46,12 +46,14 @@ def test_every_corruption_is_refused_and_located(name: str, own: Path, tmp_path:
     _, change, rule, file, row, column = FURTHER[name]
     folder = copytree(own, tmp_path / "run")
     change(folder)
-    found = [
+    violations = [
         v
         for v in validate(read_run(folder))
         if v.rule == rule and re.search(rf"-{file}\.csv$|{file}$", v.file)
     ]
-    assert (row, column) in {(v.place.row_text, v.place.column_text) for v in found}, found
+    assert (row, column) in {(v.place.row_text, v.place.column_text) for v in violations}, (
+        violations
+    )
 
 
 def test_two_such_runs_are_told_apart(
@@ -60,6 +62,6 @@ def test_two_such_runs_are_told_apart(
     folder = copytree(own, tmp_path / "run")
     FURTHER["a KL to the model that is another lens's"][1](folder)
     assert main(["diff", str(own), str(folder)]) == 1
-    told = capsys.readouterr().out
-    assert re.search(r"output-fact-agreement.csv +changed", told)
+    output = capsys.readouterr().out
+    assert re.search(r"output-fact-agreement.csv +changed", output)
     assert main(["diff", str(own), str(own)]) == 0

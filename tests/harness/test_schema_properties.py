@@ -34,7 +34,7 @@ FREE = {"entropy", "kl_to_final_bits", "cos_to_final"}
 
 
 @st.composite
-def cells(draw: Any, wanted: set[str]) -> tuple[str, str, int, str, str]:
+def cells(draw: Any, names: set[str]) -> tuple[str, str, int, str, str]:
     """A case and one full cell of the wanted columns: table, row, column and text."""
     case = draw(st.sampled_from(CASES))
     run = captured(case)
@@ -46,7 +46,7 @@ def cells(draw: Any, wanted: set[str]) -> tuple[str, str, int, str, str]:
             [
                 c
                 for c, cell in zip(table.header, table.rows[row], strict=True)
-                if cell and c in wanted
+                if cell and c in names
             ]
         )
     )
@@ -67,9 +67,9 @@ def test_any_determined_cell_beyond_tolerance_is_found_in_its_row(
     case, kind, row, column, text = cell
     run = captured(case)
     other = {"True": "False", "False": "True"}.get(text) or repr(moved(text, column, factor))
-    found = validate(with_cell(run, kind, row, column, other))
+    violations = validate(with_cell(run, kind, row, column, other))
     where = run.table_name(kind), str(table_row(run.tables[kind], row))
-    assert where in [(violation.file, violation.place.row_text) for violation in found]
+    assert where in [(violation.file, violation.place.row_text) for violation in violations]
 
 
 @settings(max_examples=100, deadline=None)

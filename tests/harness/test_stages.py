@@ -87,20 +87,20 @@ def planted(kind: str, column: str) -> Iterator[Mismatch]:
         ),
     ]
     for other in others:
-        found = compare(run_of(kind, known), run_of(kind, other), FP32).mismatches
-        assert found, (kind, column)
-        yield from (m for m in found if m.kind != "row width")
+        mismatches = compare(run_of(kind, known), run_of(kind, other), FP32).mismatches
+        assert mismatches, (kind, column)
+        yield from (m for m in mismatches if m.kind != "row width")
 
 
 @pytest.mark.parametrize("kind", TABLE_KINDS)
 def test_every_column_of_every_table_has_its_stage(kind: str) -> None:
     for column in expected_columns(kind):
         for mismatch in planted(kind, column):
-            (one,) = classes([("case", mismatch)])
-            wanted = STAGE_OF[column]
+            (group,) = classes([("case", mismatch)])
+            stage = STAGE_OF[column]
             # a key that differs makes another row of it, whatever its other cells
-            assert one.meaning.stage == ("rows" if mismatch.kind.endswith(" row") else wanted)
-            assert one.name.startswith(f"{kind}: ")
+            assert group.meaning.stage == ("rows" if mismatch.kind.endswith(" row") else stage)
+            assert group.name.startswith(f"{kind}: ")
 
 
 def sample(shape: Any, other: bool = False) -> Any:
@@ -192,13 +192,15 @@ def test_every_key_of_every_document_has_its_stage(name: str) -> None:
                 continue
             if path[-1] in never and value is not None:
                 continue  # no runner is held to them, only to their presence
-            found = compare(known, document_run(changed(document, path, value)), FP32).mismatches
-            assert found, path
-            grouped = classes([("case", m) for m in found])
+            mismatches = compare(
+                known, document_run(changed(document, path, value)), FP32
+            ).mismatches
+            assert mismatches, path
+            grouped = classes([("case", m) for m in mismatches])
             leaf = not isinstance(at(document, path), (dict, list))
-            stages = {one.meaning.stage for one in grouped}
+            stages = {group.meaning.stage for group in grouped}
             assert UNKNOWN not in stages, path
-            assert all(one.name.startswith("json: ") for one in grouped)
+            assert all(group.name.startswith("json: ") for group in grouped)
             if leaf or value is None:
                 assert stages == {stage_of(path)}, path
 
@@ -216,12 +218,14 @@ def test_what_the_contract_does_not_know_is_unknown() -> None:
         ),
         Mismatch(at_path(document, ("diagnostics", "tuned_lens")), "1", "2", Kind.VALUE),
     ]
-    assert {one.meaning.stage for one in classes([("case", m) for m in mismatches])} == {UNKNOWN}
-    told = first_screen([("case", m) for m in mismatches], 1)
-    assert "equal throughout" not in told
-    assert "Look first" not in told
-    assert "no stage can be called equal" in told
-    assert "pure-next-token: answer_mass: no stage can be called equal" in told
+    assert {group.meaning.stage for group in classes([("case", m) for m in mismatches])} == {
+        UNKNOWN
+    }
+    screen = first_screen([("case", m) for m in mismatches], 1)
+    assert "equal throughout" not in screen
+    assert "Look first" not in screen
+    assert "no stage can be called equal" in screen
+    assert "pure-next-token: answer_mass: no stage can be called equal" in screen
 
 
 def test_beside_something_unknown_no_stage_is_called_equal() -> None:
@@ -229,10 +233,10 @@ def test_beside_something_unknown_no_stage_is_called_equal() -> None:
     alone = first_screen([("case", entropy)], 1)
     assert "Look first at stage “metrics”; the stages before it (run, files, rows, " in alone
     unknown = Mismatch(Place("notes.txt", Line(1)), "1", "2", Kind.TEXT)
-    told = first_screen([("case", entropy), ("case", unknown)], 1)
-    assert "Look first at stage “metrics”." in told
-    assert "equal throughout" not in told
-    assert "The contract does not know notes.txt: content: no stage can be called equal." in told
+    screen = first_screen([("case", entropy), ("case", unknown)], 1)
+    assert "Look first at stage “metrics”." in screen
+    assert "equal throughout" not in screen
+    assert "The contract does not know notes.txt: content: no stage can be called equal." in screen
 
 
 @pytest.mark.parametrize(
@@ -278,6 +282,6 @@ def test_parts_of_a_run() -> None:
 def test_the_agreement_table_is_filed_by_its_columns() -> None:
     """Neither under json nor as unknown."""
     for mismatch in planted(AGREEMENT, "js_bits"):
-        told = first_screen([("case", mismatch)], 1)
-        assert "agreement: js_bits  metrics" in told
-        assert "(run, files, rows, tokens, forward, lens) are equal throughout" in told
+        screen = first_screen([("case", mismatch)], 1)
+        assert "agreement: js_bits  metrics" in screen
+        assert "(run, files, rows, tokens, forward, lens) are equal throughout" in screen

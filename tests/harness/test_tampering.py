@@ -65,9 +65,9 @@ def test_any_changed_byte_of_any_file_is_found(
     at = int(place * len(content))
     content[at] = (content[at] + step) % 256
     with changed(runs[1] / name, bytes(content)):
-        found = diff(runs, (None, None), by_name(DEFAULT))
-        assert found.verdict != IDENTICAL
-        assert [file.file for file in found.files if file.verdict != IDENTICAL] == [name]
+        result = diff(runs, (None, None), by_name(DEFAULT))
+        assert result.verdict != IDENTICAL
+        assert [file.file for file in result.files if file.verdict != IDENTICAL] == [name]
         # what check is told of the same two runs
         pair = read_run(runs[0]), read_run(runs[1])
         assert file_verdicts(*pair, compare(*pair, FP32))[name] != IDENTICAL
@@ -83,8 +83,8 @@ def test_any_changed_digit_of_any_file_is_found(
     at = digits[int(place * len(digits))]
     content[at] = 48 + (content[at] - 48 + step) % 10
     with changed(runs[1] / name, bytes(content)):
-        found = diff(runs, (None, None), FP32)
-        assert [file.file for file in found.files if file.verdict != IDENTICAL] == [name]
+        result = diff(runs, (None, None), FP32)
+        assert [file.file for file in result.files if file.verdict != IDENTICAL] == [name]
 
 
 def recoded(old: bytes, new: bytes, name: str) -> Change:

@@ -32,14 +32,14 @@ def test_a_violation_is_located(capture: Capture, capsys: Any) -> None:
     folder = capture("fact")
     cell(PURE, 0, "entropy_collapse", "True")(folder)
     assert main(["validate", str(folder)]) == 1
-    found = capsys.readouterr().out
-    assert f"entropy-collapse: {RULES['entropy-collapse']}\n" in found
+    output = capsys.readouterr().out
+    assert f"entropy-collapse: {RULES['entropy-collapse']}\n" in output
     assert (
         "    output-Fact-pure-next-token.csv, pos/orig layer 0 pos 16, entropy_collapse: True\n"
-        in found
+        in output
     )
-    assert "milestones: " in found  # the document says another L_copy_H
-    assert found.splitlines()[-1] == "0 of 1 run keeps the contract, 2 violations"
+    assert "milestones: " in output  # the document says another L_copy_H
+    assert output.splitlines()[-1] == "0 of 1 run keeps the contract, 2 violations"
 
 
 def test_machines_get_every_violation(capture: Capture, capsys: Any) -> None:
@@ -47,10 +47,10 @@ def test_machines_get_every_violation(capture: Capture, capsys: Any) -> None:
     for row in range(7):
         cell(PURE, row, "cos_to_final", "1.5")(folder)
     assert main(["validate", "--json", str(folder)]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["valid"] is False
-    assert found["verdict"] == "0 of 1 run keeps the contract, 7 violations"
-    (run,) = found["runs"]
+    report = json.loads(capsys.readouterr().out)
+    assert report["valid"] is False
+    assert report["verdict"] == "0 of 1 run keeps the contract, 7 violations"
+    (run,) = report["runs"]
     assert (run["directory"], run["run"], run["files"]) == (str(folder), "Fact", 3)
     assert run["violations"][2] == {
         "file": "output-Fact-pure-next-token.csv",
@@ -61,8 +61,8 @@ def test_machines_get_every_violation(capture: Capture, capsys: Any) -> None:
         "sentence": RULES["cos.range"],
     }
     assert main(["validate", str(folder)]) == 1
-    assert "cos.range (7 times): " in (told := capsys.readouterr().out)
-    assert "and 2 more; --json lists all" in told
+    assert "cos.range (7 times): " in (output := capsys.readouterr().out)
+    assert "and 2 more; --json lists all" in output
 
 
 def test_a_directory_of_several_runs_and_a_place_named_twice(capture: Capture, capsys: Any) -> None:
@@ -70,9 +70,9 @@ def test_a_directory_of_several_runs_and_a_place_named_twice(capture: Capture, c
     copytree(GOLDEN / "outputs" / "rms-rope", folder, dirs_exist_ok=True)
     remove("output-rms-rope-records.csv")(folder)
     assert main(["validate", str(folder), str(folder)]) == 1
-    found = capsys.readouterr().out
-    assert f"{folder}, rms-rope:\n    file.missing: " in found
-    assert found.splitlines()[-1] == "1 of 2 runs keep the contract, 1 violation"
+    output = capsys.readouterr().out
+    assert f"{folder}, rms-rope:\n    file.missing: " in output
+    assert output.splitlines()[-1] == "1 of 2 runs keep the contract, 1 violation"
 
 
 def test_what_cannot_be_read_or_failed_is_a_violation(capture: Capture, capsys: Any) -> None:
@@ -82,10 +82,10 @@ def test_what_cannot_be_read_or_failed_is_a_violation(capture: Capture, capsys: 
         '{"error_type": "LensError", "message": "no tokenizer"}'
     )
     assert main(["validate", str(folder)]) == 1
-    found = capsys.readouterr().out
-    assert "file.readable (2 times): " in found
-    assert "output-Fact.json: cannot be read: not JSON at line 1" in found
-    assert "the run failed: LensError: no tokenizer" in found
+    output = capsys.readouterr().out
+    assert "file.readable (2 times): " in output
+    assert "output-Fact.json: cannot be read: not JSON at line 1" in output
+    assert "the run failed: LensError: no tokenizer" in output
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_wrong_place_is_one_clear_error(
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     assert main(["validate", str(GOLDEN / "outputs" / "fact"), str(tmp_path / place)]) == 2
-    found = capsys.readouterr()
-    assert found.out == ""
-    assert found.err.startswith(f"spec: error: {tmp_path / place} ")
-    assert len(found.err.splitlines()) == 1
-    assert message in found.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"spec: error: {tmp_path / place} ")
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err

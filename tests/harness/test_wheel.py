@@ -67,15 +67,15 @@ sys.exit(status)
 
 def start(site: Path, cwd: Path, *args: str) -> str:
     """Run a command of the unpacked wheel, which imports its libraries within it and leaves them as they come."""
-    found = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", START, str(site), *args],
         cwd=cwd,
         capture_output=True,
         text=True,
         env=os.environ,
     )
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def test_the_wheel_holds_its_data_and_nothing_else(installed: Path) -> None:
