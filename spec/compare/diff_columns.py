@@ -101,7 +101,7 @@ class FirstDivergence:
     """Where a pass of a table begins to differ, and to differ by more than the tolerance; `column` the worst there."""
 
     table: str
-    where: str
+    pass_name: str
     first_difference: int | None
     first_beyond: int | None
     column: str
@@ -189,7 +189,7 @@ def first_divergences(
 
 
 def first_divergence(
-    table: str, where: str, layers: dict[int, tuple[bool, float, str]]
+    table: str, pass_name: str, layers: dict[int, tuple[bool, float, str]]
 ) -> FirstDivergence:
     """The first layer that differs, and the first beyond the tolerance, with the worst column there."""
     differing = [layer for layer, (beyond, fraction, _) in layers.items() if beyond or fraction]
@@ -197,4 +197,4 @@ def first_divergence(
     first, first_beyond = min(differing, default=None), min(broken, default=None)
     layer = first_beyond if first_beyond is not None else first
     column = layers[layer][2] if layer is not None else ""
-    return FirstDivergence(table, where, first, first_beyond, column)
+    return FirstDivergence(table, pass_name, first, first_beyond, column)

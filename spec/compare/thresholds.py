@@ -22,7 +22,7 @@ POS, CTL = ("pos", "orig"), ("ctl", "orig")
 class Threshold:
     """`column` of the pure-next-token rows of a pass, at most `limit`; over it where `above`."""
 
-    where: tuple[str, str]
+    pass_key: tuple[str, str]
     column: str
     limit: float
     above: bool = False
@@ -108,7 +108,7 @@ def by_layer(run: Run, rule: Threshold) -> Mapping[int, float]:
         return {}
     cells: dict[str, str] = {}
     for row in range(len(table.rows)):
-        if (table.column("prompt_id", row), table.column("prompt_variant", row)) == rule.where:
+        if (table.column("prompt_id", row), table.column("prompt_variant", row)) == rule.pass_key:
             cells[table.column("layer", row)] = table.column(rule.column, row)
     if not all(layer.isdigit() and is_float(text) for layer, text in cells.items()):
         return {}

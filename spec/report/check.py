@@ -154,10 +154,10 @@ def columns_table(report: Report) -> str:
 
 def column_line(name: str, worst: Statistic, case: str) -> Line:
     """A column's worst number; where texts, flags or ties differ there is none."""
-    where = ", ".join(filter(None, (case, worst.worst_row)))
+    place = ", ".join(filter(None, (case, worst.worst_row)))
     if not worst.worst_fraction:
-        return name, where, "", "no number"
-    return name, where, f"{worst.worst_error:.2e}", share(worst.worst_fraction)
+        return name, place, "", "no number"
+    return name, place, f"{worst.worst_error:.2e}", share(worst.worst_fraction)
 
 
 def case_block(result: CaseResult, shown: int) -> str:

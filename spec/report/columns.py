@@ -16,7 +16,7 @@ def layers_table(divergences: Sequence[FirstDivergence]) -> str:
     differing_first = sorted(divergences, key=lambda d: d.first_difference is None)
     shown = differing_first[:PASSES_SHOWN] if len(divergences) > PASSES_SHOWN else divergences
     lines = [
-        (f"{d.table} {d.where}", number(d.first_difference), number(d.first_beyond), d.column)
+        (f"{d.table} {d.pass_name}", number(d.first_difference), number(d.first_beyond), d.column)
         for d in shown
     ]
     header = (

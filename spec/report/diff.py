@@ -166,8 +166,10 @@ def first(diff: Diff) -> list[str]:
     beyond = [d for d in diff.first_divergences if d.first_beyond is not None]
     if not beyond:
         return []
-    start = min(beyond, key=lambda d: (d.where != "pos/orig", d.first_beyond))
-    return [f"first at layer {start.first_beyond} of {start.where} ({start.table}: {start.column})"]
+    start = min(beyond, key=lambda d: (d.pass_name != "pos/orig", d.first_beyond))
+    return [
+        f"first at layer {start.first_beyond} of {start.pass_name} ({start.table}: {start.column})"
+    ]
 
 
 def machine(diff: Diff) -> str:

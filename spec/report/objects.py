@@ -65,7 +65,7 @@ def column_object(column: ColumnDiff) -> Object:
 def divergence_object(divergence: FirstDivergence) -> Object:
     return {
         "table": divergence.table,
-        "where": divergence.where,
+        "where": divergence.pass_name,
         "first_difference": divergence.first_difference,
         "first_beyond": divergence.first_beyond,
         "column": divergence.column,

@@ -14,6 +14,7 @@ from ..runs.values import is_float, is_integer, table_rows
 from .rules import Rule, Violation
 
 NEXT = "⟨NEXT⟩"
+PassKey = tuple[str, str]  # prompt id and variant
 OPTIONAL = frozenset({"p_answer", "answer_rank", "control_margin", *columns.PAIR_COLUMNS})
 
 
@@ -43,7 +44,7 @@ class Row:
         return str(self.key)
 
     @property
-    def where(self) -> tuple[str, str]:
+    def where(self) -> PassKey:
         """Prompt id and variant."""
         return self["prompt_id"], self["prompt_variant"]
 

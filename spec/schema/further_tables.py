@@ -6,7 +6,7 @@ from math import log
 
 from ..runs.places import Place
 from ..runs.run import AGREEMENT, PURE, TABLE_KINDS, Run
-from .cells import Row
+from .cells import PassKey, Row
 from .rows import TINY, DocumentContext
 from .rules import Rule, Violation, close
 
@@ -29,7 +29,9 @@ def check_further(
     check, keys = (agreement_row, pairs) if kind == AGREEMENT else (answer_row, answers)
     rule = Rule.AGREEMENT_ROWS if kind == AGREEMENT else Rule.ANSWERS_ROWS
     demanded = sorted(
-        (where, *key) for where in facts.passes for key in keys(facts, where, n, list(lenses))
+        (pass_key, *key)
+        for pass_key in facts.passes
+        for key in keys(facts, pass_key, n, list(lenses))
     )
     present = sorted(
         (r.where, r["layer"], *sorted(r[c] for c in ("lens", "against") if c in r.cells))
@@ -52,7 +54,7 @@ def rows_difference(demanded: Sequence[object], present: Sequence[object]) -> st
 
 
 def pairs(
-    facts: DocumentContext, where: tuple[str, str], n: int, lenses: list[str]
+    facts: DocumentContext, pass_key: PassKey, n: int, lenses: list[str]
 ) -> list[tuple[object, ...]]:
     """Every two lenses at every layer, and each with the model; a pair's names in alphabetical order."""
     return [
@@ -63,10 +65,10 @@ def pairs(
 
 
 def answers(
-    facts: DocumentContext, where: tuple[str, str], n: int, lenses: list[str]
+    facts: DocumentContext, pass_key: PassKey, n: int, lenses: list[str]
 ) -> list[tuple[object, ...]]:
     """Every lens at every layer and the model at the last one, where the answer has an id."""
-    if facts.passes[where].answer_id is None:
+    if facts.passes[pass_key].answer_id is None:
         return []
     return [*((layer, lens) for layer in range(n + 1) for lens in lenses), (n, "model")]
 

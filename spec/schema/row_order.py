@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..runs.places import Place, TableRow
 from ..runs.run import PURE, PURE_PRISM, RECORDS, RECORDS_PRISM
-from .cells import Row
+from .cells import PassKey, Row
 from .rows import DocumentContext
 from .rules import Rule, Violation
 
-Where = tuple[str, str]
 Key = tuple[str, str, int, int]
 
 
@@ -17,27 +16,29 @@ def key(row: Row) -> Key:
 
 
 def expected_keys(
-    kind: str, facts: DocumentContext, n: int, ends: Mapping[Where, int]
+    kind: str, facts: DocumentContext, n: int, ends: Mapping[PassKey, int]
 ) -> list[Key]:
     """The keys of a table of a model with n blocks; `ends` are the passes' last positions; corrected: R4."""
     if not kind.startswith(RECORDS):
         return [
-            (*where, layer, ends.get(where, 0)) for where in facts.passes for layer in range(n + 1)
+            (*pass_key, layer, ends.get(pass_key, 0))
+            for pass_key in facts.passes
+            for layer in range(n + 1)
         ]
     keys: list[Key] = []
-    for where, known in facts.passes.items():
+    for pass_key, known in facts.passes.items():
         if not known.has_records:
             continue
-        last = ends.get(where, 0)
+        last = ends.get(pass_key, 0)
         full = range(n + 1) if facts.corrected else range(0 if kind == RECORDS_PRISM else 1)
-        keys += [(*where, layer, pos) for layer in full for pos in range(last + 1)]
-        keys += [(*where, layer, last) for layer in range(1, n + 1) if layer not in full]
+        keys += [(*pass_key, layer, pos) for layer in full for pos in range(last + 1)]
+        keys += [(*pass_key, layer, last) for layer in range(1, n + 1) if layer not in full]
     return keys
 
 
-def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[Where, int]:
+def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[PassKey, int]:
     """The last position of each pass, from the first pure table that has it; of pos/orig else from the records."""
-    ends: dict[Where, int] = {}
+    ends: dict[PassKey, int] = {}
     for kind in (PURE, PURE_PRISM):
         for row in tables.get(kind, []):
             ends.setdefault(row.where, int(row["pos"]))
@@ -53,7 +54,7 @@ def check_order(
     written: Collection[TableRow],
     n: int,
     facts: DocumentContext,
-    ends: Mapping[Where, int],
+    ends: Mapping[PassKey, int],
 ) -> list[Violation]:
     """Missing, extra and misplaced rows of a table, which is given by its file and kind.
 
@@ -90,8 +91,8 @@ def table_row(known: Key) -> TableRow:
 
 
 def ends_of(
-    kind: str, rows: Sequence[Row], facts: DocumentContext, ends: Mapping[Where, int]
-) -> Mapping[Where, int]:
+    kind: str, rows: Sequence[Row], facts: DocumentContext, ends: Mapping[PassKey, int]
+) -> Mapping[PassKey, int]:
     """The last position of each pass in a table of this kind.
 
     run.py's other passes may end elsewhere in a sidecar's rows; the first is the same everywhere.
@@ -99,5 +100,5 @@ def ends_of(
     if facts.own:
         return ends
     own = {row.where: int(row["pos"]) for row in reversed(rows)} if kind.startswith(PURE) else {}
-    first = {where: end for where, end in ends.items() if where == ("pos", "orig")}
+    first = {pass_key: end for pass_key, end in ends.items() if pass_key == ("pos", "orig")}
     return {**ends, **own, **first}

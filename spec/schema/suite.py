@@ -6,13 +6,12 @@ from typing import Any
 
 from ..runs.places import Path, Place
 from .blocks import check_gold_of
-from .cells import Row
+from .cells import PassKey, Row
 from .rows import BUILT_IN, Pass
 from .rules import Rule, Violation
 from .summaries import agree, check_same, control, milestones
 
 Json = Mapping[str, Any]
-Where = tuple[str, str]
 
 
 def first_id(gold: Any) -> tuple[bool, int | None]:
@@ -24,7 +23,7 @@ def first_id(gold: Any) -> tuple[bool, int | None]:
     return is_id or identifier is None, identifier if is_id else None
 
 
-def built_in_passes(document: Json | None) -> dict[Where, Pass]:
+def built_in_passes(document: Json | None) -> dict[PassKey, Pass]:
     """run.py's passes; their ids are known where the document names both."""
     control_block = (document or {}).get("control_prompt")
     control_gold = control_block.get("gold_answer") if isinstance(control_block, Mapping) else None
@@ -39,7 +38,7 @@ def built_in_passes(document: Json | None) -> dict[Where, Pass]:
     }
 
 
-def own_passes(document: Json | None) -> dict[Where, Pass]:
+def own_passes(document: Json | None) -> dict[PassKey, Pass]:
     """The passes of a document with a block for each; a block of another shape is left to the shape's own rules."""
     blocks = [b for b in (document or {}).get("passes", []) if isinstance(b, Mapping)]
     named = {f"{b.get('prompt_id')}/{b.get('prompt_variant')}": b for b in blocks}
@@ -69,7 +68,7 @@ def own_pass(block: Json, named: Mapping[str, Json]) -> Pass:
 def check_suite(file: str, document: Json, rows: Sequence[Row]) -> Iterator[Violation]:
     """Every block against the rows of its pass: gold answer, milestones, control summary, last layer."""
     n = document["model_stats"]["num_layers"]
-    by_pass: dict[Where, list[Row]] = defaultdict(list)
+    by_pass: dict[PassKey, list[Row]] = defaultdict(list)
     for row in rows:
         by_pass[row.where].append(row)
     for i, block in enumerate(document["passes"]):
@@ -81,16 +80,16 @@ def check_block(
     file: str, path: Path, block: Json, rows: Sequence[Row], n: int
 ) -> Iterator[Violation]:
     """One block, at a path of the document, against the rows of its pass; n is the last layer."""
-    where = block["prompt_id"], block["prompt_variant"]
+    pass_key = block["prompt_id"], block["prompt_variant"]
     yield from check_gold_of(file, (*path, "gold_answer"), block["gold_answer"], None)
     if block["gold_alignment"] != ("ok" if block["gold_answer"]["answer_ids"] else "unresolved"):
         place = Place(file, key=(*path, "gold_alignment"))
         yield Violation(place, Rule.GOLD, block["gold_alignment"])
     top = Place(file, key=path)
-    yield from check_same(top, Rule.MILESTONES, block, milestones(rows, where))
+    yield from check_same(top, Rule.MILESTONES, block, milestones(rows, pass_key))
     if block["control"]:
         summary = Place(file, key=(*path, "control_summary"))
-        derived = control(rows, where)
+        derived = control(rows, pass_key)
         yield from check_same(summary, Rule.CONTROL_SUMMARY, block["control_summary"], derived)
     values = block["last_layer_consistency"]
     columns = {

@@ -5,18 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..runs.places import Place
-from .cells import Row
+from .cells import PassKey, Row
 from .rules import Rule, Violation, close
 
 Json = Mapping[str, Any]
 POS, NO_FILLER, CTL = ("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig")
 
 
-def first_layer(
-    rows: Sequence[Row], where: tuple[str, str], holds: Callable[[Row], bool]
-) -> int | None:
+def first_layer(rows: Sequence[Row], pass_key: PassKey, holds: Callable[[Row], bool]) -> int | None:
     """The first layer of a pass whose row satisfies a condition."""
-    return next((int(row["layer"]) for row in rows if row.where == where and holds(row)), None)
+    return next((int(row["layer"]) for row in rows if row.where == pass_key and holds(row)), None)
 
 
 def minus(a: int | None, b: int | None) -> int | None:
@@ -31,21 +29,21 @@ def kl_at_most(limit: float) -> Callable[[Row], bool]:
     return lambda row: row["kl_to_final_bits"] <= limit
 
 
-def milestones(rows: Sequence[Row], where: tuple[str, str] = POS) -> dict[str, int | None]:
+def milestones(rows: Sequence[Row], pass_key: PassKey = POS) -> dict[str, int | None]:
     """The milestones of a pass, read off its rows."""
-    copy = first_layer(rows, where, lambda row: row["copy_collapse"])
-    semantic = first_layer(rows, where, lambda row: row["is_answer"])
+    copy = first_layer(rows, pass_key, lambda row: row["copy_collapse"])
+    semantic = first_layer(rows, pass_key, lambda row: row["is_answer"])
     return {
         "L_copy": copy,
-        "L_copy_H": first_layer(rows, where, lambda row: row["entropy_collapse"]),
+        "L_copy_H": first_layer(rows, pass_key, lambda row: row["entropy_collapse"]),
         "L_semantic": semantic,
         "delta_layers": minus(semantic, copy),
         **{
-            f"first_kl_below_{limit}": first_layer(rows, where, kl_at_most(limit))
+            f"first_kl_below_{limit}": first_layer(rows, pass_key, kl_at_most(limit))
             for limit in (0.5, 1.0)
         },
         **{
-            f"first_rank_le_{limit}": first_layer(rows, where, rank_at_most(limit))
+            f"first_rank_le_{limit}": first_layer(rows, pass_key, rank_at_most(limit))
             for limit in (1, 5, 10)
         },
     }
@@ -54,9 +52,12 @@ def milestones(rows: Sequence[Row], where: tuple[str, str] = POS) -> dict[str, i
 def ablation(rows: Sequence[Row]) -> dict[str, int | None]:
     """ablation_summary, read off the rows of both variants."""
     copies = [
-        first_layer(rows, where, lambda row: row["copy_collapse"]) for where in (POS, NO_FILLER)
+        first_layer(rows, pass_key, lambda row: row["copy_collapse"])
+        for pass_key in (POS, NO_FILLER)
     ]
-    answers = [first_layer(rows, where, lambda row: row["is_answer"]) for where in (POS, NO_FILLER)]
+    answers = [
+        first_layer(rows, pass_key, lambda row: row["is_answer"]) for pass_key in (POS, NO_FILLER)
+    ]
     return {
         "L_copy_orig": copies[0],
         "L_sem_orig": answers[0],
@@ -67,9 +68,9 @@ def ablation(rows: Sequence[Row]) -> dict[str, int | None]:
     }
 
 
-def control(rows: Sequence[Row], where: tuple[str, str] = CTL) -> dict[str, float | None]:
+def control(rows: Sequence[Row], pass_key: PassKey = CTL) -> dict[str, float | None]:
     """control_summary, read off the rows of a control pass."""
-    margins = [(row["layer"], row["control_margin"]) for row in rows if row.where == where]
+    margins = [(row["layer"], row["control_margin"]) for row in rows if row.where == pass_key]
     known = [(layer, margin) for layer, margin in margins if margin is not None]
     return {
         "first_control_margin_pos": next((layer for layer, margin in known if margin > 0), None),

@@ -108,7 +108,7 @@ def check_across(
     if "passes" in document:
         violations = [*check_prism(run, document), *check_suite(file, document, rows)]
         passes = own_passes(document).items()
-        first = next((where for where, known in passes if known.has_records), None)
+        first = next((pass_key for pass_key, known in passes if known.has_records), None)
         if first in ends:
             violations += check_residuals(run, document, ends[first] + 1)
         return violations

@@ -87,7 +87,7 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
     cell(PURE, 16, "p_answer", "0.5")(folder)  # ctl/orig layer 2
     result = against("fact", folder)
     places = {
-        (p.table, p.where): (p.first_difference, p.first_beyond, p.column)
+        (p.table, p.pass_name): (p.first_difference, p.first_beyond, p.column)
         for p in result.first_divergences
     }
     assert places == {
