@@ -1,4 +1,4 @@
-"""audit: every discrete decision of the captures keeps a margin over its tolerance, save those reviewed and listed."""
+"""Audit the captures: every discrete decision has a margin over its tolerance, except those reviewed and listed."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ Key = tuple[str, str, str, str]  # case, kind of file, row, decision
 
 @dataclass(frozen=True)
 class CaseAudit:
-    """One case: its decisions, the ranks whose neighbours no file lists, and what its seed was chosen for.
+    """The decisions of one case, the number of ranks whose neighbours no file lists, and two smallest distances.
 
-    `gap` is the least relative gap of listed neighbours, `distance` the least distance from a KL, entropy or copy
-    threshold in its own unit, each with its place.
+    `gap` is the smallest relative gap of neighbours in a list, `distance` the smallest distance from a KL, entropy or
+    copy threshold in its own unit, each with its place. The seeds of the models were chosen to make both large.
     """
 
     case: str
@@ -43,7 +43,7 @@ class CaseAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """All cases against the list of known fragile decisions, reasons by key."""
+    """The audits of all cases, and the list of known fragile decisions: reasons by key."""
 
     cases: tuple[CaseAudit, ...]
     known: Mapping[Key, str]
@@ -64,8 +64,8 @@ class Audit:
 
     @property
     def stale(self) -> list[Key]:
-        found = {decision.key for decision in self.fragile}
-        return [key for key in self.known if key not in found]
+        fragile_keys = {decision.key for decision in self.fragile}
+        return [key for key in self.known if key not in fragile_keys]
 
     @property
     def passes(self) -> bool:
@@ -79,95 +79,99 @@ def audit(golden: Path = GOLDEN, known: Path = KNOWN) -> Audit:
 
 
 def read_known(path: Path) -> dict[Key, str]:
-    """The listed decisions → reasons; raises SpecError where the file is unreadable or an entry comes twice."""
-    found: dict[Key, str] = {}
+    """Read the listed decisions with their reasons.
+
+    Raises SpecError where the file is unreadable or an entry occurs twice.
+    """
+    reasons: dict[Key, str] = {}
     try:
         for group in json.loads(path.read_text(encoding="utf-8")):
             for file, row, name in group["decisions"]:
                 for key in ((case, file, row, name) for case in group["cases"]):
-                    if key in found:
+                    if key in reasons:
                         raise ValueError(f"{', '.join(key)} is listed twice")
-                    found[key] = group["reason"]
+                    reasons[key] = group["reason"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpecError(
             f"cannot read {path}: {error}; it is a list of groups of reason, cases, decisions"
         ) from error
-    return found
+    return reasons
 
 
 def audit_case(case: Case, golden: Path = GOLDEN) -> CaseAudit:
-    """Every decision of one capture; raises SpecError where it cannot be read whole."""
-    run, tolerance = (
-        read_run(case.expected_dir(golden), case.model_id.split("/")[-1]),
-        by_name(case.tolerance),
-    )
-    tables = {
-        kind: check_table(run.table_name(kind), kind, table) for kind, table in run.tables.items()
-    }
-    broken = [*run.findings, *(violation for found, _ in tables.values() for violation in found)]
-    if run.document is None or PURE not in run.tables or broken:
-        raise SpecError(
-            f"cannot audit case {case.name}: {next(iter(broken), 'a file is missing')}; see spec validate"
-        )
-    rows = {kind: typed for kind, (_, typed) in tables.items()}
-    rules = rules_of(case, rows[PURE])
-    last = [row for row in rows[PURE] if row.where == POS][-1]
+    """Audit every decision of one capture; raises SpecError where a file is missing or malformed."""
+    run = read_run(case.expected_dir(golden), case.model_id.split("/")[-1])
+    tolerance = by_name(case.tolerance)
+    document, rows = checked_rows(case, run)
+    rules = make_rules(case, rows[PURE])
+    last_row = [row for row in rows[PURE] if row.where == POS][-1]
     decisions = [*row_decisions(case.name, tolerance, rows, rules)]
-    decisions += document_decisions(case.name, tolerance, run.document, last)
+    decisions += document_decisions(case.name, tolerance, document, last_row)
     return CaseAudit(
         case.name,
         case.tolerance,
         tuple(decisions),
-        sum(unseen(run, tolerance, rows)),
-        min(gaps(decisions), default=(1.0, "")),
-        min(
-            (d, f"{kind}, {row.name}")
-            for kind in pure(rows)
-            for row in rows[kind]
-            for d in distances(row, rules)
-        ),
+        sum(unseen_ranks(document, tolerance, rows)),
+        min(order_gaps(decisions), default=(1.0, "")),
+        min(threshold_distances(rows, rules)),
     )
 
 
-def rules_of(case: Case, rows: Sequence[Row]) -> Rules:
+def checked_rows(case: Case, run: Run) -> tuple[Mapping[str, Any], dict[str, Sequence[Row]]]:
+    """Return the document and the typed rows by kind; raises SpecError where a file is missing or malformed."""
+    problems: list[Any] = [*run.findings]
+    rows: dict[str, Sequence[Row]] = {}
+    for kind, table in run.tables.items():
+        violations, rows[kind] = check_table(run.table_name(kind), kind, table)
+        problems += violations
+    if run.document is None or PURE not in run.tables or problems:
+        raise SpecError(
+            f"cannot audit case {case.name}: {next(iter(problems), 'a file is missing')}; see spec validate"
+        )
+    return run.document, rows
+
+
+def make_rules(case: Case, rows: Sequence[Row]) -> Rules:
+    """Return the copy threshold and margin of a case and the layers of its milestones."""
     options = {**DEFAULTS, **case.args}
     return Rules(
         options["copy_threshold"],
         options["copy_margin"],
-        {**milestones(rows), **layers_of_control(rows)},
+        {**milestones(rows), **control_layer(rows)},
     )
 
 
-def layers_of_control(rows: Sequence[Row]) -> dict[str, int | None]:
+def control_layer(rows: Sequence[Row]) -> dict[str, int | None]:
     layer: Any = control(rows)["first_control_margin_pos"]
     return {"first_control_margin_pos": layer}
 
 
-def pure(rows: Mapping[str, Sequence[Row]]) -> list[str]:
+def pure_kinds(rows: Mapping[str, Sequence[Row]]) -> list[str]:
     return [kind for kind in rows if kind.startswith(PURE)]
 
 
 def wide_lists(kind: str, rows: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, ...], list[float]]:
-    """The longer lists that the records hold of rows of a pure-next-token table, by the row's key."""
+    """Return the longer lists that the records have for rows of a pure-next-token table, by the row's key."""
     records = rows.get(kind.replace(PURE, RECORDS), [])
     return {(*row.where, row["layer"], row["pos"]): row.probabilities for row in records}
 
 
-def wide_of(row: Row, lists: Mapping[tuple[Any, ...], list[float]]) -> list[float]:
+def longest_list(row: Row, lists: Mapping[tuple[Any, ...], list[float]]) -> list[float]:
+    """Return the longest list of probabilities that the files have for a row."""
     return lists.get((*row.where, row["layer"], row["pos"]), row.probabilities)
 
 
 def row_decisions(
     case: str, tolerance: Tolerance, rows: Mapping[str, Sequence[Row]], rules: Rules
 ) -> Iterator[Decision]:
-    """The decisions of all tables. Milestones are read off the norm lens's table only."""
-    for kind, found in rows.items():
-        lists = wide_lists(kind, rows) if kind in pure(rows) else {}
-        for row in found:
+    """Yield the decisions of all tables; milestones only for the table of the norm lens."""
+    for kind, table_rows in rows.items():
+        lists = wide_lists(kind, rows) if kind in pure_kinds(rows) else {}
+        for row in table_rows:
             place = Place(case, kind, row.name, tolerance)
             yield from orders(place, row.probabilities)
-            if kind in pure(rows):
-                wide = wide_of(row, lists)
+            if kind in pure_kinds(rows):
+                wide = longest_list(row, lists)
                 yield from membership(place, row.probabilities, wide)
                 yield from collapses(place, row, rules)
                 yield from ranks(place, row, wide, rules)
@@ -175,18 +179,30 @@ def row_decisions(
                 yield from first_layers(place, row, rules)
 
 
-def unseen(run: Run, tolerance: Tolerance, rows: Mapping[str, Sequence[Row]]) -> Iterator[bool]:
-    """For each answer rank, whether a neighbour that makes it is not listed anywhere."""
-    vocabulary = int((run.document or {})["model_stats"]["d_vocab"])
-    for kind in pure(rows):
+def unseen_ranks(
+    document: Mapping[str, Any], tolerance: Tolerance, rows: Mapping[str, Sequence[Row]]
+) -> Iterator[bool]:
+    """Yield for each answer rank whether a neighbour that determines it is in no list."""
+    vocabulary = int(document["model_stats"]["d_vocab"])
+    for kind in pure_kinds(rows):
         lists = wide_lists(kind, rows)
         for row in rows[kind]:
             moves = tolerance.rank_moves(row["answer_rank"] or 1)
-            yield rank_unseen(row, wide_of(row, lists), moves, vocabulary)
+            yield rank_unseen(row, longest_list(row, lists), moves, vocabulary)
 
 
-def gaps(decisions: Sequence[Decision]) -> Iterator[tuple[float, str]]:
-    """Relative gaps of listed neighbours, forgiven ties included."""
+def order_gaps(decisions: Sequence[Decision]) -> Iterator[tuple[float, str]]:
+    """Yield the relative gaps of listed neighbours, also of forgiven ties, with their places."""
     for d in decisions:
         if d.name.startswith("order of ") and d.value > 0:
             yield (d.value - d.threshold) / d.value, f"{d.file}, {d.row}, {d.name}"
+
+
+def threshold_distances(
+    rows: Mapping[str, Sequence[Row]], rules: Rules
+) -> Iterator[tuple[float, str]]:
+    """Yield the distances from every threshold in the pure-next-token tables, with their places."""
+    for kind in pure_kinds(rows):
+        for row in rows[kind]:
+            for distance in distances(row, rules):
+                yield distance, f"{kind}, {row.name}"

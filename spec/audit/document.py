@@ -1,7 +1,7 @@
 """The decisions of a document: orders of its lists, top-1 agreement, warning, raw-lens risk, best temperature.
 
-Not to be seen: the other points of the temperature grid (only T = 1 and the best are told), the second token of the raw
-lens, hence `top1_agree` and a rank over 1 of a raw sample, and whatever stands below a list.
+The document does not show the other points of the temperature grid (only T = 1 and the best), the second token of the
+raw lens (hence not the margin of `top1_agree` or of a rank over 1 of a raw sample), and the tokens below a list.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,32 +20,34 @@ LAST = "diagnostics.last_layer_consistency"
 def document_decisions(
     case: str, tolerance: Tolerance, document: Json, last: Row
 ) -> Iterator[Decision]:
-    """Every decision of a document; `last` is the row of layer n of pos/orig."""
+    """Yield every decision of a document; `last` is the row of layer n of pos/orig."""
     for name in ("test_prompts", "temperature_exploration"):
         for i, item in enumerate(document[name]):
-            warmed = tolerance.at_temperature(item.get("temperature", 1.0))
-            place = Place(case, "json", f"{name}[{i}]", warmed)
+            scaled = tolerance.at_temperature(item.get("temperature", 1.0))
+            place = Place(case, "json", f"{name}[{i}]", scaled)
             yield from orders(place, [p for _, p in item["topk"]])
-    own = [p for _, p in document["final_prediction"]["topk"]]
-    yield from orders(Place(case, "json", "final_prediction", tolerance), own)
-    yield from last_layer(Place(case, "json", LAST, tolerance), document["diagnostics"], last, own)
+    model_top = [p for _, p in document["final_prediction"]["topk"]]
+    yield from orders(Place(case, "json", "final_prediction", tolerance), model_top)
+    consistency = document["diagnostics"]["last_layer_consistency"]
+    yield from last_layer(Place(case, "json", LAST, tolerance), consistency, last, model_top)
     yield from raw_lens(case, tolerance, document["raw_lens_check"])
 
 
-def last_layer(place: Place, diagnostics: Json, last: Row, own: list[float]) -> Iterator[Decision]:
-    """Agreement of lens and model, the warning, the best temperature against none at all."""
-    said = diagnostics["last_layer_consistency"]
-    lists = [listed for listed in (last.probabilities, own) if len(listed) > 1]
+def last_layer(
+    place: Place, consistency: Json, last: Row, model_top: list[float]
+) -> Iterator[Decision]:
+    """Yield agreement of lens and model, the warning, and the best temperature against T = 1."""
+    lists = [listed for listed in (last.probabilities, model_top) if len(listed) > 1]
     tops = [place.order("top1_agree", listed[0], listed[1]) for listed in lists]
     yield from [min(tops, key=lambda decision: decision.margin)] if tops else []
-    kl, best = said["kl_to_final_bits"], said["kl_after_temp_bits"]
+    kl, best = consistency["kl_to_final_bits"], consistency["kl_after_temp_bits"]
     yield place.threshold("warn_high_last_layer_kl", columns.KL, kl, 0.5)
-    if place.tolerance.fraction(columns.TEMPERATURE, said["temp_est"], 1.0) > 1:
+    if place.tolerance.fraction(columns.TEMPERATURE, consistency["temp_est"], 1.0) > 1:
         yield place.order("temp_est", kl, best, quantity=columns.KL)
 
 
 def raw_lens(case: str, tolerance: Tolerance, block: Json) -> Iterator[Decision]:
-    """Whether the raw lens ranks the answer first, and the largest divergence against the bounds of the risk."""
+    """Yield whether the raw lens ranks the answer first, and the largest divergence against the risk's bounds."""
     samples = block["samples"]
     for i, sample in enumerate(samples):
         place = Place(case, "json", f"raw_lens_check.samples[{i}]", tolerance)

@@ -1,8 +1,8 @@
-"""A decision and its margin: how far, in tolerances, the numbers that make it stand from the point where it flips.
+"""A decision and its margin: the distance, in tolerances, of its numbers from the point where it flips.
 
-A decision of one number against a fixed threshold flips when the number moves by its own tolerance; one of two numbers
-against each other when both move, so there the two tolerances add up. A margin of 1 or less is fragile: a runner whose
-every number passes could still decide otherwise, and fail.
+A number against a fixed threshold flips the decision when it moves by its own tolerance; two numbers against each other
+may both move, so their tolerances add up. A decision with a margin of 1 or less is fragile: a runner whose numbers are
+all within tolerance could decide otherwise, and fail.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from ..runs import columns
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: case, kind of file, row in words, name; the value, what it is held against, the margin.
+    """One decision: case, kind of file, row as text, name; the value, its threshold or other value, the margin.
 
-    `forgiven` is an order of tied tokens, or a number near a threshold that its class leaves open: the comparison lets
-    them through either way.
+    `forgiven` marks an order of tied tokens, or a number near a threshold that its class leaves open: the comparison
+    accepts both outcomes.
     """
 
     case: str
@@ -46,7 +46,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Place:
-    """Where decisions are made: case, kind of file, row; and the case's tolerance."""
+    """The place of decisions: case, kind of file, row; and the case's tolerance."""
 
     case: str
     file: str
@@ -54,7 +54,7 @@ class Place:
     tolerance: Tolerance
 
     def threshold(self, name: str, quantity: str, value: float, threshold: float) -> Decision:
-        """A number of a quantity against a fixed threshold."""
+        """Return the decision of a number of a quantity against a fixed threshold."""
         margin = abs(value - threshold) / self.tolerance.allowed(quantity, value)
         forgiven = self.tolerance.open_thresholds and name in DECISIONS and margin <= 1
         return Decision(self.case, self.file, self.row, name, value, threshold, margin, forgiven)
@@ -62,7 +62,7 @@ class Place:
     def order(
         self, name: str, a: float, b: float, forgivable: bool = False, quantity: str = ""
     ) -> Decision:
-        """Two numbers of one quantity, by default probabilities, against each other."""
+        """Return the decision of two numbers of one quantity, by default probabilities, against each other."""
         kind = quantity or columns.PROBABILITY
         forgiven = forgivable and self.tolerance.ties(kind, a, b)
         margin = abs(a - b) / (self.tolerance.allowed(kind, a) + self.tolerance.allowed(kind, b))

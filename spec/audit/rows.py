@@ -1,8 +1,8 @@
-"""The decisions that one row of a table makes: orders, membership, rank, collapses, milestones.
+"""The decisions of one table row: orders, membership, rank, collapses, milestones.
 
-The rank of an answer is made by its neighbours in the vocabulary. They can be seen only where they are listed: in the
+The neighbours of an answer in the vocabulary determine its rank. The files show them only where they are listed: in the
 row itself, or for the last position of pos/orig in the records row of the same layer, which lists 20. A rank below
-that, a first token below a list, and a swap of tokens that are no neighbours cannot be judged from the captured files.
+that, a first token below a list, and a swap of tokens that are not neighbours cannot be judged from the captured files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,26 +19,26 @@ RANKS, DIVERGENCES = (1, 5, 10), (0.5, 1.0)
 
 @dataclass(frozen=True)
 class Rules:
-    """What a case's decisions depend on: copy threshold and margin, and the layer at which each milestone fell."""
+    """The parameters of a case's decisions: copy threshold and margin, and the layer of each milestone."""
 
     copy_threshold: float
     copy_margin: float
     milestones: Mapping[str, int | None] = field(default_factory=dict)
 
     def decides(self, name: str, layer: int) -> bool:
-        """Whether a row of this layer can move the milestone: it is the first one that holds, or comes before it."""
+        """Return whether a row of this layer can move the milestone: the layer is at or before it."""
         first = self.milestones[name]
         return first is None or layer <= first
 
 
 def orders(place: Place, listed: Sequence[float]) -> Iterator[Decision]:
-    """Each listed token against the next; a tie is forgiven."""
+    """Yield the order of each listed token and the next; ties are forgiven."""
     for i, (a, b) in enumerate(pairwise(listed), start=1):
         yield place.order(f"order of {i} and {i + 1}", a, b, forgivable=True)
 
 
 def membership(place: Place, listed: Sequence[float], wide: Sequence[float]) -> Iterator[Decision]:
-    """The last token of a list against the first that it leaves out, where a longer list shows that one."""
+    """Yield the last token of a list against the first token below it, where a longer list has that token."""
     if 0 < len(listed) < len(wide):
         k = len(listed)
         yield place.order(
@@ -47,23 +47,25 @@ def membership(place: Place, listed: Sequence[float], wide: Sequence[float]) -> 
 
 
 def collapses(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
-    """entropy_collapse, and copy_collapse as far as numbers make it."""
+    """Yield entropy_collapse, and copy_collapse as far as it depends on numbers."""
     yield place.threshold("entropy_collapse", columns.ENTROPY, row["entropy"], 1.0)
     listed = row.probabilities
     if len(listed) < 2:
         return
-    likely = place.threshold("copy_collapse", columns.PROBABILITY, listed[0], rules.copy_threshold)
-    ahead = place.order("copy_collapse", listed[0], listed[1] + rules.copy_margin)
+    absolute = place.threshold(
+        "copy_collapse", columns.PROBABILITY, listed[0], rules.copy_threshold
+    )
+    relative = place.order("copy_collapse", listed[0], listed[1] + rules.copy_margin)
     if row["copy_collapse"]:
-        yield min(likely, ahead, key=lambda decision: decision.margin)
+        yield min(absolute, relative, key=lambda decision: decision.margin)
     elif failing := [
-        decision for decision in (likely, ahead) if decision.value <= decision.threshold
+        decision for decision in (absolute, relative) if decision.value <= decision.threshold
     ]:
         yield max(failing, key=lambda decision: decision.margin)
 
 
 def without_answer(row: Row, wide: Sequence[float]) -> list[float]:
-    """The listed probabilities of all tokens but the answer."""
+    """Return the listed probabilities of all tokens except the answer."""
     others = list(wide)
     if row["answer_rank"] <= len(others) and row["p_answer"] in others:
         others.remove(row["p_answer"])
@@ -71,15 +73,16 @@ def without_answer(row: Row, wide: Sequence[float]) -> list[float]:
 
 
 def ranks(place: Place, row: Row, wide: Sequence[float], rules: Rules) -> Iterator[Decision]:
-    """answer_rank against the neighbours that it may not pass, and the milestones where a rank may move at all."""
+    """Yield answer_rank against the neighbours that it may not pass, and the milestones where a rank may move."""
     rank, p = row["answer_rank"], row["p_answer"]
     if rank is None:
         return
-    others, moves = without_answer(row, wide), place.tolerance.rank_moves(rank)
+    others = without_answer(row, wide)
+    moves = place.tolerance.rank_moves(rank)
     sides = [i for i in (rank - 2 - moves, rank - 1 + moves) if 0 <= i < len(others)]
     if sides:
-        found = [place.order("answer_rank", p, others[i]) for i in sides]
-        yield min(found, key=lambda decision: decision.margin)
+        decisions = [place.order("answer_rank", p, others[i]) for i in sides]
+        yield min(decisions, key=lambda decision: decision.margin)
     if moves and row.where == POS:
         for limit in (limit for limit in RANKS if limit <= len(others)):
             if rules.decides(f"first_rank_le_{limit}", row["layer"]):
@@ -87,7 +90,7 @@ def ranks(place: Place, row: Row, wide: Sequence[float], rules: Rules) -> Iterat
 
 
 def rank_unseen(row: Row, wide: Sequence[float], moves: int, vocabulary: int) -> bool:
-    """Whether a neighbour that makes the answer's rank is not listed."""
+    """Return whether a neighbour that determines the answer's rank is not listed."""
     rank = row["answer_rank"]
     if rank is None:
         return False
@@ -96,7 +99,7 @@ def rank_unseen(row: Row, wide: Sequence[float], moves: int, vocabulary: int) ->
 
 
 def first_layers(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
-    """KL milestones in pos/orig, the sign of the control margin in ctl/orig, up to the layer at which they fall."""
+    """Yield KL milestones of pos/orig and the sign of the control margin of ctl/orig, up to their layers."""
     if row.where == POS:
         for limit in DIVERGENCES:
             if rules.decides(f"first_kl_below_{limit}", row["layer"]):
@@ -113,7 +116,7 @@ def first_layers(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
 
 
 def distances(row: Row, rules: Rules) -> Iterator[float]:
-    """How far the row's numbers stand from every threshold, in their own units."""
+    """Yield the distance of the row's numbers from every threshold, in their own units."""
     listed = row.probabilities
     yield abs(row["entropy"] - 1.0)
     yield from (abs(row["kl_to_final_bits"] - limit) for limit in DIVERGENCES)

@@ -1,4 +1,4 @@
-"""One module per command of `python -m spec`: what it takes, and what it calls. Nothing is computed here."""
+"""A module per command of `python -m spec`: its arguments and what it calls. Nothing is computed here."""
 
 from . import audit, capture, check, diff, new_case, promote, validate
 

@@ -1,4 +1,4 @@
-"""`python -m spec audit`: every decision of the captures keeps a margin over its tolerance."""
+"""`python -m spec audit`: check that every decision of the captures has a margin over its tolerance."""
 
 import argparse
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 def add(commands: Any) -> None:
     audit = commands.add_parser(
         "audit",
-        help="hold every decision of the captures to a margin over its tolerance",
+        help="check that every decision of the captures has a margin over its tolerance",
         epilog="Exit status: 0 only known decisions are fragile, 1 the list and the captures differ, "
         "2 the captures or the list cannot be read.",
     )
@@ -23,6 +23,6 @@ def run(args: argparse.Namespace) -> int:
     from ..report import audit as render_audit
 
     require_intact(GOLDEN)
-    found = audit()
-    print(render_audit.machine(found) if args.json else render_audit.text(found))
-    return 0 if found.passes else 1
+    result = audit()
+    print(render_audit.machine(result) if args.json else render_audit.text(result))
+    return 0 if result.passes else 1

@@ -1,4 +1,4 @@
-"""`python -m spec capture --run-py PATH --python INTERPRETER --out DIR`: store what a foreign run.py writes."""
+"""`python -m spec capture --run-py PATH --python INTERPRETER --out DIR`: store the outputs of an external run.py."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,8 @@ from ..golden import GOLDEN, Case, load_cases, require_intact, select
 from .workspace import workspace
 
 
-def add_foreign(command: argparse.ArgumentParser, required: bool) -> None:
-    """The options that name a foreign run.py."""
+def add_external_options(command: argparse.ArgumentParser, required: bool) -> None:
+    """Add the options that name an external run.py."""
     command.add_argument(
         "--run-py",
         type=Path,
@@ -35,10 +35,10 @@ def add_foreign(command: argparse.ArgumentParser, required: bool) -> None:
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "capture",
-        help="run a foreign run.py on the cases and store its outputs; golden/ is never touched",
+        help="run an external run.py on the cases and store its outputs; golden/ is never changed",
         epilog="Exit status: 0 all cases captured, 1 some failed, 2 the command line is wrong.",
     )
-    add_foreign(command, required=True)
+    add_external_options(command, required=True)
     command.add_argument(
         "--out", type=Path, metavar="DIR", required=True, help="a new or empty folder"
     )
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
 
 
 def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
-    """A library and its cases of these names."""
+    """Return the library, by default golden/, and its cases of these names."""
     from ..lifecycle.library import load_library
 
     if library is not None:
@@ -61,18 +61,19 @@ def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
 
 def run(args: argparse.Namespace) -> int:
     from ..lifecycle.capture import capture
-    from ..runners.external import Foreign
+    from ..runners.external import ExternalRunner
 
-    foreign = Foreign(args.run_py, args.python, args.timeout)
+    runner = ExternalRunner(args.run_py, args.python, args.timeout)
     library, cases = cases_of(args.cases, args.names)
     with workspace(args.out) as out:
-        ended = capture(foreign, cases, library, out)
+        result = capture(runner, cases, library, out)
     for case in cases:
-        seconds = ended.seconds.get(case.name)
-        told = ended.outcome.problems.get(case.name) or f"captured in {seconds:.1f} s"
-        print(f"{case.name}: {told}")
-    bad = len(ended.outcome.problems)
-    print(f"{len(cases) - bad} of {len(cases)} cases captured in {args.out}; golden/ is as it was")
-    if bad:
+        seconds = result.seconds.get(case.name)
+        status = result.outcome.problems.get(case.name) or f"captured in {seconds:.1f} s"
+        print(f"{case.name}: {status}")
+    failed = len(result.outcome.problems)
+    captured = len(cases) - failed
+    print(f"{captured} of {len(cases)} cases captured in {args.out}; golden/ is unchanged")
+    if failed:
         print(f"{args.out / 'log' / 'worker.log'} holds the whole output")
-    return 1 if bad else 0
+    return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""`python -m spec check [CASE …]`: run a runner, or a foreign run.py, on the golden cases and compare."""
+"""`python -m spec check [CASE …]`: run a runner, or an external run.py, on the golden cases and compare."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
 from ..golden import GOLDEN, Case, corrected, load_cases, require_intact, select
-from .capture import add_foreign
+from .capture import add_external_options
 from .workspace import workspace
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     check = commands.add_parser(
         "check",
-        help="run a runner, or a foreign run.py, on the golden cases and compare",
+        help="run a runner, or an external run.py, on the golden cases and compare",
         epilog="Exit status: 0 all cases match, 1 some do not, 2 the command line is wrong.",
     )
     check.add_argument("cases", nargs="*", metavar="CASE", help="cases to check (default: all)")
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         metavar="COMMAND",
         help="runs the jobs of a JSONL file, whose path is added as last argument (default: the lean runner)",
     )
-    add_foreign(check, required=False)
+    add_external_options(check, required=False)
     check.add_argument(
         "--against",
         type=Path,
@@ -65,31 +65,32 @@ def run(args: argparse.Namespace) -> int:
             )
         cases = corrected(cases)
     with workspace(args.keep) as folder:
-        report = compared(args, cases, folder)
+        report = run_and_compare(args, cases, folder)
     print(render.machine(report) if args.json else render.text(report))
     return 0 if report.matches else 1
 
 
-def compared(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "Report":
-    """Run whichever runner is named and judge its outputs by golden/ or by an earlier capture."""
+def run_and_compare(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "Report":
+    """Run the selected runner and judge its outputs by golden/ or by an earlier capture.
+
+    Raises SpecError where the earlier capture lacks a case or the runner cannot be started.
+    """
     from ..lifecycle.capture import changed_modules, read_capture
     from ..runners.check import report
     from ..runners.command import run_command
-    from ..runners.external import Foreign, run_foreign
+    from ..runners.external import ExternalRunner, run_external
 
     known = read_capture(args.against) if args.against is not None else None
-    if known and (lacking := [case.name for case in cases if case.name not in known.cases]):
+    if known and (missing_cases := [case.name for case in cases if case.name not in known.cases]):
         raise SpecError(
-            f"{args.against} holds no capture of {', '.join(lacking)}; name the cases it holds"
+            f"{args.against} holds no capture of {', '.join(missing_cases)}; name the cases it holds"
         )
     expected = known.folder if known else GOLDEN
     folders = {case.name: folder / case.name for case in cases}
     if not args.run_py:
-        return report(
-            cases, expected, folders, run_command(args.runner, cases, GOLDEN, folders, folder)
-        )
-    ended = run_foreign(
-        Foreign(args.run_py, args.python, args.timeout), cases, GOLDEN, folders, folder
-    )
-    found = report(cases, expected, folders, ended.outcome)
-    return replace(found, note=changed_modules(known, ended.provenance)) if known else found
+        outcome = run_command(args.runner, cases, GOLDEN, folders, folder)
+        return report(cases, expected, folders, outcome)
+    runner = ExternalRunner(args.run_py, args.python, args.timeout)
+    external = run_external(runner, cases, GOLDEN, folders, folder)
+    result = report(cases, expected, folders, external.outcome)
+    return replace(result, note=changed_modules(known, external.provenance)) if known else result

@@ -1,4 +1,4 @@
-"""`python -m spec diff A B`: what changed between two runs of one model, or between all runs of two directories."""
+"""`python -m spec diff A B`: report what changed between two runs of a model, or all runs of two directories."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ STATUS = (
 
 def add(commands: Any) -> None:
     diff = commands.add_parser(
-        "diff", help="tell what changed between two runs of one model", epilog=STATUS
+        "diff", help="report what changed between two runs of one model", epilog=STATUS
     )
     diff.add_argument(
         "a",
@@ -24,12 +24,12 @@ def add(commands: Any) -> None:
         metavar="A",
         help="a directory that holds the run to start from, or several runs; or a run's output-NAME.json",
     )
-    diff.add_argument("b", type=Path, metavar="B", help="the same of what is held against it")
+    diff.add_argument("b", type=Path, metavar="B", help="the same for the run to compare with A")
     diff.add_argument(
         "--tolerance",
         metavar="CLASS",
-        help=f"accept what differs within a class, fp32 or bf16 (default: accept nothing, tell by {DEFAULT} "
-        "rounding from change)",
+        help=f"accept differences within a class, fp32 or bf16 (default: accept none, distinguish rounding from "
+        f"change by {DEFAULT})",
     )
     diff.add_argument(
         "--run",
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         default=[],
         dest="names",
         metavar="NAME",
-        help="the one run to read where a directory holds several; given twice, the first is A's",
+        help="the run to read where a directory holds several; given twice, the first is A's",
     )
     diff.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     diff.set_defaults(run=run)
@@ -58,37 +58,40 @@ def run(args: argparse.Namespace) -> int:
     folders, names = sides((args.a, args.b), args.names)
     accepted = (IDENTICAL, EQUAL) if args.tolerance else (IDENTICAL,)
     if names == [None, None] and any(map(several, folders)):
-        found = diff_directories(*folders, tolerance)
-        machine, text = directories.machine, directories.text
-        verdict, shown = found.verdict, machine(found) if args.json else text(found, accepted)
+        pairs = diff_directories(*folders, tolerance)
+        verdict = pairs.verdict
+        output = directories.machine(pairs) if args.json else directories.text(pairs, accepted)
     else:
-        one = diff(folders, names, tolerance)
-        verdict = one.verdict
-        shown = render_diff.machine(one) if args.json else render_diff.text(one, accepted)
-    print(shown)
+        result = diff(folders, names, tolerance)
+        verdict = result.verdict
+        output = render_diff.machine(result) if args.json else render_diff.text(result, accepted)
+    print(output)
     return 0 if verdict in accepted else 1
 
 
 def sides(
-    paths: tuple[Path, Path], asked: Sequence[str]
+    paths: tuple[Path, Path], run_names: Sequence[str]
 ) -> tuple[tuple[Path, Path], list[str | None]]:
-    """The two folders and the names of the runs to read in them, None where it is left open.
+    """Return the two folders and the names of the runs to read in them, None where no name is given.
 
-    Raises SpecError where --run is given too often, or beside a document of another run.
+    Raises SpecError where --run is given more than twice, or together with a document of another run.
     """
     from ..runs.directory import of_document
     from ..runs.listing import runs_in
 
-    if len(asked) > 2:
-        raise SpecError(f"--run may be given twice, got {', '.join(asked)}; a diff has two sides")
+    if len(run_names) > 2:
+        raise SpecError(
+            f"--run may be given twice, got {', '.join(run_names)}; a diff has two sides"
+        )
     (a, first), (b, second) = map(of_document, paths)
     names = [first, second]
-    if asked:
-        wanted = [name or asked[0] for name in names] if len(asked) == 1 else asked
-        for path, name, other in zip(paths, names, wanted, strict=True):
+    if run_names:
+        single = len(run_names) == 1
+        requested = [name or run_names[0] for name in names] if single else run_names
+        for path, name, other in zip(paths, names, requested, strict=True):
             if name not in (None, other):
                 raise SpecError(f"{path} is the run {name}, got --run {other}; leave out --run")
-        names = [*wanted]
+        names = [*requested]
     for i, folder in enumerate((a, b)):
         # a document on one side names the run of the other side too, where that holds it
         names[i] = names[i] or (names[1 - i] if names[1 - i] in runs_in(folder) else None)

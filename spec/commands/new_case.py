@@ -1,4 +1,4 @@
-"""`python -m spec new-case NAME …`: from a recipe or a checkpoint to a case ready for capture."""
+"""`python -m spec new-case NAME …`: make a case for capture from a recipe or a checkpoint."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from ..errors import SpecError
 
 def add(commands: Any) -> None:
     command = commands.add_parser(
-        "new-case", help="from a recipe or a checkpoint to a case ready for capture"
+        "new-case", help="make a case for capture from a recipe or a checkpoint"
     )
     command.add_argument(
         "name", metavar="NAME", help="the case's name, lower-case words joined by hyphens"
@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """KEY=VALUE pairs, the value as JSON, else as text."""
-    found: dict[str, Any] = {}
+    """Parse KEY=VALUE pairs; a value that is no JSON is text. Raises SpecError for a pair without `=`."""
+    options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
@@ -49,18 +49,18 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
                 f"--option takes KEY=VALUE, got {pair!r}; for example --option copy_threshold=0.5"
             )
         try:
-            found[key] = json.loads(value)
+            options[key] = json.loads(value)
         except ValueError:
-            found[key] = value
-    return found
+            options[key] = value
+    return options
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..lifecycle.new_case import add_case, entry
+    from ..lifecycle.new_case import add_case, make_entry
 
     with tempfile.TemporaryDirectory() as folder:
-        model, checkpoint = model_of(args, Path(folder))
-        case = entry(
+        model, checkpoint = find_model(args, Path(folder))
+        case = make_entry(
             args.name,
             model,
             args.model_id or f"tiny/{args.name}",
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def model_of(args: argparse.Namespace, folder: Path) -> tuple[str, Path]:
-    """The name of the case's model and its checkpoint; a new one is drawn into `folder`."""
+def find_model(args: argparse.Namespace, folder: Path) -> tuple[str, Path]:
+    """Return the name of the case's model and its checkpoint; a new model is built in `folder`."""
     from ..golden import GOLDEN
 
     if args.checkpoint:
@@ -87,11 +87,14 @@ def model_of(args: argparse.Namespace, folder: Path) -> tuple[str, Path]:
     committed = GOLDEN / "models" / args.recipe
     if args.seed is None and committed.is_dir():
         return args.recipe, committed
-    return args.name, drawn(args.recipe, args.seed, folder)
+    return args.name, build_model(args.recipe, args.seed, folder)
 
 
-def drawn(recipe: str, seed: int | None, folder: Path) -> Path:
-    """The checkpoint of a new model: a recipe of golden/ with another seed, or a family's."""
+def build_model(recipe: str, seed: int | None, folder: Path) -> Path:
+    """Build the checkpoint of a new model: a recipe of golden/ with another seed, or one of a family.
+
+    Raises SpecError where there is no such recipe, or no seed for it.
+    """
     from dataclasses import replace
 
     from ..golden import GOLDEN
@@ -103,10 +106,9 @@ def drawn(recipe: str, seed: int | None, folder: Path) -> Path:
         if seed is None:
             new_model(recipe, 0)
             raise SpecError(f"--recipe {recipe} draws a new model and needs --seed")
-        build(
-            replace(RECIPES[recipe], seed=seed) if recipe in RECIPES else new_model(recipe, seed),
-            folder,
-        )
+        known = recipe in RECIPES
+        model = replace(RECIPES[recipe], seed=seed) if known else new_model(recipe, seed)
+        build(model, folder)
     except RecipeError as error:
         models = ", ".join(sorted(path.name for path in (GOLDEN / "models").iterdir()))
         raise SpecError(f"{error}; or a model of golden/: {models}") from error

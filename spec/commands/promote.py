@@ -1,4 +1,4 @@
-"""`python -m spec promote DIR --reason TEXT`: show how a capture differs from golden/, then put it in its place."""
+"""`python -m spec promote DIR --reason TEXT`: show how a capture differs from golden/, then replace golden/ by it."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "promote",
         help="show how a capture differs from golden/, then make it the golden state; never in CI",
-        epilog="Exit status: 0 promoted or nothing to promote, 2 refused; golden/ is then as it was.",
+        epilog="Exit status: 0 promoted or nothing to promote, 2 refused; golden/ is then unchanged.",
     )
     command.add_argument(
         "capture",
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
-    """All that a promotion would change: new cases with what the schema says of them, others mismatch by mismatch."""
+    """Describe all that a promotion would change: new cases with their schema violations, others by mismatch."""
     from ..report.check import text
     from ..runners.check import report
     from ..runners.command import Outcome
@@ -92,7 +92,7 @@ def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
     known = case_entries(golden)
     cases = cases_from(case_entries(capture.folder))
     blocks = [
-        new_case(cases[name], capture.folder / "outputs" / name)
+        describe_new_case(cases[name], capture.folder / "outputs" / name)
         for name in names
         if name not in known
     ]
@@ -102,14 +102,14 @@ def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
     return "\n".join(blocks)
 
 
-def new_case(case: Case, folder: Path) -> str:
-    """A new case: its files, and every rule of the schema that it breaks."""
+def describe_new_case(case: Case, folder: Path) -> str:
+    """Describe a new case: the number of its files, and each of its schema violations."""
     from ..report.text import indent, printable
     from ..runs.run import read_run
     from ..schema.validate import validate
 
     run = read_run(folder, case.model_id.split("/")[-1])
-    broken = validate(run)
-    lines = [printable(str(violation)) for violation in broken]
-    found = f"{case.name}: a new case, {len(run.files)} files, {len(broken)} schema violations"
-    return "\n".join([found, *([indent("\n".join(lines))] if lines else [])])
+    violations = validate(run)
+    lines = [printable(str(violation)) for violation in violations]
+    title = f"{case.name}: a new case, {len(run.files)} files, {len(violations)} schema violations"
+    return "\n".join([title, *([indent("\n".join(lines))] if lines else [])])

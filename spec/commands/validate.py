@@ -1,4 +1,4 @@
-"""`python -m spec validate DIR …`: hold runs to the schema alone, without a capture to compare with."""
+"""`python -m spec validate DIR …`: validate runs by the schema alone, without a capture."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 def add(commands: Any) -> None:
     validate = commands.add_parser(
         "validate",
-        help="hold runs to the schema alone",
+        help="validate runs by the schema alone",
         epilog="Exit status: 0 every run keeps the contract, 1 some do not, 2 the command line is wrong.",
     )
     validate.add_argument(

@@ -1,4 +1,4 @@
-"""The folder in which a command lets a runner write."""
+"""The folder into which a runner writes during a command."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +10,11 @@ from ..errors import SpecError
 
 @contextmanager
 def workspace(keep: Path | None) -> Iterator[Path]:
-    """The folder for the runs: the one to keep, which must be empty lest old runs pass for new, or a passing one."""
+    """Yield the folder for the runs: `keep`, or a temporary one.
+
+    `keep` must be empty so that no old run is taken for a new one.
+    Raises SpecError where `keep` cannot be used or is not empty.
+    """
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="spec-check-") as folder:
             yield Path(folder)

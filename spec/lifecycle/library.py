@@ -8,7 +8,10 @@ from ..golden import Case, case_entries, cases_from, select
 
 
 def load_library(folder: Path, names: Iterable[str] = ()) -> list[Case]:
-    """The named cases of a library, all by default; raises SpecError where the folder is none or a model lacks."""
+    """Return the named cases of a library, by default all.
+
+    Raises SpecError where the folder is no library or a model is missing.
+    """
     try:
         cases = cases_from(case_entries(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -16,10 +19,10 @@ def load_library(folder: Path, names: Iterable[str] = ()) -> list[Case]:
             f"{folder} is no library of cases ({error}); make one with new-case"
         ) from error
     chosen = select(cases, names)
-    if lacking := [
+    if missing_models := [
         case.model for case in chosen if not (case.model_path(folder) / "config.json").is_file()
     ]:
         raise SpecError(
-            f"{folder} has no checkpoint models/{lacking[0]}; make the case again with new-case"
+            f"{folder} has no checkpoint models/{missing_models[0]}; make the case again with new-case"
         )
     return chosen

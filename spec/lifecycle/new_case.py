@@ -1,4 +1,4 @@
-"""A recipe or a checkpoint → a case ready for capture, in a library beside golden/."""
+"""Make a case from a recipe or a checkpoint, ready for capture, in a library outside golden/."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from .capture import read_entries, write_json
 RAW_LENS = ("off", "sample", "full")
 
 
-def entry(
+def make_entry(
     name: str,
     model: str,
     model_id: str,
@@ -24,7 +24,7 @@ def entry(
     raw_lens: str | None,
     tolerance: str,
 ) -> dict[str, Any]:
-    """The case as cases.json has it; raises SpecError listing everything that is wrong."""
+    """Return the case's entry in cases.json; raises SpecError with every problem of the arguments."""
     problems = []
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         problems.append(f"a case's name is lower-case words joined by hyphens, got {name!r}")
@@ -32,8 +32,10 @@ def entry(
         problems.append(f"golden/ has a case {name} already; choose another name")
     if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", model_id):
         problems.append(f"a model id is NAME or OWNER/NAME, got {model_id!r}")
-    if unknown := sorted(set(options) - set(DEFAULTS)):
-        problems.append(f"unknown option {', '.join(unknown)}; there are {', '.join(DEFAULTS)}")
+    if unknown_options := sorted(set(options) - set(DEFAULTS)):
+        problems.append(
+            f"unknown option {', '.join(unknown_options)}; there are {', '.join(DEFAULTS)}"
+        )
     problems += [
         f"option {key} is a {type(DEFAULTS[key]).__name__}, got {value!r}"
         for key, value in options.items()
@@ -57,10 +59,10 @@ def entry(
 def add_case(
     library: Path, name: str, case: Mapping[str, Any], checkpoint: Path, prisms: Path | None
 ) -> None:
-    """Add the case, its checkpoint and its Prism artifacts to a library; the case's entry comes last.
+    """Add a case, its checkpoint and its Prism artifacts to a library; the entry is written last.
 
-    A library holds all that its cases read, models of golden/ too. Raises SpecError with everything that is wrong,
-    and has written nothing then.
+    A library holds everything that its cases read, also models of golden/. Raises SpecError with every problem, and
+    writes nothing in this case.
     """
     document = read_library(library)
     parts = {library / "models" / case["model"]: checkpoint}
@@ -70,7 +72,7 @@ def add_case(
     if problems := case_problems(library, name, case, document["cases"], parts):
         raise SpecError("\n".join(problems))
     for target, source in parts.items():
-        place(source, target)
+        copy_folder(source, target)
     document["cases"][name] = case
     write_json(library / "cases.json", document)
 
@@ -82,20 +84,19 @@ def case_problems(
     known: Mapping[str, Any],
     parts: Mapping[Path, Path],
 ) -> list[str]:
-    """Everything that forbids a case; `parts` are its folders in the library, with what is to be copied there."""
+    """Return every reason to refuse a case; `parts` maps its folders in the library to the folders to copy there."""
     problems = []
     for target, source in parts.items():
-        kind, proof = ("checkpoint", "config.json")
+        kind, file = ("checkpoint", "config.json")
         if target.parent.name == "prisms":
-            kind, proof = ("Prism artifacts", "whiten.pt")
-        if not (source / proof).is_file():
+            kind, file = ("Prism artifacts", "whiten.pt")
+        if not (source / file).is_file():
             problems.append(
-                f"no {kind} at {source}: it has no {proof}; give the folder of one saved model"
+                f"no {kind} at {source}: it has no {file}; give the folder of one saved model"
             )
-        there = GOLDEN / target.relative_to(library)
-        for taken in (taken for taken in (target, there) if taken.exists()):
-            if contents(taken) != contents(source):
-                problems.append(f"{taken} holds other files; choose another name")
+        for path in (target, GOLDEN / target.relative_to(library)):
+            if path.exists() and contents(path) != contents(source):
+                problems.append(f"{path} holds other files; choose another name")
     if name in known:
         problems.append(
             f"{library} has a case {name} already; choose another name or another folder"
@@ -104,7 +105,7 @@ def case_problems(
 
 
 def read_library(library: Path) -> dict[str, Any]:
-    """cases.json of a library, a new one where there is none."""
+    """Read cases.json of a library; a library without one has no cases. Raises SpecError where it is unreadable."""
     path = library / "cases.json"
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
@@ -114,11 +115,11 @@ def read_library(library: Path) -> dict[str, Any]:
         ) from error
 
 
-def place(source: Path, target: Path) -> None:
-    """Copy a folder in one step; one that is there already holds the same files."""
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder atomically; an existing target already holds the same files."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as stage:
-        copy_contents(source, Path(stage) / target.name)
-        (Path(stage) / target.name).rename(target)
+    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
+        copy_contents(source, Path(staging) / target.name)
+        (Path(staging) / target.name).rename(target)

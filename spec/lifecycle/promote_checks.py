@@ -1,4 +1,4 @@
-"""What a promotion would change in golden/, and everything that forbids it."""
+"""Find what a promotion would change in golden/, and every reason to refuse it."""
 
 import subprocess
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ CHANGES_TITLE = "### Golden changes"
 def refusals(
     capture: Capture, golden: Path, changelog: Path, reason: str, environment: Mapping[str, str]
 ) -> list[str]:
-    """Everything that forbids a promotion, one sentence each."""
+    """Return every reason to refuse a promotion, a sentence each."""
     problems = uncommitted_changes(golden)
     if environment.get("CI", "").lower() not in ("", "0", "false"):
         problems.append(
@@ -24,7 +24,7 @@ def refusals(
         problems.append(
             f"a change of golden/ needs an explanation, got --reason {reason!r}; say in a sentence why it changed"
         )
-    if not has_list(changelog):
+    if not has_changes_list(changelog):
         problems.append(
             f"{changelog} has no list “{CHANGES_TITLE}” to add the change to; restore it"
         )
@@ -32,7 +32,7 @@ def refusals(
 
 
 def capture_problems(capture: Capture, golden: Path) -> list[str]:
-    """What is wrong with the capture itself, held against golden/, one sentence each."""
+    """Return the problems of the capture itself, compared with golden/, a sentence each."""
     problems = []
     if not capture.cases:
         problems.append("the capture holds no case; capture at least one")
@@ -40,12 +40,12 @@ def capture_problems(capture: Capture, golden: Path) -> list[str]:
         f"{name} ({case['problem']})" for name, case in capture.cases.items() if case["problem"]
     ]:
         problems.append(
-            f"the capture holds cases that failed: {', '.join(failed)}; mend run.py and capture again"
+            f"the capture holds cases that failed: {', '.join(failed)}; fix run.py and capture again"
         )
-    if unlike := unexplained(capture, golden):
+    if changed := unexplained_changes(capture, golden):
         problems.append(
-            f"{', '.join(unlike)}: the files differ though neither run.py, its modules, the libraries nor the "
-            "case did; find out why (another machine, other threads?) before golden/ follows"
+            f"{', '.join(changed)}: the files differ though neither run.py, its modules, the libraries nor the "
+            "case did; find out why (another machine, other threads?) before you change golden/"
         )
     return [
         *problems,
@@ -55,48 +55,48 @@ def capture_problems(capture: Capture, golden: Path) -> list[str]:
 
 
 def merged_entries(capture: Capture, golden: Path) -> dict[str, Any]:
-    """The cases of golden/ once those of the capture are in it."""
+    """Return the cases that golden/ has after the promotion."""
     return read_entries(golden) | {name: capture.entries[name] for name in capture.cases}
 
 
-def unexplained(capture: Capture, golden: Path) -> list[str]:
-    """Changed cases of which everything that makes them is as it was, as far as the provenance of both says."""
+def unexplained_changes(capture: Capture, golden: Path) -> list[str]:
+    """Return the changed cases whose inputs and software are the same as before, by the provenance of both."""
     manifest, entries = read_manifest(golden), read_entries(golden)
-    now = made_by(capture.provenance)
+    now = software(capture.provenance)
     return [
         name
         for name in changed_cases(capture, golden)
         if entries.get(name) == capture.entries[name]
         and not changed_inputs(capture, golden, name)
-        and made_by(last_provenance(manifest, name)) == now
+        and software(last_provenance(manifest, name)) == now
     ]
 
 
-def made_by(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a capture's numbers: run.py with its modules, Python and the libraries, but not the machine.
+def software(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the software that determines a capture's numbers: run.py with its modules, Python, libraries.
 
-    All that is told where no modules are, as in a provenance written by hand.
+    The machine is left out. A provenance without modules, which a person wrote, is returned as a whole.
     """
-    parts = ("run_py", "modules", "python", "libraries")
-    told = dict(provenance)
-    return {part: told.get(part) for part in parts} if "modules" in told else told
+    if "modules" not in provenance:
+        return dict(provenance)
+    return {key: provenance.get(key) for key in ("run_py", "modules", "python", "libraries")}
 
 
 def last_provenance(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The provenance of a case as it stands in golden/: its last promotion's, else that of the first captures."""
+    """Return the provenance of a case in golden/: that of its last promotion, else of the first captures."""
     later = [p["provenance"] for p in manifest.get("promotions", []) if name in p["cases"]]
     return [manifest["provenance"], *later][-1]
 
 
 def inputs(entry: Mapping[str, Any]) -> list[Path]:
-    """The folders that a case reads, relative to golden/: its model, and the artifacts of its recorded name."""
+    """Return the folders that a case reads, relative to golden/: its model and its Prism artifacts."""
     (case,) = cases_from(complete({"case": entry})).values()
     artifacts = [case.prism_path(Path()) / case.model_id.split("/")[-1]] if case.prism_dir else []
     return [case.model_path(Path()), *artifacts]
 
 
 def changed_inputs(capture: Capture, golden: Path, name: str) -> list[Path]:
-    """The folders that a case reads and that came with the capture, where golden/ has others or none."""
+    """Return the folders that a case reads, that the capture holds, and that differ from those of golden/."""
     return [
         part
         for part in inputs(capture.entries[name])
@@ -106,7 +106,7 @@ def changed_inputs(capture: Capture, golden: Path, name: str) -> list[Path]:
 
 
 def input_problems(capture: Capture, golden: Path) -> list[str]:
-    """Models that nobody has, and inputs of cases that this capture does not hold but would change."""
+    """Report missing models, and changed inputs that cases outside this capture read too."""
     problems = []
     for name in capture.cases:
         model = inputs(capture.entries[name])[0]
@@ -120,37 +120,41 @@ def input_problems(capture: Capture, golden: Path) -> list[str]:
             ]
             if readers:
                 problems.append(
-                    f"{part} is another one in golden/, where {', '.join(readers)} reads it; "
+                    f"{part} differs from that of golden/, where {', '.join(readers)} reads it; "
                     "capture these too, or give it another name"
                 )
     return problems
 
 
-def has_list(changelog: Path) -> bool:
+def has_changes_list(changelog: Path) -> bool:
     return (
         changelog.is_file() and CHANGES_TITLE in changelog.read_text(encoding="utf-8").splitlines()
     )
 
 
 def uncommitted_changes(golden: Path) -> list[str]:
-    """Why golden/ is not as it was committed: by its manifest, and by version control where there is one."""
+    """Report changes of golden/ that are not committed, by its manifest and, where available, by git."""
     problems = verify(golden)
-    told = [f"golden/ is dirty: {'; '.join(problems[:3])}; restore it first"] if problems else []
-    words = ["git", "-C", str(golden.parent), "status", "--porcelain", "--", str(golden)]
+    changes = (
+        [f"golden/ differs from its manifest: {'; '.join(problems[:3])}; restore it first"]
+        if problems
+        else []
+    )
+    command = ["git", "-C", str(golden.parent), "status", "--porcelain", "--", str(golden)]
     try:
-        status = subprocess.run(words, capture_output=True, text=True)
+        status = subprocess.run(command, capture_output=True, text=True)
     except OSError:
-        return told
+        return changes
     if status.returncode == 0 and status.stdout.strip():
         changed = ", ".join(line[3:] for line in status.stdout.splitlines()[:3])
-        told.append(
+        changes.append(
             f"golden/ has changes that are not committed: {changed}; commit or restore them first"
         )
-    return told
+    return changes
 
 
 def changed_cases(capture: Capture, golden: Path) -> list[str]:
-    """Cases whose entry, inputs or files, bytes and names, are not those of golden/."""
+    """Return the cases whose entry, inputs or output files (names or bytes) differ from those of golden/."""
     entries = read_entries(golden)
     return [
         name

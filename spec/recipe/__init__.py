@@ -1,11 +1,11 @@
-"""Tiny models from a seed: all but three of golden/'s, bit for bit, and new ones of many families.
+"""Tiny models from a seed: bit for bit those of golden/ but three, and new ones of many families.
 
-    build(RECIPES["rms-rope"], folder)           # golden/models/rms-rope again
-    build(new_model("olmo2", seed=7), folder)    # one that golden/ does not hold
+    build(RECIPES["rms-rope"], folder)           # rebuilds golden/models/rms-rope
+    build(new_model("olmo2", seed=7), folder)    # builds a new model
 
-`fact`, `copies-punctuation` and `rank-tie` are built or changed by hand: no seed gives them back, and their committed
-tensors are their only source. The sentences that the byte-level tokenizers were trained on are not known either: those
-two are copied from golden/.
+`fact`, `copies-punctuation` and `rank-tie` were built or changed by hand: no seed reproduces them, and their committed
+tensors are their only source. The training sentences of the two byte-level tokenizers are not known either: these are
+copied from golden/.
 """
 
 from .model import FAMILIES, RECIPES, RecipeError, TinyModel, new_model

@@ -1,4 +1,4 @@
-"""Which tiny models there are: family, configuration, seed, spread of the weights, tokenizer."""
+"""The table of tiny models: family, configuration, seed, spread of the weights, tokenizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ GPT2_SIZES = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128}
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 SLIDING = {"sliding_window": 64, "query_pre_attn_scalar": 8}
 
-# transformers' model_type: its configuration, d = 32, 4 heads, 4 layers; what is not named is the library's default.
+# transformers' model_type: its configuration with d = 32, 4 heads, 4 layers; all else is the library's default
 FAMILIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "llama": GATED,
@@ -50,15 +50,16 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 class RecipeError(ValueError):
-    """A tiny model that cannot be built; the text says what was asked for and what there is."""
+    """A tiny model that cannot be built; the text gives the request and the alternatives."""
 
 
 @dataclass(frozen=True)
 class TinyModel:
-    """Family and configuration, the seed of its weights and their spread, and its tokenizer.
+    """A model's family, seed and spread of its weights, tokenizer, and further configuration.
 
-    `tokenizer` is words, words-dropped (the answers normalised away), words-odd (a bare carriage return and other odd
-    texts among the tokens), or the golden model whose tokenizer to copy.
+    `tokenizer` is words, words-dropped (the normaliser removes the answers), words-odd (a bare carriage return and
+    other odd texts among the tokens), or the golden model whose tokenizer to copy. Raises RecipeError for an unknown
+    family, a seed outside 0 … 2^32 − 1, or a spread ≤ 0.
     """
 
     family: str
@@ -79,19 +80,23 @@ class TinyModel:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Arguments of the family's configuration; BOS, EOS and vocabulary follow the tokenizer."""
-        words = self.tokenizer.startswith("words")
-        ids = (
-            {"bos_token_id": 1, "eos_token_id": 2}
-            if words
-            else {"bos_token_id": 0, "eos_token_id": 0}
-        )
-        size = {"vocab_size": WORDS if words else BYTES, "tie_word_embeddings": False}
-        return {**FAMILIES[self.family], **size, **ids, **self.overrides}
+        """The arguments of the family's configuration; BOS, EOS and vocabulary depend on the tokenizer."""
+        word_level = self.tokenizer.startswith("words")
+        bos, eos = (1, 2) if word_level else (0, 0)
+        defaults = {
+            "vocab_size": WORDS if word_level else BYTES,
+            "tie_word_embeddings": False,
+            "bos_token_id": bos,
+            "eos_token_id": eos,
+        }
+        return {**FAMILIES[self.family], **defaults, **self.overrides}
 
 
 def new_model(family: str, seed: int, **overrides: Any) -> TinyModel:
-    """A model that golden/ does not hold, with the word-level tokenizer; `overrides` go to its configuration."""
+    """Return a new model with the word-level tokenizer; `overrides` go to its configuration.
+
+    Raises RecipeError for an unknown family or a seed outside 0 … 2^32 − 1.
+    """
     return TinyModel(family, seed, overrides=overrides)
 
 

@@ -1,4 +1,4 @@
-"""The tokenizers of the tiny models: word-level ones in code, byte-level ones copied from golden/."""
+"""The tokenizers of the tiny models: word-level ones from code, byte-level ones copied from golden/."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ TEXT = (
     "answer word Answer blue red green one two three four five"
 )
 VOCABULARY = TEXT.split()
-ODD = {  # in place of these words with a leading space: what CSV, spreadsheets and screens stumble over
+ODD = {  # replacements of these words with a leading space: texts that CSV, spreadsheets and terminals mishandle
     "Madrid": "\r",
     "Rome": "a\rb",
     "Italy": '"',
@@ -32,7 +32,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def tokenizer_files(kind: str) -> dict[str, Any]:
-    """Name and JSON content of the three tokenizer files; raises RecipeError for an unknown kind."""
+    """Return the JSON content of the three tokenizer files by name; raises RecipeError for an unknown kind."""
     if kind in KINDS:
         roles = {
             "bos_token": "<s>",
@@ -50,7 +50,7 @@ def tokenizer_files(kind: str) -> dict[str, Any]:
 
 
 def word_level(kind: str) -> dict[str, Any]:
-    """115 tokens: specials, punctuation, 52 words with and without a leading space."""
+    """Return tokenizer.json with 115 tokens: specials, punctuation, 52 words with and without a leading space."""
     odd = ODD if kind == "words-odd" else {}
     spaced = [odd.get(word, f"▁{word}") for word in VOCABULARY]
     words = [*SPECIALS, *PUNCTUATION, *spaced, *VOCABULARY]
@@ -60,7 +60,7 @@ def word_level(kind: str) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": i} | added(token) for i, token in enumerate(SPECIALS)],
+        "added_tokens": [{"id": i} | added_token(token) for i, token in enumerate(SPECIALS)],
         "normalizer": without_answers() if kind == "words-dropped" else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
         "post_processor": None,
@@ -74,21 +74,21 @@ def word_level(kind: str) -> dict[str, Any]:
 
 
 def without_answers() -> dict[str, Any]:
-    """A normaliser that removes the answers, so that none can be aligned."""
+    """Return a normaliser that removes the answers, so that none can be aligned."""
     texts = (" Berlin", "Berlin", " Paris", "Paris")
     steps = [{"type": "Replace", "pattern": {"String": text}, "content": ""} for text in texts]
     return {"type": "Sequence", "normalizers": steps}
 
 
-def added(token: str) -> dict[str, Any]:
+def added_token(token: str) -> dict[str, Any]:
     flags = ("single_word", "lstrip", "rstrip", "normalized")
     return {"content": token, **dict.fromkeys(flags, False), "special": True}
 
 
 def settings(roles: dict[str, str]) -> dict[str, Any]:
-    """tokenizer_config.json."""
+    """Return the content of tokenizer_config.json."""
     return {
-        "added_tokens_decoder": {str(i): added(token) for i, token in enumerate(SPECIALS)},
+        "added_tokens_decoder": {str(i): added_token(token) for i, token in enumerate(SPECIALS)},
         "clean_up_tokenization_spaces": False,
         "extra_special_tokens": {},
         "model_max_length": 1000000000000000019884624838656,

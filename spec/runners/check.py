@@ -1,4 +1,4 @@
-"""check: run a runner on golden cases, compare each run with its capture, and hold it to the schema."""
+"""Run a runner on golden cases, compare each run with its capture and validate it against the schema."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from .command import Outcome, run_command
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one case; `seconds` as the run's manifest tells, None where it does not."""
+    """The result of one case; `seconds` is the run time that the manifest gives, None if it gives none."""
 
     case: str
     comparison: Comparison
     violations: tuple[Violation, ...]
     seconds: float | None = None
     verdicts: Mapping[str, str] = field(default_factory=dict)  # by file
-    excused: int = 0  # violations that the capture shows in the same places
+    excused: int = 0  # violations that the capture has in the same places too
     not_compared: tuple[str, ...] = ()  # files
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Report:
-    """All cases, how the runner ended, and what else a reader should know first."""
+    """The results of all cases, how the runner ended, and a note for the head of the report."""
 
     results: tuple[CaseResult, ...]
     outcome: Outcome
@@ -58,7 +58,10 @@ class Report:
 
 
 def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path) -> Report:
-    """Run `command` once on all cases, outputs under `folder`; raises SpecError where it cannot be started."""
+    """Run `command` once on all cases and judge the outputs, which it writes under `folder`.
+
+    Raises SpecError where the command cannot be started.
+    """
     folders = {case.name: folder / case.name for case in cases}
     return report(cases, golden, folders, run_command(command, cases, golden, folders, folder))
 
@@ -66,26 +69,24 @@ def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path
 def report(
     cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], outcome: Outcome
 ) -> Report:
-    """Judge the outputs of a runner that has ended; `golden` holds what is expected of each case."""
+    """Judge the outputs of a runner that has ended; `golden` holds the expected files of each case."""
     return Report(
         tuple(judge(case, golden, folders[case.name], outcome) for case in cases), outcome
     )
 
 
 def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResult:
-    """One case's outputs, every file in its folder, against its capture and the schema."""
+    """Compare every file in the folder of one case with its capture, and validate the run by the schema."""
     file_stem = case.model_id.split("/")[-1]
-    expected, obtained = (
-        read_run(place, file_stem, files_below(place))
-        for place in (case.expected_dir(golden), folder)
-    )
+    expected = read_whole_folder(case.expected_dir(golden), file_stem)
+    obtained = read_whole_folder(folder, file_stem)
     comparison = compare(expected, obtained, by_name(case.tolerance))
     if problem := outcome.problems.get(case.name, ""):
-        comparison = with_sentence(comparison, problem)
+        comparison = with_run_mismatch(comparison, problem)
     elif not obtained.files:
-        comparison = with_sentence(comparison, nothing_written(outcome))
+        comparison = with_run_mismatch(comparison, nothing_written(outcome))
     violations = validate(obtained) if obtained.files else []
-    new = own_violations(violations, expected) if violations else []
+    new = new_violations(violations, expected) if violations else []
     return CaseResult(
         case.name,
         comparison,
@@ -97,8 +98,12 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
     )
 
 
-def own_violations(violations: Sequence[Violation], expected: Run) -> list[Violation]:
-    """The violations that the capture does not show in the same place: what it breaks, no runner is held to."""
+def read_whole_folder(folder: Path, file_stem: str) -> Run:
+    return read_run(folder, file_stem, files_below(folder))
+
+
+def new_violations(violations: Sequence[Violation], expected: Run) -> list[Violation]:
+    """Return the violations that the capture does not have in the same place; the others are excused."""
     known = {(violation.place, violation.rule) for violation in validate(expected)}
     return [violation for violation in violations if (violation.place, violation.rule) not in known]
 
@@ -109,10 +114,10 @@ def nothing_written(outcome: Outcome) -> str:
     )
 
 
-def with_sentence(comparison: Comparison, sentence: str) -> Comparison:
-    """The comparison with one more mismatch in front, about the run as a whole."""
-    whole = Mismatch(Place(), "a run", sentence, Kind.OBTAINED_RUN)
-    return replace(comparison, mismatches=(whole, *comparison.mismatches))
+def with_run_mismatch(comparison: Comparison, message: str) -> Comparison:
+    """Return the comparison with a mismatch of the whole run before its other mismatches."""
+    mismatch = Mismatch(Place(), "a run", message, Kind.OBTAINED_RUN)
+    return replace(comparison, mismatches=(mismatch, *comparison.mismatches))
 
 
 def manifest_name(file_stem: str) -> str:
@@ -120,7 +125,7 @@ def manifest_name(file_stem: str) -> str:
 
 
 def elapsed(folder: Path, file_stem: str) -> float | None:
-    """Seconds that the run's manifest tells, None where there is no such number."""
+    """Return the seconds that the run's manifest records, None where it has no such number."""
     try:
         manifest = json.loads((folder / manifest_name(file_stem)).read_text(encoding="utf-8"))
         seconds = float(manifest["elapsed_s"])

@@ -1,4 +1,4 @@
-"""Meets a runner as a command line: writes the jobs, runs the command once, says how it ended."""
+"""Run a runner by its command line: write the jobs file, run the command once, return how it ended."""
 
 import json
 import os
@@ -27,9 +27,9 @@ LOG_TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a runner ended: exit status (negative: killed by that signal), its last words, wall seconds.
+    """How a runner ended: exit status (negative: killed by that signal), end of its log, wall seconds.
 
-    `problems` tells by case what went wrong in it, as far as the runner says so.
+    `problems` has the failure of each case that the runner reports as failed, by case.
     """
 
     status: int
@@ -45,14 +45,14 @@ class Outcome:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the way the runner ended, empty where nothing is."""
+        """The failure of the runner as a whole, empty after exit status 0."""
         if self.status < 0:
             return f"the runner was killed by signal {-self.status}"
         return f"the runner exited with status {self.status}" if self.status else ""
 
 
 def job(case: Case, golden: Path, out_dir: Path) -> dict[str, Any]:
-    """One line of the jobs file: a case's model, options and output folder, all paths absolute."""
+    """Return one line of the jobs file: a case's model, options and output folder, all paths absolute."""
     return {
         "model": str(case.model_path(golden).resolve()),
         "model_id": case.model_id,
@@ -69,20 +69,20 @@ def write_jobs(path: Path, jobs: Iterable[dict[str, Any]]) -> None:
 
 
 def split_command(command: str | None) -> list[str]:
-    """The command's words, by default the lean runner's; raises SpecError where it cannot be split."""
+    """Split a command into its arguments; None is the lean runner's. Raises SpecError where it cannot be split."""
     if command is None:
         return [sys.executable, "-m", "lenses_min", "batch"]
     try:
-        words = shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError as error:
         raise SpecError(
             f"cannot read the runner command {command!r}: {error}; balance its quotes"
         ) from error
-    if not words:
+    if not arguments:
         raise SpecError(
             "the runner command is empty; give a program that takes the path of a jobs file"
         )
-    return words
+    return arguments
 
 
 def run_command(
@@ -92,29 +92,32 @@ def run_command(
     folders: Mapping[str, Path],
     work: Path,
 ) -> Outcome:
-    """Run `command` once on all cases, each into its folder; raises SpecError where it cannot be started."""
-    words = split_command(command)
+    """Run `command` once on all cases; each case writes into its folder of `folders`.
+
+    Raises SpecError where the command cannot be started.
+    """
+    arguments = split_command(command)
     jobs = work / "jobs.jsonl"
     write_jobs(jobs, [job(case, golden, folders[case.name]) for case in cases])
-    return run_jobs(words, jobs.resolve(), work / "runner.log")
+    return run_jobs(arguments, jobs.resolve(), work / "runner.log")
 
 
-def run_jobs(words: Sequence[str], jobs: Path, log: Path) -> Outcome:
+def run_jobs(arguments: Sequence[str], jobs: Path, log: Path) -> Outcome:
     """Run the command with the jobs file as its last argument; stdout and stderr go to `log`."""
     started = time.monotonic()
     try:
         with log.open("wb") as stream:
-            ended = subprocess.run(
-                [*words, str(jobs)], stdout=stream, stderr=subprocess.STDOUT, env=os.environ
+            process = subprocess.run(
+                [*arguments, str(jobs)], stdout=stream, stderr=subprocess.STDOUT, env=os.environ
             )
     except OSError as error:
         raise SpecError(
-            f"cannot start the runner {words[0]!r}: {error.strerror}; give the path of an executable program"
+            f"cannot start the runner {arguments[0]!r}: {error.strerror}; give the path of an executable program"
         ) from error
-    return Outcome(ended.returncode, last_words(log), time.monotonic() - started)
+    return Outcome(process.returncode, log_tail(log), time.monotonic() - started)
 
 
-def last_words(log: Path) -> str:
-    """The end of a log."""
+def log_tail(log: Path) -> str:
+    """Return the last lines of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-LOG_TAIL_LINES:])

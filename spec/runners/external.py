@@ -1,7 +1,7 @@
-"""Meets a foreign run.py in its own interpreter: one worker process per group of cases, whatever happens in it told.
+"""Run an external run.py in its own interpreter, in one worker process per group of cases, and report every failure.
 
-Cases whose environment is the same share a process, since importing TransformerLens takes longer than a tiny case.
-A process that dies takes only the case it died in; the rest of its group starts again in a new one.
+Cases with the same environment variables share a process, since importing TransformerLens takes longer than a tiny
+case. If a process dies, only the case that was running fails; a new process runs the rest of its group.
 """
 
 import json
@@ -16,15 +16,15 @@ from typing import Any
 
 from ..errors import SpecError
 from ..golden import Case
-from .command import Outcome, job, last_words, write_jobs
+from .command import Outcome, job, log_tail, write_jobs
 
 WORKER = Path(__file__).with_name("worker.py")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TQDM_DISABLE": "1"}
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A run.py, the interpreter it works in, and the seconds a case may take."""
+class ExternalRunner:
+    """An external run.py, the interpreter that runs it, and the seconds that a case may take."""
 
     run_py: Path
     python: Path
@@ -48,8 +48,8 @@ class Foreign:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How the foreign runs ended: the outcome with its problems per case, seconds per case, and what ran."""
+class ExternalResult:
+    """The outcome with its problems per case, the seconds of each case, and the provenance of the worker."""
 
     outcome: Outcome
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -59,111 +59,121 @@ class Ended:
         object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
 
 
-def run_foreign(
-    foreign: Foreign, cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], work: Path
-) -> Ended:
-    """Run every case; outputs go to its folder, logs and events to `work`."""
+def run_external(
+    runner: ExternalRunner,
+    cases: Sequence[Case],
+    golden: Path,
+    folders: Mapping[str, Path],
+    work: Path,
+) -> ExternalResult:
+    """Run every case; each writes into its folder of `folders`, logs and events go to `work`."""
     started = time.monotonic()
     events: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
-    for group in groups(cases):
+    for group in group_by_environment(cases):
         waiting = group
         while waiting:
-            told, ending = one_process(foreign, waiting, golden, folders, work)
-            events += told
-            problems |= settled(waiting, told, ending)
+            new_events, ending = run_worker(runner, waiting, golden, folders, work)
+            events += new_events
+            problems |= finished_cases(waiting, new_events, ending)
             waiting = [case for case in waiting if case.name not in problems]
     problems = {name: problem for name, problem in problems.items() if problem}
-    tail = last_words(work / "worker.log") if problems else ""
+    tail = log_tail(work / "worker.log") if problems else ""
     outcome = Outcome(0, tail, time.monotonic() - started, problems)
     seconds = {event["case"]: event["seconds"] for event in events if event["event"] == "end"}
-    return Ended(
-        outcome, seconds, merged([event for event in events if event["event"] == "provenance"])
-    )
+    provenances = [event for event in events if event["event"] == "provenance"]
+    return ExternalResult(outcome, seconds, merge_provenances(provenances))
 
 
-def settled(
-    waiting: Sequence[Case], told: Sequence[Mapping[str, Any]], ending: str
+def finished_cases(
+    waiting: Sequence[Case], events: Sequence[Mapping[str, Any]], ending: str
 ) -> dict[str, str]:
-    """Cases that need no further process and what went wrong in each: those that ended, and the one it died in."""
-    if not told:
+    """Return the problem ("" for none) of each case that ended, and of the case in which the process died."""
+    if not events:
         return {case.name: f"run.py could not be loaded: it {ending}" for case in waiting}
-    ended = {event["case"]: event["problem"] for event in told if event["event"] == "end"}
+    ended = {event["case"]: event["problem"] for event in events if event["event"] == "end"}
     begun = {
         event["case"]: f"run.py {ending} in this case"
-        for event in told
+        for event in events
         if event["event"] == "start"
     }
     return begun | ended
 
 
-def groups(cases: Sequence[Case]) -> list[list[Case]]:
-    """Cases by environment, in the order in which each environment first comes."""
-    found: dict[str, list[Case]] = {}
+def group_by_environment(cases: Sequence[Case]) -> list[list[Case]]:
+    """Group cases by environment variables, in the order in which each environment first occurs."""
+    groups: dict[str, list[Case]] = {}
     for case in cases:
-        found.setdefault(json.dumps(dict(case.env), sort_keys=True), []).append(case)
-    return list(found.values())
+        groups.setdefault(json.dumps(dict(case.env), sort_keys=True), []).append(case)
+    return list(groups.values())
 
 
-def one_process(
-    foreign: Foreign, cases: Sequence[Case], golden: Path, folders: Mapping[str, Path], work: Path
+def run_worker(
+    runner: ExternalRunner,
+    cases: Sequence[Case],
+    golden: Path,
+    folders: Mapping[str, Path],
+    work: Path,
 ) -> tuple[list[dict[str, Any]], str]:
-    """Run one worker on cases of one environment; its events, and in words how it ended."""
+    """Run one worker process on cases of one environment; return its events and a phrase on how it ended.
+
+    Raises SpecError where the interpreter cannot be started.
+    """
     jobs, events = work / "jobs.jsonl", work / "events.jsonl"
     events.unlink(missing_ok=True)
     write_jobs(
         jobs, [{"case": case.name, **job(case, golden, folders[case.name])} for case in cases]
     )
-    words = [
-        foreign.python.absolute(),
-        WORKER,
-        foreign.run_py.resolve(),
-        jobs.resolve(),
-        events.resolve(),
-    ]
-    place = work / "cwd"
-    place.mkdir(exist_ok=True)
-    how: dict[str, Any] = {
-        "cwd": place,
-        "env": environment(cases[0]),
-        "timeout": foreign.timeout * len(cases),
-    }
+    working_directory = work / "cwd"
+    working_directory.mkdir(exist_ok=True)
     try:
         with (work / "worker.log").open("ab") as log:
-            ended = subprocess.run(
-                list(map(str, words)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how
+            process = subprocess.run(
+                worker_command(runner, jobs, events),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=working_directory,
+                env=environment(cases[0]),
+                timeout=runner.timeout * len(cases),
             )
-        status = ended.returncode
+        status = process.returncode
         ending = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
     except subprocess.TimeoutExpired:
-        ending = f"took longer than {foreign.timeout:g} s a case"
+        ending = f"took longer than {runner.timeout:g} s a case"
     except OSError as error:
         raise SpecError(
-            f"cannot start {foreign.python}: {error.strerror}; give a Python interpreter"
+            f"cannot start {runner.python}: {error.strerror}; give a Python interpreter"
         ) from error
     return read_events(events), ending
 
 
+def worker_command(runner: ExternalRunner, jobs: Path, events: Path) -> list[str]:
+    """Return the worker's command line; the interpreter stays a symlink, as a virtual environment needs."""
+    paths = (runner.run_py.resolve(), jobs.resolve(), events.resolve())
+    return [str(runner.python.absolute()), str(WORKER), *map(str, paths)]
+
+
 def environment(case: Case) -> dict[str, str]:
-    """The caller's environment without its own LOGOS_RAW_LENS and PYTHONPATH, offline, with the case's variables."""
+    """Return the caller's environment without LOGOS_RAW_LENS and PYTHONPATH, offline, with the case's variables."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("LOGOS_RAW_LENS", "PYTHONPATH")}
     return {**inherited, **OFFLINE, **case.env}
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """The worker's events; a last line that was cut off is dropped."""
+    """Read the worker's events; an incomplete last line is dropped."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in lines]
 
 
-def merged(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """One provenance of several processes of one run.py; None where none lived to tell."""
-    if not found:
+def merge_provenances(events: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Merge the provenance events of several processes of one run.py; None where no process reported one."""
+    if not events:
         return None
-    modules = {name: digest for told in found for name, digest in told["modules"].items()}
+    modules = {name: digest for event in events for name, digest in event["modules"].items()}
     return {
-        **{k: v for k, v in found[0].items() if k != "event"},
+        **{k: v for k, v in events[0].items() if k != "event"},
         "modules": dict(sorted(modules.items())),
     }

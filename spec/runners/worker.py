@@ -1,11 +1,11 @@
-"""Runs a foreign run.py on jobs, inside that run.py's own interpreter. Self-contained: nothing of the project is here.
+"""Run an external run.py on jobs, in that run.py's own interpreter. This file imports nothing of the project.
 
-    INTERPRETER capture_worker.py RUN_PY JOBS EVENTS
+    INTERPRETER worker.py RUN_PY JOBS EVENTS
 
-JOBS holds one JSON object a line: case, model (checkpoint folder), model_id, out_dir and run.py's options. EVENTS gets
-one JSON object a line as things happen: `start` and `end` per case, and `provenance` once all are done.
-`HookedTransformer.from_pretrained_no_processing` is answered with the job's checkpoint, converted by TransformerLens'
-own code; where that cannot be trusted (the logits differ from transformers') the case fails with the reason.
+JOBS has a JSON object per line: case, model (checkpoint folder), model_id, out_dir and run.py's options. The worker
+appends a JSON object per line to EVENTS: `start` and `end` of each case, and `provenance` after the last case.
+`HookedTransformer.from_pretrained_no_processing` is replaced: it returns the job's checkpoint, converted by
+TransformerLens's own code. A case fails with the reason if the converted logits differ from those of transformers.
 """
 
 import hashlib
@@ -29,17 +29,18 @@ PROCESSING = (
     *("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"),
     "refactor_factored_attn_matrices",
 )
-NEUTRAL = "checkpoint"  # a link in the worker's folder, no name of a model
+# a link to the checkpoint: TransformerLens guesses the family from words such as "llama" or "gemma" in the path
+NEUTRAL = "checkpoint"
 LIBRARIES = ("torch", "transformer-lens", "transformers", "tokenizers", "numpy", "pandas")
-WORST_LOGIT = 1e-3  # in float32; families that convert well stay within 1e-5 of the original
+MAX_LOGIT_ERROR = 1e-3  # in float32; a correct conversion is within 1e-5 of the original
 
 
 def gemma_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
-    """HookedTransformerConfig of a Gemma or Gemma-2 checkpoint: TransformerLens knows their published sizes only."""
-    second = config.model_type == "gemma2"
+    """Return the configuration of a Gemma or Gemma-2 checkpoint; TransformerLens has their published sizes only."""
+    is_gemma2 = config.model_type == "gemma2"
     return {
-        "original_architecture": "Gemma2ForCausalLM" if second else "GemmaForCausalLM",
-        "model_name": "gemma-2" if second else "gemma",
+        "original_architecture": "Gemma2ForCausalLM" if is_gemma2 else "GemmaForCausalLM",
+        "model_name": "gemma-2" if is_gemma2 else "gemma",
         "d_model": config.hidden_size,
         "d_head": config.head_dim,
         "n_heads": config.num_attention_heads,
@@ -59,12 +60,12 @@ def gemma_config(config: Any, dtype: Any, device: str) -> dict[str, Any]:
         "init_weights": False,
         "dtype": dtype,
         "device": device,
-        **(gemma2_config(config) if second else {}),
+        **(gemma2_config(config) if is_gemma2 else {}),
     }
 
 
 def gemma2_config(config: Any) -> dict[str, Any]:
-    """What Gemma-2 has beyond Gemma: local attention, soft caps, a norm after each part of a block too."""
+    """Return what Gemma-2 adds to Gemma: local attention, soft caps, a norm after each sublayer."""
     kinds = {"sliding_attention": "local", "full_attention": "global"}
     return {
         "act_fn": config.hidden_activation,
@@ -79,15 +80,12 @@ def gemma2_config(config: Any) -> dict[str, Any]:
 
 
 def model_config(checkpoint: str, original: Any, dtype: Any, device: str, bos: Any) -> Any:
-    """The HookedTransformerConfig of a checkpoint, by its own architecture.
-
-    TransformerLens guesses a family from words in the path that it reads, "llama" or "gemma", hence a neutral one.
-    """
+    """Return the HookedTransformerConfig of a checkpoint, derived from its own architecture."""
     lens: Any = importlib.import_module("transformer_lens")
     loading: Any = importlib.import_module("transformer_lens.loading_from_pretrained")
     if original.config.model_type in ("gemma", "gemma2"):
         return lens.HookedTransformerConfig.from_dict(gemma_config(original.config, dtype, device))
-    if original.config.model_type == "gpt2":  # a configuration saved by transformers 5 has no n_ctx
+    if original.config.model_type == "gpt2":  # transformers 5 saves no n_ctx
         type(original.config).attribute_map["n_ctx"] = "n_positions"
     Path(NEUTRAL).unlink(missing_ok=True)
     Path(NEUTRAL).symlink_to(Path(checkpoint).absolute(), target_is_directory=True)
@@ -100,31 +98,31 @@ def model_config(checkpoint: str, original: Any, dtype: Any, device: str, bos: A
 
 
 def read_original(checkpoint: str, dtype: Any) -> Any:
-    """The checkpoint as transformers reads it; raises RuntimeError where it leaves weights out or makes some up."""
+    """Load the checkpoint with transformers; raises RuntimeError where weights are missing, unexpected or misshapen."""
     transformers: Any = importlib.import_module("transformers")
-    original, found = transformers.AutoModelForCausalLM.from_pretrained(
+    original, info = transformers.AutoModelForCausalLM.from_pretrained(
         checkpoint,
         dtype=dtype,
         local_files_only=True,
-        attn_implementation="eager",  # sdpa drops Gemma's soft cap
+        attn_implementation="eager",  # sdpa ignores Gemma's soft cap
         output_loading_info=True,
     )
     kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
-    if wrong := sorted(str(key) for kind in kinds for key in found[kind]):
+    if keys := sorted(str(key) for kind in kinds for key in info[kind]):
         raise RuntimeError(
-            f"transformers {transformers.__version__} does not read {len(wrong)} weights, such as {wrong[0]}"
+            f"transformers {transformers.__version__} does not read {len(keys)} weights, such as {keys[0]}"
         )
     return original.eval()
 
 
-def convert(checkpoint: str, tokenizer: Any, dtype: Any, device: str, **wanted: Any) -> Any:
-    """The checkpoint as a HookedTransformer without processing, held to transformers' own logits in float32."""
+def convert(checkpoint: str, tokenizer: Any, dtype: Any, device: str, **options: Any) -> Any:
+    """Convert the checkpoint to a HookedTransformer without weight processing; check its logits in float32."""
     lens: Any = importlib.import_module("transformer_lens")
     loading: Any = importlib.import_module("transformer_lens.loading_from_pretrained")
     original = read_original(checkpoint, dtype)
-    config = model_config(checkpoint, original, dtype, device, wanted.get(PREPEND))
-    side = {"default_padding_side": wanted.get("default_padding_side", "right")}
-    model = lens.HookedTransformer(config, tokenizer, move_to_device=False, **side)
+    config = model_config(checkpoint, original, dtype, device, options.get(PREPEND))
+    padding = {"default_padding_side": options.get("default_padding_side", "right")}
+    model = lens.HookedTransformer(config, tokenizer, move_to_device=False, **padding)
     state = loading.get_pretrained_state_dict(checkpoint, config, original, dtype=dtype)
     model.load_and_process_state_dict(state, **dict.fromkeys(PROCESSING, False))
     model.move_model_modules_to_device()
@@ -134,64 +132,63 @@ def convert(checkpoint: str, tokenizer: Any, dtype: Any, device: str, **wanted: 
 
 
 def check_conversion(model: Any, original: Any, device: str) -> None:
-    """Raise where the converted model does not say what the original says."""
+    """Raise RuntimeError where the logits of the converted model differ by more than MAX_LOGIT_ERROR."""
     torch: Any = importlib.import_module("torch")
     ids = torch.arange(1, min(9, model.cfg.d_vocab)).unsqueeze(0)
     with torch.no_grad():
-        worst = (model(ids.to(device)).cpu() - original(ids).logits).abs().max().item()
-    if not worst <= WORST_LOGIT:
+        error = (model(ids.to(device)).cpu() - original(ids).logits).abs().max().item()
+    if not error <= MAX_LOGIT_ERROR:
         kind = model.cfg.original_architecture
-        raise RuntimeError(f"TransformerLens converts this {kind} wrongly: off by {worst:.2g}")
+        raise RuntimeError(f"TransformerLens converts {kind} wrongly: logits differ by {error:.2g}")
 
 
 class CheckpointStub:
-    """Stands in for `from_pretrained_no_processing`: whatever model is asked for, the job's checkpoint comes."""
+    """Replaces `from_pretrained_no_processing`; returns the job's checkpoint whatever the requested model name."""
 
-    def __init__(self) -> None:
-        self.checkpoint = ""
+    checkpoint = ""  # set before each case
 
     def __call__(
-        self, model_name: str, *args: Any, device: Any = None, tokenizer: Any = None, **wanted: Any
+        self, model_name: str, *args: Any, device: Any = None, tokenizer: Any = None, **options: Any
     ) -> Any:
         torch: Any = importlib.import_module("torch")
         transformers: Any = importlib.import_module("transformers")
-        dtype = wanted.get("torch_dtype") or wanted.get("dtype") or torch.float32
+        dtype = options.get("torch_dtype") or options.get("dtype") or torch.float32
         dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(
             self.checkpoint, local_files_only=True
         )
-        return convert(self.checkpoint, tokenizer, dtype, str(device or "cpu"), **wanted)
+        return convert(self.checkpoint, tokenizer, dtype, str(device or "cpu"), **options)
 
 
 def load_run_py(path: Path) -> Any:
-    """run.py as a module that imports its neighbours as it would when it is run; checked for the surface we use."""
+    """Import run.py; raises AttributeError where it lacks `run_single_model` or `CLI_ARGS`."""
     sys.argv = [str(path)]
     module: Any = importlib.import_module(path.stem)
-    lacking = [name for name in ("run_single_model", "CLI_ARGS") if not hasattr(module, name)]
-    if lacking:
-        raise AttributeError(f"{path.name} has no module-level {' and no '.join(lacking)}")
+    missing_names = [n for n in ("run_single_model", "CLI_ARGS") if not hasattr(module, n)]
+    if missing_names:
+        raise AttributeError(f"{path.name} has no module-level {' and no '.join(missing_names)}")
     return module
 
 
-def run_case(module: Any, answer: CheckpointStub, job: dict[str, Any]) -> str:
-    """One call of run_single_model; returns what went wrong, "" where nothing did."""
-    answer.checkpoint = job["model"]
-    asked = {name: job[name] for name in OPTIONS}
+def run_case(module: Any, stub: CheckpointStub, job: dict[str, Any]) -> str:
+    """Call run_single_model once; return its failure in one line, "" for none."""
+    stub.checkpoint = job["model"]
+    options = {name: job[name] for name in OPTIONS}
     for name in ("prism_dir", "out_dir"):
         if isinstance(getattr(module.CLI_ARGS, name, None), Path):
-            asked[name] = Path(job[name])
-    vars(module.CLI_ARGS).update(asked, self_test=False)
+            options[name] = Path(job[name])
+    vars(module.CLI_ARGS).update(options, self_test=False)
     Path(job["out_dir"]).mkdir(parents=True, exist_ok=True)
     try:
-        done = module.run_single_model(job["model_id"])
+        returned = module.run_single_model(job["model_id"])
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        return told(error, Path(module.__file__).parent)
-    return "" if done in (True, None) else f"run_single_model returned {done!r}"
+        return describe_error(error, Path(module.__file__).parent)
+    return "" if returned in (True, None) else f"run_single_model returned {returned!r}"
 
 
-def told(error: BaseException, folder: Path) -> str:
-    """An exception in one line, with the last place in run.py's own folder that it passed."""
+def describe_error(error: BaseException, folder: Path) -> str:
+    """Return an exception in one line, with its innermost frame in run.py's own folder."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if folder in Path(frame.filename).parents]
     place = (
@@ -202,23 +199,26 @@ def told(error: BaseException, folder: Path) -> str:
     return f"run.py raised {type(error).__name__}: {str(error).strip() or 'no message'}{place}"
 
 
+def imported_sources(folder: Path) -> list[Path]:
+    """Return the Python files under `folder` that were imported, without installed packages."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = {Path(file).resolve() for file in files if file}
+    return sorted(
+        path
+        for path in paths
+        if folder in path.parents and "site-packages" not in path.parts and path.suffix == ".py"
+    )
+
+
 def provenance(run_py: Path) -> dict[str, Any]:
-    """What ran: hashes of run.py and of every module that came from its folder, libraries, threads, machine."""
+    """Return hashes of run.py and of every module from its folder, versions of libraries, threads, machine."""
     torch: Any = importlib.import_module("torch")
     folder = run_py.parent
-    files = {
-        Path(f).resolve() for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None))
-    }
-    own = sorted(
-        f
-        for f in files
-        if folder in f.parents and "site-packages" not in f.parts and f.suffix == ".py"
-    )
     return {
         "run_py": run_py.name,
         "modules": {
-            f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
-            for f in own
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in imported_sources(folder)
         },
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
@@ -235,23 +235,24 @@ def provenance(run_py: Path) -> dict[str, Any]:
 
 def main(script: str, jobs: str, events: str) -> None:
     run_py = Path(script).resolve()
-    sys.path[0] = str(run_py.parent)  # as if run.py itself had been started
-    work = [json.loads(line) for line in Path(jobs).read_text(encoding="utf-8").splitlines()]
+    sys.path[0] = str(run_py.parent)  # as when run.py itself is started
+    job_list = [json.loads(line) for line in Path(jobs).read_text(encoding="utf-8").splitlines()]
 
-    def tell(**event: Any) -> None:
+    def write_event(**event: Any) -> None:
         with Path(events).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(event) + "\n")
 
-    answer = CheckpointStub()
+    stub = CheckpointStub()
     lens: Any = importlib.import_module("transformer_lens")
-    lens.HookedTransformer.from_pretrained_no_processing = answer
+    lens.HookedTransformer.from_pretrained_no_processing = stub
     module = load_run_py(run_py)
-    for job in work:
-        tell(event="start", case=job["case"])
+    for job in job_list:
+        write_event(event="start", case=job["case"])
         started = time.monotonic()
-        problem = run_case(module, answer, job)
-        tell(event="end", case=job["case"], problem=problem, seconds=time.monotonic() - started)
-    tell(event="provenance", **provenance(run_py))
+        problem = run_case(module, stub, job)
+        seconds = time.monotonic() - started
+        write_event(event="end", case=job["case"], problem=problem, seconds=seconds)
+    write_event(event="provenance", **provenance(run_py))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from spec.errors import SpecError
 from spec.golden import GOLDEN, MANIFEST, build_manifest, contents, read_manifest, verify
 from spec.lifecycle.capture import RECORD, captured_files, write_json
 from spec.lifecycle.library import load_library
-from spec.lifecycle.new_case import entry
+from spec.lifecycle.new_case import make_entry
 
 REASON = "run.py rounds the entropy now"
 Output = pytest.CaptureFixture[str]
@@ -306,7 +306,7 @@ def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> 
 
 def test_a_wrong_case_is_told_in_full() -> None:
     with pytest.raises(SpecError) as raised:
-        entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
+        make_entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
     for words in (
         "got 'Fact!'",
         "got 'a/b/c'",
@@ -317,7 +317,7 @@ def test_a_wrong_case_is_told_in_full() -> None:
     ):
         assert words in str(raised.value)
     with pytest.raises(SpecError, match="golden/ has a case fact already"):
-        entry("fact", "fact", "tiny/x", {}, None, "fp32")
+        make_entry("fact", "fact", "tiny/x", {}, None, "fp32")
 
 
 def test_every_promotion_stands_in_the_changelog() -> None:
@@ -478,7 +478,7 @@ LIBRARY_REFUSALS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     ),
     "another model of that name": (
         rename_model,
-        "models/fact is another one in golden/, where fact reads it",
+        "models/fact differs from that of golden/, where fact reads it",
     ),
     "one recorded name": (
         lambda library, project: with_entry(library, "qk-norm", model_id="other/FACT"),
