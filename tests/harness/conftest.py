@@ -1,4 +1,4 @@
-"""Captured runs to read, corrupt and compare, and a runner that copies them."""
+"""Fixtures: copies of captured runs to corrupt and compare, and a runner that copies them."""
 
 import sys
 from collections.abc import Callable
@@ -19,9 +19,9 @@ names = {{}}
 for case in Path({golden!r}, "outputs").iterdir():
     names[next(case.glob("output-*.json")).name[7:-5]] = case
 for job in jobs:
-    clean, out = job["model_id"].split("/")[-1], Path(job["out_dir"])
-    shutil.copytree(names[clean], out)
-    (out / f"run-{{clean}}.manifest.json").write_text(json.dumps({{"elapsed_s": 1.25}}))
+    file_stem, out = job["model_id"].split("/")[-1], Path(job["out_dir"])
+    shutil.copytree(names[file_stem], out)
+    (out / f"run-{{file_stem}}.manifest.json").write_text(json.dumps({{"elapsed_s": 1.25}}))
 {accident}
 """
 Runner = Callable[..., str]
@@ -29,7 +29,7 @@ Runner = Callable[..., str]
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Callable[[str], Path]:
-    """A function that copies a case's captured folder, to be changed at will."""
+    """A function that copies a case's captured folder, which the test may change."""
 
     def copy(case: str, name: str = "run") -> Path:
         return Path(copytree(GOLDEN / "outputs" / case, tmp_path / name))
@@ -39,7 +39,7 @@ def capture(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    """A function that writes a runner which copies the captures and then has an accident; returns its command."""
+    """A function that writes a runner which copies the captures and then runs `accident`; returns its command."""
 
     def write(accident: str = "") -> str:
         script = tmp_path / "runner.py"

@@ -1,4 +1,4 @@
-"""Capturing: whatever a foreign run.py does is a finding. Its libraries are stood in for here, so these are quick."""
+"""Captures report every failure of an external run.py. Stubs replace its libraries, so these tests are quick."""
 
 import json
 import shutil
@@ -47,16 +47,16 @@ are_deterministic_algorithms_enabled = lambda: True
 backends = SimpleNamespace(cpu=SimpleNamespace(get_cpu_capability=lambda: "AVX2"))
 """
 CASES = ["fact", "rms-rope", "raw-off"]
-Foreign = Callable[..., list[str]]
+External = Callable[..., list[str]]
 Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Foreign:
-    """Writes a run.py that copies golden outputs, with an accident in it; returns the options that name it."""
+def external(tmp_path: Path) -> External:
+    """A function that writes a run.py which copies golden outputs, with a fault; returns the options that name it."""
 
     def write(accident: str = "pass", run_py: str = RUN_PY) -> list[str]:
-        folder = tmp_path / "foreign"
+        folder = tmp_path / "external"
         folder.mkdir(exist_ok=True)
         (folder / "transformer_lens.py").write_text("class HookedTransformer: pass\n")
         (folder / "torch.py").write_text(TORCH)
@@ -67,11 +67,11 @@ def foreign(tmp_path: Path) -> Foreign:
     return write
 
 
-def test_a_capture_tells_what_ran_and_leaves_golden_alone(
-    foreign: Foreign, tmp_path: Path, capsys: Output
+def test_a_capture_records_what_ran_and_leaves_golden_unchanged(
+    external: External, tmp_path: Path, capsys: Output
 ) -> None:
     out = tmp_path / "out"
-    assert main(["capture", *foreign(), "--out", str(out), *CASES]) == 0
+    assert main(["capture", *external(), "--out", str(out), *CASES]) == 0
     assert "3 of 3 cases captured" in capsys.readouterr().out
     capture = read_capture(out)
     assert list(capture.cases) == CASES
@@ -88,8 +88,8 @@ def test_a_capture_tells_what_ran_and_leaves_golden_alone(
     assert verify() == []
 
 
-def test_the_same_bytes_are_called_identical(foreign: Foreign, capsys: Output) -> None:
-    assert main(["check", *foreign(), *CASES]) == 0
+def test_the_same_bytes_are_called_identical(external: External, capsys: Output) -> None:
+    assert main(["check", *external(), *CASES]) == 0
     assert (
         capsys.readouterr()
         .out.splitlines()[-1]
@@ -116,28 +116,28 @@ ACCIDENTS = {
 
 
 @pytest.mark.parametrize("kind", ACCIDENTS)
-def test_a_crash_takes_one_case_only(foreign: Foreign, kind: str, capsys: Output) -> None:
+def test_a_crash_takes_one_case_only(external: External, kind: str, capsys: Output) -> None:
     accident, message = ACCIDENTS[kind]
-    assert main(["check", *foreign(accident), *CASES]) == 1
+    assert main(["check", *external(accident), *CASES]) == 1
     shown = capsys.readouterr().out
     assert "Look first at stage “run”" in shown.split("case    ")[0]
     assert message in shown
     assert shown.splitlines()[-1].startswith("2 of 3 cases match, ")
 
 
-def test_missing_and_extra_files_are_findings(foreign: Foreign, capsys: Output) -> None:
+def test_missing_and_extra_files_are_findings(external: External, capsys: Output) -> None:
     accident = (
         'name == "fact" and (os.remove(out + "/output-Fact.json"), open(out + "/more.csv", "w"))'
     )
-    assert main(["check", *foreign(accident), "--json", "fact"]) == 1
+    assert main(["check", *external(accident), "--json", "fact"]) == 1
     report = json.loads(capsys.readouterr().out)
     kinds = {(m["file"], m["kind"]) for m in report["cases"][0]["mismatches"]}
     assert kinds == {("output-Fact.json", "missing file"), ("more.csv", "extra file")}
     assert report["cases"][0]["verdicts"]["output-Fact.json"] == "missing"
 
 
-def test_a_run_py_that_hangs_is_stopped(foreign: Foreign, capsys: Output) -> None:
-    assert main(["check", *foreign("time.sleep(60)"), "--timeout", "2", "fact"]) == 1
+def test_a_run_py_that_exceeds_its_timeout_is_stopped(external: External, capsys: Output) -> None:
+    assert main(["check", *external("time.sleep(60)"), "--timeout", "2", "fact"]) == 1
     assert "run.py took longer than 2 s a case in this case" in capsys.readouterr().out
 
 
@@ -149,9 +149,9 @@ def test_a_run_py_that_hangs_is_stopped(foreign: Foreign, capsys: Output) -> Non
     ],
 )
 def test_a_run_py_that_cannot_be_loaded_fails_every_case(
-    foreign: Foreign, run_py: str, message: str, tmp_path: Path, capsys: Output
+    external: External, run_py: str, message: str, tmp_path: Path, capsys: Output
 ) -> None:
-    assert main(["check", *foreign(run_py=run_py), "fact", "raw-off"]) == 1
+    assert main(["check", *external(run_py=run_py), "fact", "raw-off"]) == 1
     shown = capsys.readouterr().out
     assert "run.py could not be loaded: it exited with status 1" in shown
     assert message in shown
@@ -159,9 +159,9 @@ def test_a_run_py_that_cannot_be_loaded_fails_every_case(
 
 
 def test_a_capture_with_failed_cases_says_so(
-    foreign: Foreign, tmp_path: Path, capsys: Output
+    external: External, tmp_path: Path, capsys: Output
 ) -> None:
-    assert main(["capture", *foreign("1 / 0"), "--out", str(tmp_path / "o"), "fact"]) == 1
+    assert main(["capture", *external("1 / 0"), "--out", str(tmp_path / "o"), "fact"]) == 1
     assert "fact: run.py raised ZeroDivisionError" in capsys.readouterr().out
     assert "ZeroDivisionError" in read_capture(tmp_path / "o").cases["fact"]["problem"]
 
@@ -189,16 +189,16 @@ def test_wrong_flags_are_one_clear_error(args: list[str], message: str, capsys: 
 
 
 def test_a_capture_goes_to_an_empty_folder(
-    foreign: Foreign, tmp_path: Path, capsys: Output
+    external: External, tmp_path: Path, capsys: Output
 ) -> None:
     (tmp_path / "old.csv").touch()
-    assert main(["capture", *foreign(), "--out", str(tmp_path), "fact"]) == 2
+    assert main(["capture", *external(), "--out", str(tmp_path), "fact"]) == 2
     assert "must be new or empty" in capsys.readouterr().err
 
 
-def test_a_capture_that_was_touched_or_cut_off_is_refused(foreign: Foreign, tmp_path: Path) -> None:
+def test_a_changed_or_interrupted_capture_is_refused(external: External, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["capture", *foreign(), "--out", str(out), "fact"]) == 0
+    assert main(["capture", *external(), "--out", str(out), "fact"]) == 0
     (out / "outputs" / "fact" / "output-Fact.json").write_text("{}")
     with pytest.raises(
         SpecError, match=r"is not what was captured: outputs/fact/output-Fact.json changed"
@@ -217,15 +217,15 @@ def test_a_capture_that_was_touched_or_cut_off_is_refused(foreign: Foreign, tmp_
         (["model.layers.0.mlp.up_proj.weight", "lm_head.weight"], [], "lm_head.weight"),
     ],
 )
-def test_a_checkpoint_that_is_not_read_whole_is_never_captured(
+def test_a_checkpoint_with_missing_or_unread_weights_is_never_captured(
     lost: list[str], added: list[str], named: str, tmp_path: Path
 ) -> None:
-    """Else transformers would fill what lacks with random numbers, and the capture would be of another model."""
+    """Otherwise transformers would initialise missing weights at random, and capture another model."""
     folder = Path(shutil.copytree(GOLDEN / "models" / "rms-rope", tmp_path / "model"))
     weights = load_file(folder / "model.safetensors")
-    tensors = {name: tensor for name, tensor in weights.items() if name not in lost}
-    tensors |= {name: torch.zeros(2) for name in added}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    changed = {name: tensor for name, tensor in weights.items() if name not in lost}
+    changed |= {name: torch.zeros(2) for name in added}
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
     message = f"does not read {len(lost) + len(added)} weights, such as {named}"
     with pytest.raises(RuntimeError, match=message):
         read_original(str(folder), torch.float32)

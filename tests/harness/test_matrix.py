@@ -1,4 +1,4 @@
-"""scripts/matrix.py: which configurations a processor gets, what a line tells, and that no test is a failure."""
+"""scripts/matrix.py: the configurations of a processor, the content of a line, and running no test is a failure."""
 
 import json
 import runpy
@@ -28,7 +28,7 @@ def column(share: float) -> dict[str, Any]:
 
 
 def report(*shares: float, mismatches: int = 0) -> str:
-    """What `spec check --json` prints: a case for each share, the last of them with mismatches."""
+    """Return the output of `spec check --json`: a case for each share, the last one with mismatches."""
     cases = [
         {
             "case": f"c{i}",
@@ -81,7 +81,7 @@ def test_the_variables_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> No
     assert "ATEN_CPU_CAPABILITY" not in Configuration("a", "sve256", 1, "", ()).environment()
 
 
-def test_a_line_tells_what_ran_and_the_largest_share_of_a_tolerance(
+def test_a_line_shows_what_ran_and_the_largest_share_of_a_tolerance(
     tmp_path: Path, capsys: Output
 ) -> None:
     assert MATRIX["main"](["--short", interpreter(tmp_path)]) == 0
@@ -110,10 +110,10 @@ SKIPPED = PASSED.replace("/></", "><skipped/></testcase></")
         ({"level": "AVX2"}, "torch took ('avx2', '1')"),
     ],
 )
-def test_what_fails_or_runs_no_test_is_told_and_ends_with_1(
+def test_a_failure_or_a_run_without_tests_is_reported_and_exits_with_1(
     stand_in: dict[str, str], message: str, tmp_path: Path, capsys: Output
 ) -> None:
-    """The last: another level than the one that was asked for is no configuration of its own."""
+    """In the last case, torch uses another level than the requested one."""
     python = interpreter(tmp_path, **stand_in)
     configuration = Configuration(python, "default", 1, "", ("golden", "real model"))
     assert MATRIX["run"](configuration) is False
@@ -129,7 +129,7 @@ def test_an_interpreter_without_torch_is_one_clear_error(tmp_path: Path) -> None
 
 
 def test_the_declared_pythons(capsys: Output) -> None:
-    """The oldest is what pip demands, and what the linter writes for."""
+    """The oldest is the version that pip requires and the linter targets."""
     assert MATRIX["main"](["--declared"]) == 0
     oldest, _ = capsys.readouterr().out.split()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The life cycle of a golden state: captured, shown, explained, promoted; refused wherever it could be an accident."""
+"""Promotion of a capture to golden/: shown, explained, applied as a whole; refused where it could be a mistake."""
 
 import json
 import shutil
@@ -56,10 +56,10 @@ def capture(tmp_path: Path) -> Build:
         table.write_text(table.read_text().replace(old, new, 1))
         cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
         write_json(folder / "cases.json", {"cases": {"fact": cases["fact"]}})
-        outcomes = {"fact": {"problem": problem, "seconds": 0.1}}
+        results = {"fact": {"problem": problem, "seconds": 0.1}}
         ran = {"run_py": "run.py", "modules": {"run.py": "ab" * 32}}
         write_json(
-            folder / RECORD, {"provenance": ran, "cases": outcomes, "files": captured_files(folder)}
+            folder / RECORD, {"provenance": ran, "cases": results, "files": captured_files(folder)}
         )
         return folder
 
@@ -67,15 +67,15 @@ def capture(tmp_path: Path) -> Build:
 
 
 def promote(capture: Path, project: Path, *more: str, reason: str = REASON) -> int:
-    where = ["--golden", str(project / "golden"), "--changelog", str(project / "CHANGELOG.md")]
-    return main(["promote", str(capture), "--reason", reason, *where, *more])
+    paths = ["--golden", str(project / "golden"), "--changelog", str(project / "CHANGELOG.md")]
+    return main(["promote", str(capture), "--reason", reason, *paths, *more])
 
 
 def state(project: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
 
-def test_a_promotion_shows_the_difference_and_proves_the_new_state(
+def test_a_promotion_shows_the_difference_and_verifies_the_new_state(
     capture: Build, project: Path, capsys: Output
 ) -> None:
     folder = capture()
@@ -140,11 +140,11 @@ REFUSALS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], Any], dict[str, s
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_refused_and_nothing_is_touched(
+def test_a_refusal_changes_nothing(
     why: str, capture: Build, project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harm, more, message = REFUSALS[why]
-    harm(project, monkeypatch)
+    damage, more, message = REFUSALS[why]
+    damage(project, monkeypatch)
     before = state(project)
     assert promote(capture(), project, **more) == 2
     assert message in capsys.readouterr().err
@@ -278,7 +278,7 @@ WRONG_CASES = {
 
 
 @pytest.mark.parametrize("why", WRONG_CASES)
-def test_a_new_case_that_cannot_be_writes_nothing(why: str, tmp_path: Path, capsys: Output) -> None:
+def test_an_invalid_new_case_writes_nothing(why: str, tmp_path: Path, capsys: Output) -> None:
     words, message = WRONG_CASES[why]
     library = tmp_path / "library"
     assert main(["new-case", "mine", *words, "--out", str(library)]) == 2
@@ -287,7 +287,7 @@ def test_a_new_case_that_cannot_be_writes_nothing(why: str, tmp_path: Path, caps
 
 
 def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> None:
-    """Two cases share it where its bytes are the same; another one of that name is refused."""
+    """Two cases share it where its bytes are the same; another model of that name is refused."""
     library = tmp_path / "library"
     for name in ("first", "second"):
         more = ["--prism", str(ARTIFACTS)] if name == "second" else []
@@ -304,7 +304,7 @@ def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> 
     assert state(library) == before
 
 
-def test_a_wrong_case_is_told_in_full() -> None:
+def test_an_error_lists_every_problem_of_a_case() -> None:
     with pytest.raises(SpecError) as raised:
         make_entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
     for words in (
@@ -320,7 +320,7 @@ def test_a_wrong_case_is_told_in_full() -> None:
         make_entry("fact", "fact", "tiny/x", {}, None, "fp32")
 
 
-def test_every_promotion_stands_in_the_changelog() -> None:
+def test_every_promotion_is_in_the_changelog() -> None:
     changelog = (GOLDEN.parent / "CHANGELOG.md").read_text()
     for promotion in read_manifest().get("promotions", []):
         assert (
@@ -329,8 +329,8 @@ def test_every_promotion_stands_in_the_changelog() -> None:
         )
 
 
-def again(folder: Path, provenance: dict[str, Any], text: str = "1.5") -> Path:
-    """The capture of `fact` once more: another entropy, and this provenance."""
+def recapture(folder: Path, provenance: dict[str, Any], text: str = "1.5") -> Path:
+    """Change an entropy in the capture of `fact` and set its provenance."""
     table = folder / "outputs" / "fact" / "output-Fact-pure-next-token.csv"
     table.write_text(table.read_text().replace("1.75", text, 1))
     record = json.loads((folder / RECORD).read_text())
@@ -354,14 +354,14 @@ CHANGED_SOURCES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("cause", [*CHANGED_SOURCES, "the machine"])
-def test_files_differ_only_where_something_that_makes_them_does(
+def test_files_may_change_only_with_the_software_that_writes_them(
     cause: str, capture: Build, project: Path, capsys: Output
 ) -> None:
-    folder = again(capture(), RAN, "1.75")
+    folder = recapture(capture(), RAN, "1.75")
     assert promote(folder, project) == 0
     before = state(project)
     explained = cause in CHANGED_SOURCES
-    again(folder, RAN | CHANGED_SOURCES.get(cause, {"cpu": "AVX2", "threads": {"torch": 2}}))
+    recapture(folder, RAN | CHANGED_SOURCES.get(cause, {"cpu": "AVX2", "threads": {"torch": 2}}))
     assert promote(folder, project) == (0 if explained else 2)
     assert (state(project) == before) is not explained
     message = (
@@ -378,10 +378,10 @@ def with_entry(folder: Path, name: str, **changes: Any) -> None:
 
 
 def test_another_option_of_the_case_explains_other_files(capture: Build, project: Path) -> None:
-    folder = again(capture(), RAN, "1.75")
+    folder = recapture(capture(), RAN, "1.75")
     assert promote(folder, project) == 0
     with_entry(folder, "fact", args={"copy_threshold": 0.5})
-    assert promote(again(folder, RAN), project) == 0
+    assert promote(recapture(folder, RAN), project) == 0
 
 
 HAND = {
@@ -397,7 +397,7 @@ HAND = {
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """Two cases that golden/ of the project does not hold, laid out as golden/ is, read-only, and what ran."""
+    """Two cases that golden/ of the project does not have, laid out as golden/ is, and their provenance."""
     folder = tmp_path / "library"
     cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
     chosen = {"fact-prism": cases["fact-prism"], "qk-norm": cases["qk-norm"]}
@@ -415,7 +415,7 @@ def promote_library(folder: Path, project: Path, *more: str) -> int:
     return promote(folder, project, "--provenance", ran, *more, reason="two more situations")
 
 
-def test_captures_made_elsewhere_join_with_what_they_need(
+def test_captures_made_elsewhere_are_promoted_with_models_and_artifacts(
     library: Path, project: Path, capsys: Output
 ) -> None:
     for path in library.rglob("*"):
@@ -502,11 +502,11 @@ LIBRARY_REFUSALS: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("why", LIBRARY_REFUSALS)
-def test_a_library_that_cannot_join_is_refused(
+def test_an_invalid_library_is_refused(
     why: str, library: Path, project: Path, capsys: Output
 ) -> None:
-    harm, message = LIBRARY_REFUSALS[why]
-    harm(library, project)
+    damage, message = LIBRARY_REFUSALS[why]
+    damage(library, project)
     before = state(project)
     assert promote_library(library, project) == 2
     assert message in capsys.readouterr().err

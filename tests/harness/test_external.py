@@ -1,4 +1,4 @@
-"""A foreign run.py on TransformerLens 2: a refactoring is identical, each change of behaviour is found and located.
+"""An external run.py on TransformerLens 2: a refactoring is identical, each change of behaviour is located.
 
 Needs the interpreter of scripts/setup_reference_env.sh, which run_cpu_tests.sh makes.
 """
@@ -38,42 +38,42 @@ Output = pytest.CaptureFixture[str]
 Check = Callable[..., dict[str, Any]]
 
 
-def foreign(folder: Path) -> Path:
-    """run.py with its helper package next to it."""
+def copy_run_py(folder: Path) -> Path:
+    """Copy run.py with its helper package next to it."""
     folder.mkdir()
-    shutil.copy(Path(__file__).parent / "foreign" / "run.py", folder)
+    shutil.copy(Path(__file__).parent / "external" / "run.py", folder)
     shutil.copytree(
         ROOT / "lenses_min", folder / "lenses_min", ignore=shutil.ignore_patterns("__pycache__")
     )
     return folder / "run.py"
 
 
-def captured(folder: Path, names: Sequence[str]) -> Path:
-    """A capture of the run.py as it stands."""
+def capture_cases(folder: Path, names: Sequence[str]) -> Path:
+    """Capture cases of the unchanged run.py."""
     out = folder / "capture"
-    words = ["--run-py", str(foreign(folder / "foreign")), "--python", str(PYTHON)]
-    assert main(["capture", *words, "--out", str(out), *names]) == 0
+    options = ["--run-py", str(copy_run_py(folder / "external")), "--python", str(PYTHON)]
+    assert main(["capture", *options, "--out", str(out), *names]) == 0
     return out
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture of every case that needs no variable of the environment."""
-    return captured(tmp_path_factory.mktemp("before"), PLAIN)
+    return capture_cases(tmp_path_factory.mktemp("before"), PLAIN)
 
 
 @pytest.fixture
 def check(before: Path, tmp_path: Path, capsys: Output) -> Check:
-    """Changes a copy of run.py and checks it against the capture; returns the report."""
+    """A function that changes a copy of run.py, checks it against the capture, and returns the report."""
 
     def change(file: str, old: str, new: str, cases: list[str] = CASES) -> dict[str, Any]:
-        run_py = foreign(tmp_path / "foreign")
+        run_py = copy_run_py(tmp_path / "external")
         path = run_py.parent / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{file} no longer holds {old!r} once"
         path.write_text(text.replace(old, new), encoding="utf-8")
-        words = ["--run-py", str(run_py), "--python", str(PYTHON), "--against", str(before)]
-        status = main(["check", *words, "--json", *cases])
+        options = ["--run-py", str(run_py), "--python", str(PYTHON), "--against", str(before)]
+        status = main(["check", *options, "--json", *cases])
         report: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert status == (0 if report["matches"] else 1)
         return report
@@ -81,16 +81,16 @@ def check(before: Path, tmp_path: Path, capsys: Output) -> Check:
     return change
 
 
-def mismatches(capture: Path, names: Sequence[str]) -> list[str]:
+def differing_cases(capture: Path, names: Sequence[str]) -> list[str]:
     """The cases whose capture differs from golden/."""
     cases = [load_cases()[name] for name in names]
     folders = {name: capture / "outputs" / name for name in names}
-    judged = report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results
-    return [result.case for result in judged if result.comparison.mismatches]
+    results = report(cases, GOLDEN, folders, Outcome(0, "", 0.0)).results
+    return [result.case for result in results if result.comparison.mismatches]
 
 
 def test_what_it_writes_matches_the_goldens(before: Path) -> None:
-    assert mismatches(before, PLAIN) == []
+    assert differing_cases(before, PLAIN) == []
     provenance = read_capture(before).provenance
     assert provenance["libraries"]["transformer-lens"].startswith("2.16")
     assert "lenses_min/lenses/norm.py" in provenance["modules"]
@@ -99,8 +99,8 @@ def test_what_it_writes_matches_the_goldens(before: Path) -> None:
 
 @pytest.mark.nightly
 def test_what_it_writes_under_variables_matches_the_goldens(tmp_path: Path) -> None:
-    """A process for each environment, which takes longer than the cases."""
-    assert mismatches(captured(tmp_path, WITH_VARIABLES), WITH_VARIABLES) == []
+    """Each environment needs a process of its own, which takes longer than the cases."""
+    assert differing_cases(capture_cases(tmp_path, WITH_VARIABLES), WITH_VARIABLES) == []
 
 
 def test_a_refactoring_is_identical(check: Check) -> None:
@@ -125,7 +125,7 @@ def test_nats_for_bits_is_located(check: Check) -> None:
         "log_p, out=room))",
         ["rms-rope"],
     )
-    columns = {entry["column"]: entry for entry in report["classes"]}
+    columns = {difference["column"]: difference for difference in report["classes"]}
     assert set(columns) <= {
         *("records: entropy", "pure-next-token: entropy", "pure-next-token: entropy_collapse"),
         *(
@@ -143,7 +143,7 @@ def test_a_wrong_next_layer_norm_is_located(check: Check) -> None:
                    "model.blocks[0].ln1, *(block.ln1 for block in model.blocks)")  # fmt: skip
     first = report["classes"][0]
     assert first["stage"] == "lens"
-    assert {entry["stage"] for entry in report["classes"]}.isdisjoint(
+    assert {difference["stage"] for difference in report["classes"]}.isdisjoint(
         {"run", "files", "rows", "tokens", "forward"}
     )
     assert 0 not in first["layers"]
@@ -161,12 +161,12 @@ NEW = {
 
 
 def test_new_cases_of_recipes_join_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In folders whose names TransformerLens takes for models of its own."""
+    """The folders have names that TransformerLens takes for models of its own."""
     monkeypatch.delenv("CI", raising=False)
     library, out, golden = (tmp_path / name for name in ("Llama-2-70b", "gemma", "golden"))
     for name, words in NEW.items():
         assert main(["new-case", name, *words, "--out", str(library)]) == 0
-    run_py = foreign(tmp_path / "foreign")
+    run_py = copy_run_py(tmp_path / "external")
     words = ["--run-py", str(run_py), "--python", str(PYTHON), "--out", str(out)]
     assert main(["capture", "--cases", str(library), *words]) == 0
 
@@ -174,7 +174,7 @@ def test_new_cases_of_recipes_join_golden(tmp_path: Path, monkeypatch: pytest.Mo
     changelog = tmp_path / "CHANGELOG.md"
     changelog.write_text("### Golden changes\n")
     words = ["--golden", str(golden), "--changelog", str(changelog)]
-    assert main(["promote", str(out), "--reason", "families that are not there", *words]) == 0
+    assert main(["promote", str(out), "--reason", "families that golden/ lacks", *words]) == 0
     assert verify(golden) == []
     assert not (out / "models" / "fact").exists(), "golden/ has it"
     for case in select(load_cases(golden), NEW):

@@ -1,7 +1,7 @@
-"""A foreign run.py for the tests: run.py's surface over TransformerLens 2, with a copy of our stages as its helpers.
+"""An external run.py for the tests: run.py's interface over TransformerLens 2, with a copy of our stages as helpers.
 
-It stands where the reference's own worker would: it imports HookedTransformer, reads its options from CLI_ARGS, and
-writes the files of the contract. The tests lay `lenses_min` next to it and change either.
+It replaces the reference's own worker: it imports HookedTransformer, reads its options from CLI_ARGS, and writes the
+files of the contract. The tests copy `lenses_min` next to it and change either.
 """
 
 import os
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from transformer_lens import HookedTransformer
 
-loading: Any = ModuleType("lenses_min.model.load")  # the runner's own needs TransformerLens 4
+loading: Any = ModuleType("lenses_min.model.load")  # the real module needs TransformerLens 4
 loading.LoadedModel, loading.load = SimpleNamespace, None
-verify: Any = ModuleType("lenses_min.model.verify")  # so does its proof
+verify: Any = ModuleType("lenses_min.model.verify")  # so does this one
 verify.prove = lambda model, passes, options: {}
 last_token: Any = ModuleType("lenses_min.model.last_token")
 last_token.LastToken = SimpleNamespace
@@ -61,7 +61,9 @@ def load(options: RunOptions, prompt: str) -> SimpleNamespace:
     model = HookedTransformer.from_pretrained_no_processing(
         options.model_id, device=placement.device, torch_dtype=placement.dtype
     )
-    object.__setattr__(model, "original_model", model)  # not as a part of itself
+    object.__setattr__(
+        model, "original_model", model
+    )  # bypasses nn.Module, which would register the model as its own submodule
     cfg = model.cfg
     architecture = cfg.original_architecture
     family = next(
