@@ -1,16 +1,16 @@
-"""The runner against the bare cost of its forwards, TransformerLens's logit lens and nnterp's, interleaved in one run.
+"""Compare the runner with the bare cost of its forwards, TransformerLens's logit lens and nnterp's, interleaved.
 
     python scripts/bench.py [--rounds N] [--threads N] [--process] [--json FILE]
 
-Two models: SmolLM2-135M, and a random Llama of 12 layers with 128,000 tokens. Each subject runs uncounted, then once a
-round in turn; the table has medians, and the median of the ratios to the bare cost. Peak memory is what a
+Two models: SmolLM2-135M, and a random Llama of 12 layers with 128,000 tokens. Each subject runs untimed first, then
+once per round, in turn; the table has medians, and the median of the ratios to the bare cost. Peak memory is what a
 subject adds to the resident set while it runs; a transfer is a call that copies numbers to the host.
 
-    all     bare: a forward a distinct prompt and one product of all decoded rows with W_U; lenses-min: everything after
-            loading, files included
+    all     bare: a forward per distinct prompt and one product of all decoded rows with W_U; lenses-min: everything
+            after loading, files included
     rows    the three passes alone: top-20, entropy and answer rank of the same rows by every tool
 
-nnterp takes part where it can be imported: pip install nnterp "nnsight<0.7" ipython.
+nnterp is measured where it can be imported: pip install nnterp "nnsight<0.7" ipython.
 """
 
 import argparse
@@ -31,7 +31,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
-from bench_subjects import Subjects, peak, random_llama, smollm2
+from bench_subjects import Subjects, peak_memory, random_llama, smollm2
 
 from lenses_min import pipeline
 from lenses_min.core import records
@@ -40,65 +40,66 @@ from lenses_min.pipeline import passes
 
 
 @contextmanager
-def counted(subjects: Subjects) -> Iterator[Counter[str]]:
-    """Forwards of either model, and calls that copy numbers to the host."""
-    found: Counter[str] = Counter()
-    kept = {name: getattr(torch.Tensor, name) for name in ("cpu", "tolist", "item")}
+def count_calls(subjects: Subjects) -> Iterator[Counter[str]]:
+    """Count the forwards of either model, and the calls that copy numbers to the host."""
+    counts: Counter[str] = Counter()
+    methods = {name: getattr(torch.Tensor, name) for name in ("cpu", "tolist", "item")}
     layers = (subjects.plain.model.layers[0], subjects.model.bridge.blocks[0])
     handles = [
-        layer.register_forward_pre_hook(lambda *_: found.update(["forwards"])) for layer in layers
+        layer.register_forward_pre_hook(lambda *_: counts.update(["forwards"])) for layer in layers
     ]
 
     def wrap(name: str) -> Callable[..., Any]:
         def call(tensor: torch.Tensor, *args: Any) -> Any:
-            found.update(["transfers"])
-            return kept[name](tensor, *args)
+            counts.update(["transfers"])
+            return methods[name](tensor, *args)
 
         return call
 
     try:
-        for name in kept:
+        for name in methods:
             setattr(torch.Tensor, name, wrap(name))
-        yield found
+        yield counts
     finally:
-        for name, method in kept.items():
+        for name, method in methods.items():
             setattr(torch.Tensor, name, method)
         for handle in handles:
             handle.remove()
 
 
 def compare(
-    subjects: dict[str, Callable[[], Any]], rounds: int, of: Subjects
+    functions: dict[str, Callable[[], Any]], rounds: int, subjects: Subjects
 ) -> dict[str, dict[str, float]]:
-    """Interleaved rounds; seconds, ratio to the first subject, peak MiB, forwards and transfers of each."""
-    told: dict[str, dict[str, float]] = {}
-    for name, subject in subjects.items():
-        with counted(of) as counts:
-            subject()
-        with peak() as most:
-            subject()
-        told[name] = {
-            "peak_mib": round(most[0], 1),
+    """Return each function's seconds, ratio to the first function, peak MiB, forwards and transfers."""
+    results: dict[str, dict[str, float]] = {}
+    for name, function in functions.items():
+        with count_calls(subjects) as counts:
+            function()
+        with peak_memory() as peak_mib:
+            function()
+        results[name] = {
+            "peak_mib": round(peak_mib[0], 1),
             "forwards": counts["forwards"],
             "transfers": counts["transfers"],
         }
-    times: dict[str, list[float]] = {name: [] for name in subjects}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
-        for name, subject in subjects.items():
+        for name, function in functions.items():
             started = time.perf_counter()
-            subject()
+            function()
             times[name].append(time.perf_counter() - started)
-    first = next(iter(times.values()))
-    for name, found in times.items():
-        ratio = median(a / b for a, b in zip(found, first))
-        told[name] |= {"seconds": round(median(found), 4), "ratio_to_bare": round(ratio, 3)}
-    return told
+    bare_seconds = next(iter(times.values()))
+    for name, seconds in times.items():
+        ratio = median(a / b for a, b in zip(seconds, bare_seconds, strict=True))
+        results[name]["seconds"] = round(median(seconds), 4)
+        results[name]["ratio_to_bare"] = round(ratio, 3)
+    return results
 
 
-def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
-    """Seconds of each stage of the default run, medians."""
-    found: dict[str, list[float]] = {}
-    named = {
+def time_stages(subjects: Subjects, rounds: int) -> dict[str, float]:
+    """Return the median seconds of each stage of the default run."""
+    seconds: dict[str, list[float]] = {}
+    stages = {
         "forward": [(passes, "capture_batch"), (pipeline, "last_logits")],
         "lens and metrics": [
             (passes.PassRunner, "decode"),
@@ -108,8 +109,8 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
         "records": [(records.RowContext, "records"), (records.RowContext, "pure")],
         "files": [(Run, "save")],
     }
-    kept = [
-        (place, name, getattr(place, name)) for places in named.values() for place, name in places
+    originals = [
+        (owner, name, getattr(owner, name)) for owners in stages.values() for owner, name in owners
     ]
 
     def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,48 +119,44 @@ def stages(subjects: Subjects, rounds: int) -> dict[str, float]:
             try:
                 return function(*args, **more)
             finally:
-                found[stage][-1] += time.perf_counter() - started
+                seconds[stage][-1] += time.perf_counter() - started
 
         return call
 
     try:
-        for stage, places in named.items():
-            for place, name in places:
-                setattr(place, name, timed(stage, getattr(place, name)))
+        for stage, owners in stages.items():
+            for owner, name in owners:
+                setattr(owner, name, timed(stage, getattr(owner, name)))
         for _ in range(rounds):
-            for stage in (*named, "whole"):
-                found.setdefault(stage, []).append(0.0)
+            for stage in (*stages, "whole"):
+                seconds.setdefault(stage, []).append(0.0)
             timed("whole", subjects.runner)()
     finally:
-        for place, name, function in kept:
-            setattr(place, name, function)
-    return {stage: round(median(values), 4) for stage, values in found.items()}
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+    return {stage: round(median(values), 4) for stage, values in seconds.items()}
 
 
 def whole_process(rounds: int, threads: int) -> dict[str, float]:
-    """The command `run` on SmolLM2 against a process that only imports and loads, in turn."""
-    path, file_stem = smollm2(), {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    loads = f"from lenses_min import loading, options; loading.load(options.RunOptions({path!r}, device='cpu'))"
+    """Time the command `run` on SmolLM2 and a process that only imports and loads, in turn."""
+    path = smollm2()
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    load_code = (
+        "from lenses_min import RunOptions; from lenses_min.model.load import load; "
+        f"load(RunOptions({path!r}, device='cpu'))"
+    )
     times: dict[str, list[float]] = {"load": [], "run": []}
     with tempfile.TemporaryDirectory() as out:
-        run = [
-            sys.executable,
-            "-m",
-            "lenses_min",
-            "run",
-            path,
-            "--device",
-            "cpu",
-            "--quiet",
-            "--out-dir",
-            out,
-        ]
-        for counting in range(-1, rounds):
-            for name, command in (("load", [sys.executable, "-c", loads]), ("run", run)):
+        run = [sys.executable, "-m", "lenses_min", "run", path]
+        run += ["--device", "cpu", "--quiet", "--out-dir", out]
+        load = [sys.executable, "-c", load_code]
+        for round_number in range(rounds + 1):
+            for name, command in (("load", load), ("run", run)):
                 started = time.perf_counter()
-                subprocess.run(command, check=True, capture_output=True, env=file_stem)
-                times[name] += [time.perf_counter() - started] if counting >= 0 else []
-    ratio = median(a / b for a, b in zip(times["run"], times["load"]))
+                subprocess.run(command, check=True, capture_output=True, env=environment)
+                if round_number > 0:  # the first round only fills the caches
+                    times[name].append(time.perf_counter() - started)
+    ratio = median(a / b for a, b in zip(times["run"], times["load"], strict=True))
     return {
         "load_s": round(median(times["load"]), 2),
         "run_s": round(median(times["run"]), 2),
@@ -167,22 +164,22 @@ def whole_process(rounds: int, threads: int) -> dict[str, float]:
     }
 
 
-def show(name: str, told: dict[str, Any]) -> None:
+def print_tables(name: str, results: dict[str, Any]) -> None:
     for group in ("all", "rows"):
         print(f"\n{name}, {group}\n\n| subject | s | to bare | peak MiB | forwards | transfers |")
         print("|---|--:|--:|--:|--:|--:|")
-        for subject, t in told[group].items():
+        for subject, result in results[group].items():
             numbers = (
-                f"{t['seconds']:.3f}",
-                f"{t['ratio_to_bare']:.2f}",
-                t["peak_mib"],
-                t["forwards"],
-                t["transfers"],
+                f"{result['seconds']:.3f}",
+                f"{result['ratio_to_bare']:.2f}",
+                result["peak_mib"],
+                result["forwards"],
+                result["transfers"],
             )
             print(f"| {subject} |", " | ".join(map(str, numbers)), "|")
     print(
         "\nstages:",
-        ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in told["stages"].items()),
+        ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in results["stages"].items()),
     )
 
 
@@ -198,26 +195,26 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all numbers here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "threads": args.threads,
         "rounds": args.rounds,
         "torch": torch.__version__,
     }
     with tempfile.TemporaryDirectory() as folder:
-        random = random_llama(Path(folder) / "llama-128k")
-        for path, name in ((smollm2(), "SmolLM2-135M"), (random, "llama-128k")):
+        llama = random_llama(Path(folder) / "llama-128k")
+        for path, name in ((smollm2(), "SmolLM2-135M"), (llama, "llama-128k")):
             subjects = Subjects(path, name, Path(folder) / "out")
-            told[name] = {
-                group: compare(part, args.rounds, subjects)
-                for group, part in subjects.all().items()
+            report[name] = {
+                group: compare(functions, args.rounds, subjects)
+                for group, functions in subjects.groups().items()
             }
-            told[name]["stages"] = stages(subjects, args.rounds)
-            show(name, told[name])
+            report[name]["stages"] = time_stages(subjects, args.rounds)
+            print_tables(name, report[name])
     if args.process:
-        told["process"] = whole_process(max(3, args.rounds // 3), args.threads)
-        print("\nwhole process on SmolLM2:", told["process"])
+        report["process"] = whole_process(max(3, args.rounds // 3), args.threads)
+        print("\nwhole process on SmolLM2:", report["process"])
     if args.json:
-        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

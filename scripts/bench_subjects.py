@@ -1,4 +1,4 @@
-"""What bench.py and bench_scaling.py measure: models, and every tool as a function on one loaded model."""
+"""The subjects of bench.py and bench_scaling.py: models, and each tool as a function on one loaded model."""
 
 import ctypes
 import gc
@@ -37,7 +37,7 @@ def smollm2() -> str:
 def random_llama(
     folder: Path, layers: int = 12, width: int = 512, vocab: int = 128_000, context: int = 8192
 ) -> str:
-    """A random Llama with the tokenizer of a tiny golden model, whose ids are below any of these vocabularies."""
+    """Save a random Llama with the tokenizer of a tiny golden model, whose ids fit every vocabulary used here."""
     torch.manual_seed(0)
     sizes = {
         "hidden_size": width,
@@ -59,22 +59,24 @@ def random_llama(
 
 
 @contextmanager
-def peak() -> Iterator[list[float]]:
-    """MiB that the resident set grows at most, sampled every millisecond."""
-    process, found, stop = psutil.Process(), [0.0], threading.Event()
+def peak_memory() -> Iterator[list[float]]:
+    """Yield a list whose item is the largest growth of the resident set in MiB, sampled every millisecond."""
+    process = psutil.Process()
+    peak = [0.0]
+    stop = threading.Event()
     gc.collect()
-    if sys.platform == "linux":  # what the allocator keeps would hide what a subject needs
+    if sys.platform == "linux":  # else memory that the allocator did not return hides new memory
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = process.memory_info().rss
 
     def sample() -> None:
         while not stop.wait(0.001):
-            found[0] = max(found[0], (process.memory_info().rss - before) / 2**20)
+            peak[0] = max(peak[0], (process.memory_info().rss - before) / 2**20)
 
     thread = threading.Thread(target=sample)
     thread.start()
     try:
-        yield found
+        yield peak
     finally:
         stop.set()
         thread.join()
@@ -86,11 +88,12 @@ class Subjects:
     def __init__(self, path: str, name: str, out: Path) -> None:
         self.options = RunOptions(path, name, device="cpu", out_dir=str(out))
         self.model: LoadedModel = load(self.options)
-        source, where = source_of(path)
+        source, arguments = source_of(path)
         self.plain = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.float32, **where
+            source, dtype=torch.float32, **arguments
         ).eval()
-        tokens, suite = self.model.tokens, built_in()
+        tokens = self.model.tokens
+        suite = built_in()
         self.encoded = tokens.encode_all(suite.passes, self.model.facts.n_ctx)
         self.passes = [list(e.token_ids) for e in self.encoded]
         self.tests = [tokens.model_input(text) for text in suite.test_prompts]
@@ -98,34 +101,39 @@ class Subjects:
         self.rows = layers * len(self.passes) + len(self.passes[0]) - 1
 
     def bare(self, prompts: list[list[int]]) -> None:
+        """Run the forwards and one product of all decoded rows with W_U."""
         with torch.no_grad():
             for ids in prompts:
                 self.plain(torch.tensor([ids]))
             torch.zeros(self.rows, self.model.facts.d_model) @ self.model.head.weight.T
 
     def runner(self) -> Run:
+        """Run lenses-min after loading, files included."""
         run = pipeline.analyse(self.model, built_in(), self.options, time.perf_counter())
         run.save()
         return run
 
     def runner_rows(self) -> None:
+        """Run the three passes of lenses-min alone."""
         lenses, _ = pipeline.build_lenses(self.model, self.options)
         pipeline.PassRunner(self.model, lenses, built_in(), self.options).run()
 
     def transformer_lens(self) -> None:
-        """Top-20 and rank come from two readouts of one cache: a readout has one selector."""
-        bridge, n = self.model.bridge, self.model.facts.n_layers
+        """Read top-20 and rank by two readouts of one cache, since a readout has one selector."""
+        bridge = self.model.bridge
+        n = self.model.facts.n_layers
         names = [
             *(f"blocks.{i}.hook_resid_pre" for i in range(n)),
             f"blocks.{n - 1}.hook_resid_post",
         ]
-        for ids, encoded in zip(self.passes, self.encoded):
+        for ids, encoded in zip(self.passes, self.encoded, strict=True):
             targets = [encoded.answers[0]] if encoded.answers else [0]
             with torch.no_grad():
                 _, cache = bridge.run_with_cache(torch.tensor([ids]), names_filter=names)
             for select in ({"top_k": K}, {"targets": targets}):
-                said = logit_lens(bridge, cache=cache, return_type="probs", **select).readout
-                said.entropy.tolist(), said.values.tolist()
+                result = logit_lens(bridge, cache=cache, return_type="probs", **select)
+                result.readout.entropy.tolist()
+                result.readout.values.tolist()
                 if encoded.prompt.write_records:
                     first = logit_lens(
                         bridge,
@@ -135,15 +143,19 @@ class Subjects:
                         return_type="probs",
                         **select,
                     )
-                    first.readout.entropy.tolist(), first.readout.values.tolist()
+                    first.readout.entropy.tolist()
+                    first.readout.values.tolist()
 
     def nnterp(self) -> Callable[[], None] | None:
-        """Probabilities of the last position at every layer; it has no top-k, entropy or rank of its own."""
+        """Return a function that reads the last position at every layer; None where nnterp cannot be imported.
+
+        nnterp gives probabilities; top-k, entropy and rank are computed here.
+        """
         try:
             from nnterp import StandardizedTransformer
             from nnterp.interventions import logit_lens as lens
         except ImportError as error:
-            print(f"nnterp takes no part: {error}", file=sys.stderr)
+            print(f"nnterp is not measured: {error}", file=sys.stderr)
             return None
         tokenizer = deepcopy(self.model.tokens.tokenizer)
         tokenizer.padding_side = "left"
@@ -151,22 +163,23 @@ class Subjects:
         texts = [prompt.text for prompt in built_in().passes]
 
         def subject() -> None:
-            for text, encoded in zip(texts, self.encoded):
+            for text, encoded in zip(texts, self.encoded, strict=True):
                 p = lens(wrapped, text)[0]
-                p.topk(K, -1).values.tolist(), torch.special.entr(p).sum(-1).tolist()
+                p.topk(K, -1).values.tolist()
+                torch.special.entr(p).sum(-1).tolist()
                 answer = encoded.answers[0] if encoded.answers else 0
                 (1 + (p > p[:, answer : answer + 1]).sum(-1)).tolist()
 
         return subject
 
-    def all(self) -> dict[str, dict[str, Callable[[], Any]]]:
+    def groups(self) -> dict[str, dict[str, Callable[[], Any]]]:
         rows = {
             "bare": lambda: self.bare(self.passes),
             "lenses-min": self.runner_rows,
             "TransformerLens": self.transformer_lens,
         }
-        if third := self.nnterp():
-            rows["nnterp"] = third
+        if nnterp := self.nnterp():
+            rows["nnterp"] = nnterp
         return {
             "all": {"bare": lambda: self.bare(self.passes + self.tests), "lenses-min": self.runner},
             "rows": rows,

@@ -1,13 +1,13 @@
-"""The tests of numbers under every setting that changes how a processor adds: one line a configuration.
+"""Run the numerical tests under every setting that changes the order of floating-point sums: a line per configuration.
 
     python scripts/matrix.py [--short] INTERPRETER…
 
-scripts/run_matrix.sh makes the interpreters and calls this. The first interpreter runs every capability level of the
-processor with one and with two threads, and with oneDNN and MKL capped as on an older processor. Another one, of
-another Python, runs the highest and the lowest level, and the tests of everything else. `--short` is what CI runs:
-golden and real model at the lowest level. Exit status: 0 all passed, 1 something failed or ran no test.
+scripts/run_matrix.sh makes the interpreters and calls this script. The first interpreter runs every capability level
+of the processor with one and with two threads, and with oneDNN and MKL limited to the instructions of an older
+processor. Interpreters of other Python versions run the highest and the lowest level, and all other tests. CI runs
+`--short`: golden and real model at the lowest level. Exit status: 0 all passed, 1 something failed or ran no test.
 
-`tolerance` is the largest share of a tolerance that any number of any case took: above 100% it is a mismatch.
+`tolerance` is the largest error of any number of any case as a share of its tolerance; over 100% is a mismatch.
 """
 
 import argparse
@@ -52,7 +52,7 @@ HEADER = ("Python", "level", "threads", "cap", *NUMBERS, "the rest", "tolerance"
 
 @dataclass(frozen=True)
 class Configuration:
-    """An interpreter under a capability level, so many threads, a cap of CAPS, and the steps to run."""
+    """An interpreter, its capability level, number of threads, cap (a key of CAPS), and the steps to run."""
 
     interpreter: str
     level: str
@@ -61,17 +61,17 @@ class Configuration:
     steps: tuple[str, ...]
 
     def environment(self) -> dict[str, str]:
-        """The variables of a process of this configuration."""
-        known = {"ATEN_CPU_CAPABILITY": self.level} if self.level in LEVELS else {}
+        """Return the environment variables of a process of this configuration."""
+        capability = {"ATEN_CPU_CAPABILITY": self.level} if self.level in LEVELS else {}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
         quiet = {"TOKENIZERS_PARALLELISM": "false"}
-        return {**os.environ, **offline, **quiet, **threads, **known, **CAPS[self.cap]}
+        return {**os.environ, **offline, **quiet, **threads, **capability, **CAPS[self.cap]}
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one step: how many cases or tests passed, of how many, the largest share of a tolerance, what failed."""
+    """Result of a step: passed cases or tests, their total, the largest share of a tolerance, the failures."""
 
     passed: int
     total: int
@@ -80,13 +80,13 @@ class Result:
     failures: tuple[str, ...] = ()
 
     @property
-    def sound(self) -> bool:
-        """Whether something ran and all of it passed."""
+    def passes(self) -> bool:
+        """Whether a test or case ran and all of them passed."""
         return 0 < self.total == self.passed and not self.failures
 
 
 def levels(native: str) -> list[str]:
-    """The capability levels of a processor, from high to low; `native` is what torch takes by itself."""
+    """Return the capability levels of a processor, from high to low; `native` is torch's default level."""
     name = native.lower()
     return [*reversed(LEVELS[: LEVELS.index(name) + 1])] if name in LEVELS else [name]
 
@@ -94,55 +94,61 @@ def levels(native: str) -> list[str]:
 def configurations(
     interpreters: Sequence[str], native: str, short: bool
 ) -> Iterator[Configuration]:
-    """Everything that is to run, interpreter by interpreter."""
-    have = levels(native)
+    """Yield every configuration to run, by interpreter."""
+    available = levels(native)
     first, *others = interpreters
     if short:
-        yield Configuration(first, have[-1], 1, "", SHORT)
+        yield Configuration(first, available[-1], 1, "", SHORT)
         return
-    for level in have:
+    for level in available:
         for threads in (1, 2):
             yield Configuration(first, level, threads, "", NUMBERS)
     for level, cap in (("avx2", "AVX2"), ("default", "SSE")):
-        if level in have:
+        if level in available:
             yield Configuration(first, level, 1, cap, NUMBERS)
     for interpreter in others:
-        yield Configuration(interpreter, have[0], 1, "", (*NUMBERS, "the rest"))
-        if len(have) > 1:
-            yield Configuration(interpreter, have[-1], 1, "", NUMBERS)
+        yield Configuration(interpreter, available[0], 1, "", (*NUMBERS, "the rest"))
+        if len(available) > 1:
+            yield Configuration(interpreter, available[-1], 1, "", NUMBERS)
 
 
 def probe(interpreter: str, environment: Mapping[str, str]) -> tuple[str, str, str]:
-    """The version of Python, the capability level and the number of threads that hold in an interpreter."""
-    ended = subprocess.run(
+    """Return the Python version, capability level and number of threads of an interpreter.
+
+    Exits with an error where it cannot import torch.
+    """
+    process = subprocess.run(
         [interpreter, "-c", PROBE], capture_output=True, text=True, env=dict(environment)
     )
-    if ended.returncode:
-        sys.exit(f"matrix.py: error: {interpreter} cannot import torch: {ended.stderr.strip()}")
-    version, level, threads = ended.stdout.split()
+    if process.returncode:
+        sys.exit(f"matrix.py: error: {interpreter} cannot import torch: {process.stderr.strip()}")
+    version, level, threads = process.stdout.split()
     return version, level.lower(), threads
 
 
 def run_step(configuration: Configuration, name: str) -> Result:
-    words = STEPS[name]
+    """Run one step; output that cannot be read is a failure."""
+    arguments = STEPS[name]
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "tests.xml"
-        pytest = ("-q", "-p", "no:cacheprovider", f"--junitxml={xml}") if "pytest" in words else ()
-        ended = subprocess.run(
-            [configuration.interpreter, *words, *pytest],
+        pytest = (
+            ("-q", "-p", "no:cacheprovider", f"--junitxml={xml}") if "pytest" in arguments else ()
+        )
+        process = subprocess.run(
+            [configuration.interpreter, *arguments, *pytest],
             cwd=ROOT,
             env=configuration.environment(),
             capture_output=True,
             text=True,
         )
         try:
-            return of_tests(xml) if pytest else of_cases(json.loads(ended.stdout))
+            return read_junit(xml) if pytest else read_check(json.loads(process.stdout))
         except (OSError, ValueError, ElementTree.ParseError):
-            return Result(0, 0, failures=((ended.stderr or ended.stdout).strip()[-400:],))
+            return Result(0, 0, failures=((process.stderr or process.stdout).strip()[-400:],))
 
 
-def of_tests(xml: Path) -> Result:
-    """What pytest wrote with --junitxml; tests that were skipped did not run."""
+def read_junit(xml: Path) -> Result:
+    """Read the file that pytest wrote with --junitxml; skipped tests do not count as run."""
     ran, failures = 0, []
     for test in ElementTree.parse(xml).getroot().iter("testcase"):
         ran += test.find("skipped") is None
@@ -151,8 +157,8 @@ def of_tests(xml: Path) -> Result:
     return Result(ran - len(failures), ran, failures=tuple(failures))
 
 
-def of_cases(report: Mapping[str, Any]) -> Result:
-    """What `python -m spec check --json` printed."""
+def read_check(report: Mapping[str, Any]) -> Result:
+    """Read the report that `python -m spec check --json` printed."""
     cases = report["cases"]
     shares = [
         (column["worst_fraction"], f"{case['case']}, {column['column']} of {column['file']}")
@@ -160,21 +166,22 @@ def of_cases(report: Mapping[str, Any]) -> Result:
         for column in case["columns"]
     ]
     share, place = max(shares, default=(0.0, ""))
-    wrong = tuple(
+    failures = tuple(
         f"{case['case']}: {len(case['mismatches'])} mismatches, {len(case['violations'])} violations"
         for case in cases
         if not case["matches"]
     )
-    return Result(len(cases) - len(wrong), len(cases), share, place, wrong)
+    return Result(len(cases) - len(failures), len(cases), share, place, failures)
 
 
 def run(configuration: Configuration) -> bool:
-    """Run the steps, as many at a time as there are processors for their threads, and print the line."""
+    """Run the steps, as many at a time as the processors allow, print the line, return whether all passed."""
     started = time.monotonic()
     version, level, threads = probe(configuration.interpreter, configuration.environment())
-    asked, took = (configuration.level, str(configuration.threads)), (level, threads)
-    if asked != took:
-        print(f"{version}: level and threads {' '.join(asked)} were asked for, torch took {took}")
+    requested = (configuration.level, str(configuration.threads))
+    actual = (level, threads)
+    if requested != actual:
+        print(f"{version}: level and threads {' '.join(requested)} requested, torch took {actual}")
         return False
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // configuration.threads)) as pool:
         results = dict(
@@ -188,29 +195,29 @@ def run(configuration: Configuration) -> bool:
     for name, result in results.items():
         for failure in result.failures:
             print(f"    {name}: {failure}", flush=True)
-    return all(result.sound for result in results.values())
+    return all(result.passes for result in results.values())
 
 
 def line(
     configuration: Configuration, version: str, results: Mapping[str, Result], seconds: float
 ) -> str:
-    """One line of the table; a step that ran no test says so."""
-    shown = {name: f"{r.passed}/{r.total}" if r.total else "no test" for name, r in results.items()}
-    worst = max(results.values(), key=lambda result: result.share)
+    """Return one line of the table; a step without tests is `no test`."""
+    cells = {name: f"{r.passed}/{r.total}" if r.total else "no test" for name, r in results.items()}
+    largest = max(results.values(), key=lambda result: result.share)
     return COLUMNS.format(
         version,
         configuration.level,
         configuration.threads,
         configuration.cap or "-",
-        *(shown.get(name, "-") for name in (*NUMBERS, "the rest")),
-        f"{worst.share:.1%}",
+        *(cells.get(name, "-") for name in (*NUMBERS, "the rest")),
+        f"{largest.share:.1%}",
         f"{seconds:.0f}",
-        worst.place,
+        largest.place,
     ).rstrip()
 
 
 def declared() -> list[str]:
-    """The oldest and the newest Python that pyproject.toml declares, as 3.N."""
+    """Return the oldest and the newest Python that pyproject.toml declares, as 3.N."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     prefix = "Programming Language :: Python :: 3."
     minors = [int(c.removeprefix(prefix)) for c in project["classifiers"] if c.startswith(prefix)]
@@ -218,23 +225,28 @@ def declared() -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    asked = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    asked.add_argument("--short", action="store_true", help="what CI runs")
-    asked.add_argument("--declared", action="store_true", help="print the declared Pythons only")
-    asked.add_argument("interpreters", nargs="*", metavar="INTERPRETER", default=[sys.executable])
-    args = asked.parse_args(argv)
+    parser.add_argument("--short", action="store_true", help="what CI runs")
+    parser.add_argument("--declared", action="store_true", help="print the declared Pythons only")
+    parser.add_argument("interpreters", nargs="*", metavar="INTERPRETER", default=[sys.executable])
+    args = parser.parse_args(argv)
     if args.declared:
         print(*declared())
         return 0
-    plain = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
-    _, native, _ = probe(args.interpreters[0], plain)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"
+    }
+    _, native, _ = probe(args.interpreters[0], environment)
     print(COLUMNS.format(*HEADER).rstrip())
-    ended = [run(one) for one in configurations(args.interpreters, native, args.short)]
-    failed = ended.count(False)
-    print(f"{len(ended)} configurations, {failed} with failures")
-    return int(failed > 0 or not ended)
+    results = [
+        run(configuration)
+        for configuration in configurations(args.interpreters, native, args.short)
+    ]
+    failed = results.count(False)
+    print(f"{len(results)} configurations, {failed} with failures")
+    return int(failed > 0 or not results)
 
 
 if __name__ == "__main__":

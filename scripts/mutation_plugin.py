@@ -1,6 +1,6 @@
-"""pytest plugin of mutation_test.sh: what a shared fixture calls is covered by every test that uses the fixture.
+"""pytest plugin of mutation_test.sh: a test covers every function that its shared fixtures call.
 
-Such a fixture runs once, so without this only its first user would be run on the mutants of what it calls.
+A shared fixture runs once, so without this plugin only the first test that uses it would run on those mutants.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import pytest
 from mutmut.state import state
 
 
-class SharedCover:
+class SharedFixtureCoverage:
     def __init__(self) -> None:
-        self.called: dict[Any, set[str]] = {}
+        self.functions_called: dict[Any, set[str]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
@@ -22,15 +22,15 @@ class SharedCover:
         try:
             return (yield)
         finally:
-            self.called[fixturedef] = set(hits)
+            self.functions_called[fixturedef] = set(hits)
             hits |= before
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: Any) -> None:
         for definitions in item._fixtureinfo.name2fixturedefs.values():
             for definition in definitions:
-                state()._stats.update(self.called.get(definition, ()))
+                state()._stats.update(self.functions_called.get(definition, ()))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(SharedCover())
+    config.pluginmanager.register(SharedFixtureCoverage())
