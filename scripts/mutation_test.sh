@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Mutation testing of lenses_min/: small faults are put into its functions one at a time, and the quick tests must fail.
+# Mutation testing of lenses_min/: one small fault at a time is put into its functions, and the quick tests must fail.
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
-#   --minutes N   stop after N minutes (default 60); started again, it goes on where it stopped
-#   --survivors   judge again what survived, after tests were added
-#   module        judge again the mutants of these modules, for example: metrics lenses.norm
-# Needs Python 3.11 or newer. Ends with the tables of scripts/mutation_table.py; a new start: rm -r mutants
+#   --minutes N   stop after N minutes (default 60); the next start continues there
+#   --survivors   run the survivors again, after tests were added
+#   module        run the mutants of these modules again, for example: metrics lenses.norm
+# Needs Python 3.11 or newer. Prints the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
 #
-# mutmut 3 was chosen by trying: importing torch and the bridge takes ten seconds, so a tool that starts a process a
-# mutant (cosmic-ray) needs hours; mutmut imports once and forks. It works under the shape checks of tests/conftest.py.
-# It leaves alone module constants and decorated functions (properties, context managers).
+# Why mutmut 3: importing torch and the bridge takes ten seconds, so a tool that starts a process per mutant (cosmic-ray)
+# needs hours; mutmut imports once and forks. It works under the shape checks of tests/conftest.py.
+# It does not mutate module constants and decorated functions (properties, context managers).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Captures a run.py and, after showing every difference, makes the capture the golden state.
-# Usage: bash scripts/regen_goldens.sh PATH/TO/run.py "why it writes otherwise now" [CASE …]
-# The capture stays in $CAPTURE (default: a new folder under runs/), also where the promotion is refused.
+# Capture a run.py, show every difference, and promote the capture to golden/.
+# Usage: bash scripts/regen_goldens.sh PATH/TO/run.py "why its outputs changed" [CASE …]
+# The capture stays in $CAPTURE (default: a new folder under runs/), also if the promotion is refused.
 set -euo pipefail
 if [ $# -lt 2 ] || [ ! -f "$1" ]; then
-    echo "usage: bash scripts/regen_goldens.sh PATH/TO/run.py \"why it writes otherwise now\" [CASE …]; got: $*" >&2
+    echo "usage: bash scripts/regen_goldens.sh PATH/TO/run.py \"why its outputs changed\" [CASE …]; got: $*" >&2
     exit 2
 fi
 run_py="$(realpath "$1")" reason="$2"

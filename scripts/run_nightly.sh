@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What only repeats the tests of every day, on more: tests marked nightly, properties on a thousand fresh examples, random
-# models of all shared families held against transformers, the whole suite in five orders (one process, then two), and
-# the matrix. Takes about an hour on two cores.
-# Each part prints its seed; all parts run, and the exit status is 1 where one of them failed.
+# Repeat the daily tests on more data: tests marked nightly, properties on a thousand fresh examples, random models of all
+# shared families compared with transformers, the whole suite in five orders (one process, then two), and the matrix.
+# Takes about an hour on two cores.
+# Each part prints its seed; all parts run, and the exit status is 1 if any of them failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup_env.sh

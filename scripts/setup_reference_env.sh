@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The interpreter in which run.py works: TransformerLens 2.16.1 in .venv-reference (or $REFERENCE_VENV), pinned versions.
-# A later call with the same pins returns at once. Prints the interpreter's path.
+# Make the interpreter that runs run.py: TransformerLens 2.16.1 in .venv-reference (or $REFERENCE_VENV), pinned versions.
+# Prints its path. A later call with the same pins only prints it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${REFERENCE_VENV:-.venv-reference}"

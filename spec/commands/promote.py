@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         help="where run.py was captured elsewhere: what ran, a JSON object with the keys of the manifest's provenance",
     )
     command.add_argument(
-        "--reason", required=True, metavar="TEXT", help="why run.py writes otherwise now"
+        "--reason", required=True, metavar="TEXT", help="why the outputs of run.py changed"
     )
     command.add_argument(
         "--golden",
