@@ -99,7 +99,7 @@ def compare(
 def time_stages(subjects: Subjects, rounds: int) -> dict[str, float]:
     """Return the median seconds of each stage of the default run."""
     seconds: dict[str, list[float]] = {}
-    stages = {
+    stages: dict[str, list[tuple[Any, str]]] = {
         "forward": [(passes, "capture_batch"), (pipeline, "last_logits")],
         "lens and metrics": [
             (passes.PassRunner, "decode"),

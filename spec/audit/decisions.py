@@ -15,7 +15,16 @@ from ..schema.cells import Row, check_table
 from ..schema.summaries import POS, control, milestones
 from .document import document_decisions
 from .margins import Decision, Place
-from .rows import Rules, collapses, distances, first_layers, membership, orders, rank_unseen, ranks
+from .rows import (
+    Rules,
+    collapse_decisions,
+    is_rank_unseen,
+    membership_decision,
+    milestone_decisions,
+    order_decisions,
+    rank_decisions,
+    row_distances,
+)
 
 KNOWN = Path(__file__).with_name("fragile.json")
 Key = tuple[str, str, str, str]  # case, kind of file, row, decision
@@ -169,14 +178,14 @@ def row_decisions(
         lists = wide_lists(kind, rows) if kind in pure_kinds(rows) else {}
         for row in table_rows:
             place = Place(case, kind, row.name, tolerance)
-            yield from orders(place, row.probabilities)
+            yield from order_decisions(place, row.probabilities)
             if kind in pure_kinds(rows):
                 wide = longest_list(row, lists)
-                yield from membership(place, row.probabilities, wide)
-                yield from collapses(place, row, rules)
-                yield from ranks(place, row, wide, rules)
+                yield from membership_decision(place, row.probabilities, wide)
+                yield from collapse_decisions(place, row, rules)
+                yield from rank_decisions(place, row, wide, rules)
             if kind == PURE:
-                yield from first_layers(place, row, rules)
+                yield from milestone_decisions(place, row, rules)
 
 
 def unseen_ranks(
@@ -188,7 +197,7 @@ def unseen_ranks(
         lists = wide_lists(kind, rows)
         for row in rows[kind]:
             moves = tolerance.rank_moves(row["answer_rank"] or 1)
-            yield rank_unseen(row, longest_list(row, lists), moves, vocabulary)
+            yield is_rank_unseen(row, longest_list(row, lists), moves, vocabulary)
 
 
 def order_gaps(decisions: Sequence[Decision]) -> Iterator[tuple[float, str]]:
@@ -204,5 +213,5 @@ def threshold_distances(
     """Yield the distances from every threshold in the pure-next-token tables, with their places."""
     for kind in pure_kinds(rows):
         for row in rows[kind]:
-            for distance in distances(row, rules):
+            for distance in row_distances(row, rules):
                 yield distance, f"{kind}, {row.name}"

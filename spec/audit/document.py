@@ -11,7 +11,7 @@ from ..compare.tolerance import Tolerance
 from ..runs import columns
 from ..schema.cells import Row
 from .margins import Decision, Place
-from .rows import orders
+from .rows import order_decisions
 
 Json = Mapping[str, Any]
 LAST = "diagnostics.last_layer_consistency"
@@ -25,15 +25,17 @@ def document_decisions(
         for i, item in enumerate(document[name]):
             scaled = tolerance.at_temperature(item.get("temperature", 1.0))
             place = Place(case, "json", f"{name}[{i}]", scaled)
-            yield from orders(place, [p for _, p in item["topk"]])
+            yield from order_decisions(place, [p for _, p in item["topk"]])
     model_top = [p for _, p in document["final_prediction"]["topk"]]
-    yield from orders(Place(case, "json", "final_prediction", tolerance), model_top)
+    yield from order_decisions(Place(case, "json", "final_prediction", tolerance), model_top)
     consistency = document["diagnostics"]["last_layer_consistency"]
-    yield from last_layer(Place(case, "json", LAST, tolerance), consistency, last, model_top)
-    yield from raw_lens(case, tolerance, document["raw_lens_check"])
+    yield from last_layer_decisions(
+        Place(case, "json", LAST, tolerance), consistency, last, model_top
+    )
+    yield from raw_lens_decisions(case, tolerance, document["raw_lens_check"])
 
 
-def last_layer(
+def last_layer_decisions(
     place: Place, consistency: Json, last: Row, model_top: list[float]
 ) -> Iterator[Decision]:
     """Yield agreement of lens and model, the warning, and the best temperature against T = 1."""
@@ -46,7 +48,7 @@ def last_layer(
         yield place.order("temp_est", kl, best, quantity=columns.KL)
 
 
-def raw_lens(case: str, tolerance: Tolerance, block: Json) -> Iterator[Decision]:
+def raw_lens_decisions(case: str, tolerance: Tolerance, block: Json) -> Iterator[Decision]:
     """Yield whether the raw lens ranks the answer first, and the largest divergence against the risk's bounds."""
     samples = block["samples"]
     for i, sample in enumerate(samples):

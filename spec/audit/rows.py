@@ -31,13 +31,15 @@ class Rules:
         return first is None or layer <= first
 
 
-def orders(place: Place, listed: Sequence[float]) -> Iterator[Decision]:
+def order_decisions(place: Place, listed: Sequence[float]) -> Iterator[Decision]:
     """Yield the order of each listed token and the next; ties are forgiven."""
     for i, (a, b) in enumerate(pairwise(listed), start=1):
         yield place.order(f"order of {i} and {i + 1}", a, b, forgivable=True)
 
 
-def membership(place: Place, listed: Sequence[float], wide: Sequence[float]) -> Iterator[Decision]:
+def membership_decision(
+    place: Place, listed: Sequence[float], wide: Sequence[float]
+) -> Iterator[Decision]:
     """Yield the last token of a list against the first token below it, where a longer list has that token."""
     if 0 < len(listed) < len(wide):
         k = len(listed)
@@ -46,7 +48,7 @@ def membership(place: Place, listed: Sequence[float], wide: Sequence[float]) -> 
         )
 
 
-def collapses(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
+def collapse_decisions(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
     """Yield entropy_collapse, and copy_collapse as far as it depends on numbers."""
     yield place.threshold("entropy_collapse", columns.ENTROPY, row["entropy"], 1.0)
     listed = row.probabilities
@@ -72,7 +74,9 @@ def without_answer(row: Row, wide: Sequence[float]) -> list[float]:
     return others
 
 
-def ranks(place: Place, row: Row, wide: Sequence[float], rules: Rules) -> Iterator[Decision]:
+def rank_decisions(
+    place: Place, row: Row, wide: Sequence[float], rules: Rules
+) -> Iterator[Decision]:
     """Yield answer_rank against the neighbours that it may not pass, and the milestones where a rank may move."""
     rank, p = row["answer_rank"], row["p_answer"]
     if rank is None:
@@ -89,7 +93,7 @@ def ranks(place: Place, row: Row, wide: Sequence[float], rules: Rules) -> Iterat
                 yield place.order(f"first_rank_le_{limit}", p, others[limit - 1])
 
 
-def rank_unseen(row: Row, wide: Sequence[float], moves: int, vocabulary: int) -> bool:
+def is_rank_unseen(row: Row, wide: Sequence[float], moves: int, vocabulary: int) -> bool:
     """Return whether a neighbour that determines the answer's rank is not listed."""
     rank = row["answer_rank"]
     if rank is None:
@@ -98,7 +102,7 @@ def rank_unseen(row: Row, wide: Sequence[float], moves: int, vocabulary: int) ->
     return rank - 2 - moves >= listed or listed <= rank - 1 + moves < vocabulary - 1
 
 
-def first_layers(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
+def milestone_decisions(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
     """Yield KL milestones of pos/orig and the sign of the control margin of ctl/orig, up to their layers."""
     if row.where == POS:
         for limit in DIVERGENCES:
@@ -115,7 +119,7 @@ def first_layers(place: Place, row: Row, rules: Rules) -> Iterator[Decision]:
         yield place.threshold("first_control_margin_pos", columns.MARGIN, margin, 0.0)
 
 
-def distances(row: Row, rules: Rules) -> Iterator[float]:
+def row_distances(row: Row, rules: Rules) -> Iterator[float]:
     """Yield the distance of the row's numbers from every threshold, in their own units."""
     listed = row.probabilities
     yield abs(row["entropy"] - 1.0)

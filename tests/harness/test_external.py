@@ -164,17 +164,17 @@ def test_new_cases_of_recipes_join_golden(tmp_path: Path, monkeypatch: pytest.Mo
     """The folders have names that TransformerLens takes for models of its own."""
     monkeypatch.delenv("CI", raising=False)
     library, out, golden = (tmp_path / name for name in ("Llama-2-70b", "gemma", "golden"))
-    for name, words in NEW.items():
-        assert main(["new-case", name, *words, "--out", str(library)]) == 0
+    for name, arguments in NEW.items():
+        assert main(["new-case", name, *arguments, "--out", str(library)]) == 0
     run_py = copy_run_py(tmp_path / "external")
-    words = ["--run-py", str(run_py), "--python", str(PYTHON), "--out", str(out)]
-    assert main(["capture", "--cases", str(library), *words]) == 0
+    arguments = ["--run-py", str(run_py), "--python", str(PYTHON), "--out", str(out)]
+    assert main(["capture", "--cases", str(library), *arguments]) == 0
 
     shutil.copytree(GOLDEN, golden)
     changelog = tmp_path / "CHANGELOG.md"
     changelog.write_text("### Golden changes\n")
-    words = ["--golden", str(golden), "--changelog", str(changelog)]
-    assert main(["promote", str(out), "--reason", "families that golden/ lacks", *words]) == 0
+    arguments = ["--golden", str(golden), "--changelog", str(changelog)]
+    assert main(["promote", str(out), "--reason", "families that golden/ lacks", *arguments]) == 0
     assert verify(golden) == []
     assert not (out / "models" / "fact").exists(), "golden/ has it"
     for case in select(load_cases(golden), NEW):

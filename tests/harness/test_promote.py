@@ -170,9 +170,9 @@ def test_a_capture_with_a_failed_case_is_refused(
 def test_golden_with_uncommitted_changes_is_refused(
     capture: Build, project: Path, capsys: Output
 ) -> None:
-    words = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for more in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        subprocess.run([*words, *more], check=True)
+        subprocess.run([*git, *more], check=True)
     document = json.loads((project / "golden" / MANIFEST).read_text())
     write_json(project / "golden" / MANIFEST, document | {"note": "by hand"})
     assert verify(project / "golden") == []
@@ -202,7 +202,7 @@ def test_a_failed_swap_leaves_golden_in_place(
 
 def test_a_new_case_from_a_recipe_and_from_a_checkpoint(tmp_path: Path, capsys: Output) -> None:
     library = tmp_path / "library"
-    words = ["--option", "copy_threshold=0.5", "--raw-lens", "full"]
+    options = ["--option", "copy_threshold=0.5", "--raw-lens", "full"]
     assert (
         main(
             [
@@ -214,7 +214,7 @@ def test_a_new_case_from_a_recipe_and_from_a_checkpoint(tmp_path: Path, capsys: 
                 "5",
                 "--out",
                 str(library),
-                *words,
+                *options,
             ]
         )
         == 0
@@ -279,9 +279,9 @@ WRONG_CASES = {
 
 @pytest.mark.parametrize("why", WRONG_CASES)
 def test_an_invalid_new_case_writes_nothing(why: str, tmp_path: Path, capsys: Output) -> None:
-    words, message = WRONG_CASES[why]
+    options, message = WRONG_CASES[why]
     library = tmp_path / "library"
-    assert main(["new-case", "mine", *words, "--out", str(library)]) == 2
+    assert main(["new-case", "mine", *options, "--out", str(library)]) == 2
     assert message in capsys.readouterr().err
     assert not library.exists()
 
@@ -298,8 +298,8 @@ def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> 
     (library / "models" / "third").mkdir()
     (library / "models" / "third" / "config.json").write_text("{}")
     before = state(library)
-    words = ["--recipe", "llama", "--seed", "1", "--out", str(library)]
-    assert main(["new-case", "third", *words]) == 2
+    options = ["--recipe", "llama", "--seed", "1", "--out", str(library)]
+    assert main(["new-case", "third", *options]) == 2
     assert "models/third holds other files; choose another name" in capsys.readouterr().err
     assert state(library) == before
 
@@ -307,7 +307,7 @@ def test_a_library_holds_one_model_of_a_name(tmp_path: Path, capsys: Output) -> 
 def test_an_error_lists_every_problem_of_a_case() -> None:
     with pytest.raises(SpecError) as raised:
         make_entry("Fact!", "fact", "a/b/c", {"depth": 1, "copy_margin": "x"}, "loud", "fp8")
-    for words in (
+    for part in (
         "got 'Fact!'",
         "got 'a/b/c'",
         "unknown option depth",
@@ -315,7 +315,7 @@ def test_an_error_lists_every_problem_of_a_case() -> None:
         "got 'loud'",
         "got 'fp8'",
     ):
-        assert words in str(raised.value)
+        assert part in str(raised.value)
     with pytest.raises(SpecError, match="golden/ has a case fact already"):
         make_entry("fact", "fact", "tiny/x", {}, None, "fp32")
 
