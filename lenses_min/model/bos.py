@@ -15,11 +15,8 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from ..core.types import Bos
 from ..errors import LensError
+from .families import family_of
 
-# The families without BOS of TransformerLens 2.16; 4.x has other defaults.
-NO_BOS_FAMILIES = frozenset({"bloom", "qwen", "qwen2", "qwen3"})
-# Begin the names of those that their makers train without: of Qwen the mixtures of experts and the later ones, too.
-TRAINED_WITHOUT = ("bloom", "qwen")
 PROBES = ("a", "The", "1", "?")  # texts to see a template by; some tokenizer drops each of them
 
 
@@ -69,8 +66,8 @@ def choose_bos(
 
 
 def reference_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
-    """TransformerLens 2.16: BOS for every family but four; a tokenizer without BOS lends its EOS."""
-    if family in NO_BOS_FAMILIES:
+    """TransformerLens 2.16: BOS for all families but some; the EOS of a tokenizer without BOS serves as one."""
+    if not family_of(family).reference_bos:
         return Bos((), f"TransformerLens 2.16 puts none before {family}")
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is not None:
         return Bos((int(tokenizer.eos_token_id),), "a tokenizer without BOS lends its EOS")
@@ -84,7 +81,7 @@ def corrected_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
         return Bos(template, "the tokenizer's template")
     if declared.add_bos_token is False:
         return Bos((), "add_bos_token of the tokenizer is false")
-    if family.startswith(TRAINED_WITHOUT) and not declared.add_bos_token:
+    if not family_of(family).trained_with_bos and not declared.add_bos_token:
         return Bos((), f"{family} is trained without BOS")
     return declared_bos(tokenizer, declared)
 

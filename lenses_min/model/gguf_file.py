@@ -29,6 +29,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from ..errors import LensError, library_errors
+from .families import family_of
 from .gguf_keys import VALUES, head_width, rope, rotary_width
 
 # Tell where a file comes from and how it was made, or name tokens that no prompt of plain text has.
@@ -43,7 +44,6 @@ OF_TOKENIZER = re.compile(
 # Pre-tokenizers of byte-level BPE that split as GPT-2 does, and those that take each digit by itself before.
 AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
-LARGEST_GEMMA = {"gemma2": 46, "gemma3": 62}  # blocks of the 27B, which scales attention otherwise
 FREQUENCIES = "rope_freqs.weight"
 KNOWN_SPLITS = {*GGUF_PRE_TOKENIZER_SPLITS} | AS_GPT2 | SINGLE_DIGITS
 MEND = "give the checkpoint's folder as its makers published it"
@@ -107,7 +107,7 @@ def check_tensors(
 
 def scaled(family: str, tensors: Collection[str]) -> list[str]:
     """The tensor of RoPE's scaling by frequency, as Llama 3 has it, where `scale_frequencies` reads it."""
-    return [FREQUENCIES] if family == "llama" and FREQUENCIES in tensors else []
+    return [FREQUENCIES] if family_of(family).gguf_rope_factors and FREQUENCIES in tensors else []
 
 
 def scale_frequencies(config: Any, file: Path, tensors: Collection[str]) -> None:
@@ -115,7 +115,7 @@ def scale_frequencies(config: Any, file: Path, tensors: Collection[str]) -> None
 
     LongRoPE with one set of factors for all lengths is the same: transformers computes 1 / (factor · θ^(2i/d)).
     """
-    if not scaled("llama" if config.model_type == "llama" else "", tensors):
+    if not scaled(config.model_type, tensors):
         return
     stored = load_gguf_state_dict(GgufHeader.from_file(str(file)))[FREQUENCIES]
     factors = stored[...].float().tolist()
@@ -140,21 +140,21 @@ def split_digits(tokenizer: Any, file: Path) -> None:
 
 def adds_prefix(metadata: Mapping[str, Any]) -> bool:
     """Whether the tokenizer that transformers builds puts a space before a text."""
-    family, kind = metadata["general.architecture"], metadata.get("tokenizer.ggml.model")
-    return kind == "llama" and not (
-        family in GGUF_SENTENCEPIECE_BUILDERS and family.startswith("gemma")
-    )
+    family = metadata["general.architecture"]
+    builder = family in GGUF_SENTENCEPIECE_BUILDERS and not family_of(family).gguf_space_prefix
+    return metadata.get("tokenizer.ggml.model") == "llama" and not builder
 
 
 def unsaid(family: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
     """What llama.cpp knows by the architecture alone, where transformers takes it otherwise."""
-    wrong = []
-    if family in LARGEST_GEMMA:
-        largest = config.num_hidden_layers == LARGEST_GEMMA[family]
+    wrong, quirks = [], family_of(family)
+    if quirks.gguf_largest is not None:
+        largest = config.num_hidden_layers == quirks.gguf_largest
         meant = config.hidden_size // config.num_attention_heads if largest else config.head_dim
         scale = f"an attention scale of 1/√{meant}"
         wrong += [] if config.query_pre_attn_scalar == meant else [scale]
-    if family == "falcon" and metadata.get("falcon.attention.head_count_kv", 1) != 1:
+    heads = metadata.get(f"{family}.attention.head_count_kv", quirks.gguf_kv_heads)
+    if quirks.gguf_kv_heads is not None and heads != quirks.gguf_kv_heads:
         wrong.append("the order of the attention heads")
     if f"{family}.rope.freq_base" not in metadata and rope(config).get("rope_theta", 1e4) != 1e4:
         wrong.append(f"a RoPE base of 10000 (read as {rope(config)['rope_theta']})")

@@ -20,6 +20,7 @@ from . import gguf_cache
 from .architecture import unused_code
 from .bos import choose_bos, read_declared
 from .bridge import boot
+from .families import NORM_EPS
 from .last_token import LastToken, check_finite, of_transformers, vocabulary
 from .placement import Placement, place
 from .pretrained import is_file, read_config, read_model, read_tokenizer
@@ -163,12 +164,8 @@ def read_norms(bridge: Any) -> FormulaNorms:
 
 def norm_eps(module: Any) -> float:
     """The wrapped module's eps, else the configuration's: some wrappers lack it."""
-    wrapped = module.original_component
-    return float(
-        getattr(wrapped, "eps", None)
-        or getattr(wrapped, "variance_epsilon", None)
-        or module.config.eps
-    )
+    values = (getattr(module.original_component, name, None) for name in NORM_EPS)
+    return float(next(filter(None, values), None) or module.config.eps)
 
 
 def norm_name(module: Any, cfg: Any) -> str:

@@ -10,6 +10,7 @@ import torch
 from ..errors import LensError
 from ..options import RunOptions
 from .checkpoint import billions, count_parameters
+from .families import half_precision
 
 GIB = 2**30
 # device: (share of the weights on top of them, GiB on top of that)
@@ -81,8 +82,7 @@ def compute_dtype(device: str, model_id: str, family: str) -> torch.dtype:
     """float16 on cuda and mps, bfloat16 for Gemma on cuda; float32 on cpu, bfloat16 from 30B on."""
     if device == "cpu":
         return torch.bfloat16 if billions(model_id) >= BIG_B else torch.float32
-    is_gemma = "gemma" in f"{family} {model_id}".lower()
-    return torch.bfloat16 if device == "cuda" and is_gemma else torch.float16
+    return half_precision(family, model_id) if device == "cuda" else torch.float16
 
 
 def available(device: str) -> bool:

@@ -8,12 +8,12 @@ from ..core.raw_lens import raw_lens_check
 from ..core.records import COPY_WINDOW
 from ..core.types import Gold, ModelInfo, PassResult
 from ..options import RunOptions
-from . import contracts
+from . import ledger
 
 
 def of_model(facts: ModelInfo, options: RunOptions) -> dict[str, Any]:
     """Fixed strings and facts of the model."""
-    learned, mended = facts.learned_positions, contracts.DIAGNOSTICS if options.corrected else {}
+    learned, mended = facts.learned_positions, ledger.DIAGNOSTICS if options.corrected else {}
     return {
         "type": "diagnostics",
         "model": options.model_id,
@@ -43,7 +43,7 @@ def last_layer(facts: ModelInfo, options: RunOptions, said: Mapping[str, Any]) -
 def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
     """What a corrected document says of itself; a reference one says nothing."""
     defects = {defect for result in passes for defect in result.encoded.defects}
-    return contracts.heading(defects) if options.corrected else {}
+    return ledger.heading(defects) if options.corrected else {}
 
 
 def copy_rule(options: RunOptions) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any
 
 from ..core.milestones import milestones
 from ..core.rows import PureRow, RecordRow, pass_name
+from ..output.ledger import DEFECTS
 from ..output.run import Run, block, blocks
 
 HEADS = {
@@ -53,17 +55,10 @@ def warnings(run: Run) -> Iterator[str]:
     if run.manifest:
         yield from run.manifest.get("warnings", [])
         return
-    told = block(run.document, "diagnostics")
-    layernorm = (
-        "LayerNorm" in (told.get("first_block_ln1_type"), told.get("final_ln_type"))
-        and not run.corrected
-    )
-    last = block(told, "last_layer_consistency")
-    if layernorm:
-        yield "R1: LayerNorm is read through the RMS formula: every lens column is off"
-    elif last.get("warn_high_last_layer_kl"):
-        off = f"the last layer is {bits(last.get('kl_to_final_bits'))} from the model's own output"
-        yield f"R3: {off}, probably for a soft cap or logit scale that was left out"
+    consistency = block(run.document, "diagnostics", "last_layer_consistency")
+    kl = bits(consistency.get("kl_to_final_bits"))
+    shown = (defect.shown.format(kl=kl) for defect in DEFECTS if defect.in_document(run.document))
+    yield from islice(shown, 1)  # a high KL is then accounted for
 
 
 def is_number(value: Any) -> bool:
