@@ -6,7 +6,7 @@ Hooks stand only while the pass runs and are gone after it, also after an except
 import difflib
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import LensError, library_errors
+from .bridge import Bridge
 from .types import Rows, upload
 
 UNEMBED = "unembed.hook_in"
@@ -73,7 +74,7 @@ class Residuals:
 class ForwardRequest:
     """The tokens of one prompt, and the layers that keep every position; other layers keep the last position.
 
-    `answer_prefix_ids` are tokens read after the prompt, read_positions at every layer.
+    `answer_prefix_ids` are tokens read after the prompt, whose residuals are kept at every layer.
     """
 
     ids: Sequence[int]
@@ -150,14 +151,16 @@ def batches(
 
 
 def capture(
-    bridge: Any, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
+    bridge: Bridge, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
 ) -> tuple[Residuals, Float[Tensor, " V"]]:
     """Residuals and last logits of one prompt in a forward of its own."""
     (captured,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
     return captured.residuals, captured.final
 
 
-def capture_batch(bridge: Any, requests: Sequence[ForwardRequest], n_layers: int) -> list[Captured]:
+def capture_batch(
+    bridge: Bridge, requests: Sequence[ForwardRequest], n_layers: int
+) -> list[Captured]:
     """Run the model once over several prompts and keep what each request names."""
     home = torch.device(bridge.cfg.device)
     recorders = [ResidualRecorder(request, n_layers, home) for request in requests]
@@ -172,29 +175,13 @@ def capture_batch(bridge: Any, requests: Sequence[ForwardRequest], n_layers: int
     return [recorder.captured(own) for recorder, own in zip(recorders, logits, strict=True)]
 
 
-def capture_apart(bridge: Any, request: ForwardRequest, n_layers: int) -> Captured:
-    """A prompt alone, then every token that follows it in a forward of its own, with no token behind it."""
-    prompt = capture_batch(bridge, [replace(request, answer_prefix_ids=())], n_layers)[0]
-    reads = [
-        ForwardRequest(request.read[: len(request.ids) + i], ())
-        for i in range(1, len(request.answer_prefix_ids) + 1)
-    ]
-    later = [capture_batch(bridge, [read], n_layers)[0] for read in reads]
-    ends = [captured.residuals.rows(()) for captured in later]
-    x = torch.stack([rows.x for rows in ends], 1).flatten(0, 1)
-    layers = [layer for layer in range(n_layers + 1) for _ in later]
-    places = [*range(len(request.ids), len(request.read))] * (n_layers + 1)
-    answer_logits = torch.stack([captured.final for captured in later])
-    return replace(prompt, answer_residuals=Rows(x, layers, places), answer_logits=answer_logits)
-
-
-def last_logits(bridge: Any, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:
+def last_logits(bridge: Bridge, batch: Sequence[Sequence[int]]) -> Float[Tensor, "B V"]:
     """The model's own logits at the last position of each prompt, in its dtype."""
     return torch.cat(logits_at(bridge, batch, [range(len(ids) - 1, len(ids)) for ids in batch]))
 
 
 def logits_at(
-    bridge: Any,
+    bridge: Bridge,
     batch: Sequence[Sequence[int]],
     wanted: Sequence[range],
     hooks: Sequence[tuple[str, Any]] = (),

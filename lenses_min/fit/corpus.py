@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.bridge import Bridge
 from ..core.forward import hook_name
 from ..core.tokens import Tokens
 from ..errors import LensError
@@ -43,7 +44,7 @@ def sequences(
 
 
 def stream(
-    bridge: Any, ids: Sequence[int], n: int
+    bridge: Bridge, ids: Sequence[int], n: int
 ) -> tuple[Float[Tensor, "L S D"], Float[Tensor, "S V"]]:
     """Residuals of one sequence at every layer, and the logits of the model itself, float32."""
     caught: dict[str, Tensor] = {}

@@ -10,12 +10,13 @@ from transformer_lens.model_bridge.generalized_components.normalization import (
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.utilities.multi_gpu import count_unique_devices, find_misplaced_modules
 
+from ..core.bridge import Bridge
 from ..errors import LensError
 from .architecture import adapter_name, wrapping_errors
 from .placement import Placement
 
 
-def boot(hf_model: Any, placement: Placement, model: str) -> Any:
+def boot(hf_model: Any, placement: Placement, model: str) -> Bridge:
     """The bridge around a model of transformers; weights stay as they are, no processing and no compatibility mode."""
     with wrapping_errors(hf_model, model):
         if misplaced := find_misplaced_modules(hf_model):

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import nn
 from transformer_lens.utilities.attn_implementation import force_eager_attention
 
+from ..core.bridge import Bridge
 from ..core.forward import UNEMBED, hook_name, logits_at, uncached
 from ..core.types import Norms, Unembedding
 from ..errors import LensError
@@ -85,12 +86,12 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
     return replace(last_token(ids, rows, len(blocks)), readers=tuple(readers))
 
 
-def of_bridge(bridge: Any, ids: Sequence[int]) -> LastToken:
+def of_bridge(bridge: Bridge, ids: Sequence[int]) -> LastToken:
     """The same of the bridge, by its hooks, in one forward."""
     return of_hooks(hooked_rows(bridge, ids), ids, bridge.cfg.n_layers)
 
 
-def hooked_rows(bridge: Any, ids: Sequence[int]) -> dict[str, np.ndarray]:
+def hooked_rows(bridge: Bridge, ids: Sequence[int]) -> dict[str, np.ndarray]:
     """One forward of the bridge: the last row at every hook of the way, by name, and the logits."""
     rows: dict[str, np.ndarray] = {}
 

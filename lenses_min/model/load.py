@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..core.bridge import Bridge
 from ..core.norms import FormulaNorms
 from ..core.tokens import Tokens
 from ..core.types import Bos, ModelInfo, Norms, Unembedding
@@ -35,7 +36,7 @@ ANOTHER = "it is built as no lens reads it; use a model of another architecture"
 class LoadedModel:
     """A model ready for the lens: the bridge runs it, the rest is read from it once."""
 
-    bridge: Any
+    bridge: Bridge
     tokens: Tokens
     norms: Norms
     head: Unembedding
@@ -111,7 +112,7 @@ def read_bos(
 
 
 def read_parts(
-    bridge: Any, own: LastToken, options: RunOptions, family: str, placement: Placement
+    bridge: Bridge, own: LastToken, options: RunOptions, family: str, placement: Placement
 ) -> tuple[ModelInfo, Unembedding, Norms]:
     """What a lens needs of a bridge, read once; the norms are the model's own modules or the reference's formula."""
     check_parts(bridge, options.model)
@@ -124,7 +125,7 @@ def read_parts(
         return facts, head, read_norms(bridge)
 
 
-def check_parts(bridge: Any, model: str) -> None:
+def check_parts(bridge: Bridge, model: str) -> None:
     """Raises LensError where TransformerLens wraps an architecture without what a lens must know of it."""
     kind = type(bridge.original_model).__name__
     blocks = getattr(bridge, "blocks", None)
@@ -141,7 +142,7 @@ def copy_mapped_weights(hf_model: Any) -> None:
         parameter.data = parameter.data.clone()
 
 
-def read_norms(bridge: Any) -> FormulaNorms:
+def read_norms(bridge: Bridge) -> FormulaNorms:
     """The norm that reads each layer: first block's ln1, the next block's ln1, ln_final; Gemma's scale is 1 + w."""
     width, device = bridge.cfg.d_model, bridge.cfg.device
     scales, eps, identity = [], [], []
@@ -175,7 +176,7 @@ def norm_name(module: Any, cfg: Any) -> str:
     return "RMSNorm" if getattr(module, "uses_rms_norm", cfg.uses_rms_norm) else "LayerNorm"
 
 
-def read_head(bridge: Any, corrected: bool) -> Unembedding:
+def read_head(bridge: Bridge, corrected: bool) -> Unembedding:
     """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3).
 
     They are where the tokens are read, also where a model is sharded.
@@ -186,7 +187,7 @@ def read_head(bridge: Any, corrected: bool) -> Unembedding:
     return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
 
 
-def read_facts(bridge: Any, options: RunOptions, family: str, placement: Placement) -> ModelInfo:
+def read_facts(bridge: Bridge, options: RunOptions, family: str, placement: Placement) -> ModelInfo:
     cfg, weight = bridge.cfg, bridge.unembed.original_component.weight
     scale, cap = transform_of(bridge)
     return ModelInfo(

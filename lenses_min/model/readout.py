@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..core.bridge import Bridge
 from ..core.norms import ModuleNorms
 from ..core.types import Unembedding
 from ..errors import LensError
@@ -24,7 +25,7 @@ from .last_token import (
 from .proof import bridge_error, bridge_refusal, deviations, parting
 
 
-def own_norms(bridge: Any, own: LastToken, head: Unembedding, model: str) -> ModuleNorms:
+def own_norms(bridge: Bridge, own: LastToken, head: Unembedding, model: str) -> ModuleNorms:
     """The module that reads each layer: the first norm of the next block that does, else the final norm.
 
     Blocks that norm their outputs (OLMo-2) read the stream bare; only the final norm ever reads it there. Which norm
@@ -50,7 +51,7 @@ def own_norms(bridge: Any, own: LastToken, head: Unembedding, model: str) -> Mod
     return norms
 
 
-def check_bridge(own: LastToken, found: LastToken, dtype: str, bridge: Any) -> dict[str, Any]:
+def check_bridge(own: LastToken, found: LastToken, dtype: str, bridge: Bridge) -> dict[str, Any]:
     """The bridge's reading of the first prompt against transformers' own: see `bridge_error`.
 
     Raises LensError that names the first place where the two part.
@@ -80,7 +81,7 @@ def check_width(own: LastToken, model: str) -> None:
     )
 
 
-def transform_of(bridge: Any) -> tuple[float | None, float | None]:
+def transform_of(bridge: Bridge) -> tuple[float | None, float | None]:
     """(logit scale, soft cap) of the model's output transform; None where it has none.
 
     Measured, not looked up: families name them differently. Small logits show the scale, large ones the cap.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.bridge import Bridge
 from ..errors import LensError
 from .checkpoint import read_stored, stored_tensors, unread_files, weight_files
 
@@ -152,7 +153,7 @@ def some(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def fingerprint(bridge: Any, model: str) -> str:
+def fingerprint(bridge: Bridge, model: str) -> str:
     """SHA-256 over name, shape, dtype and the bit sum of every parameter; refuses weights that are not finite."""
     parameters = bridge.original_model.named_parameters()
     named = sorted((name.replace("._original_component", ""), p) for name, p in parameters)

@@ -18,7 +18,7 @@ class Defect:
 
     `corrected`: what the corrected contract does instead.
     `conditional`: a corrected document lists it only where a prompt of the run has it, see `Encoded.defects`.
-    `on_model`: whether it changes the numbers of a model, by its `ModelInfo`; `model_warning` of it has the field `family`.
+    `on_model`: whether it changes the numbers of a model, by its `ModelInfo`; `model_warning` has the field `family`.
     `run_warning`: of all prompts; `prompt_warning`: of the prompts that `prompts` lists, with further fields.
     `in_document`: whether a document shows it; `shown` then has the field `kl`, the KL at the last layer in words.
     """

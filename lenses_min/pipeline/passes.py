@@ -14,7 +14,6 @@ from ..core.forward import (
     Captured,
     ForwardRequest,
     batches,
-    capture_apart,
     capture_batch,
 )
 from ..core.host import to_host
@@ -29,6 +28,7 @@ from ..model import proof, verify
 from ..model.load import LoadedModel
 from ..options import RunOptions
 from ..prompts.suite import Suite
+from .apart import capture_apart
 
 
 @dataclass(frozen=True)
