@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST = 400  # characters of a library's own text
-# Errors whose text says little without their kind.
+# Errors whose text is unclear without their kind.
 UNNAMED = (
     AssertionError,
     AttributeError,
@@ -18,7 +18,7 @@ UNNAMED = (
 
 
 class LensError(Exception):
-    """Bad input or an environment that cannot serve it; its text is printed as it stands."""
+    """Bad input or an environment that cannot serve it; its text is printed unchanged."""
 
 
 @contextmanager

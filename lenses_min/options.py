@@ -19,9 +19,10 @@ CACHED = re.compile(r"[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")
 
 @dataclass(frozen=True)
 class Option:
-    """How an option stands on a command line; `flag` and `metavar` where they are not those of its name.
+    """An option on a command line; `flag` and `metavar` where they are not those of its name.
 
-    `check` says what a value of the right type must be where it is not; `expands` takes `~` for the home folder.
+    `check` returns the requirement that a value of the right type violates, or an empty text; `expands` replaces `~` by
+    the home folder.
     """
 
     help: str
@@ -47,8 +48,8 @@ def count(value: Any) -> str:
 
 
 def thread_count(value: Any) -> str:
-    wanted = "a whole number, 0 for as many as torch takes by itself"
-    return "" if type(value) is int and value >= 0 else wanted
+    requirement = "a whole number, 0 for as many as torch takes by itself"
+    return "" if type(value) is int and value >= 0 else requirement
 
 
 @dataclass(frozen=True)
@@ -113,25 +114,33 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if not self.raw_lens:
-            object.__setattr__(self, "raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
-        for name in (f.name for f in fields(self)):
-            if isinstance(value := getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, os.fspath(value))
-        for name in self._paths():
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, os.path.expanduser(value))
+            self._set("raw_lens", os.environ.get("LOGOS_RAW_LENS") or "sample")
+        self._normalise_paths()
         if not self.model_id:
-            object.__setattr__(self, "model_id", default_model_id(self.model))
-        if isinstance(self.lenses, str):
-            object.__setattr__(
-                self, "lenses", tuple(filter(None, map(str.strip, self.lenses.split(","))))
-            )
-        if isinstance(self.lenses, list | tuple):
-            object.__setattr__(
-                self, "lenses", tuple(dict.fromkeys(("norm", *map(str, self.lenses))))
-            )
+            self._set("model_id", default_model_id(self.model))
+        self._normalise_lenses()
         if problems := list(self._problems()):
             raise LensError("; ".join(problems))
+
+    def _set(self, name: str, value: object) -> None:
+        """Set a field of this frozen object, before it is in use."""
+        object.__setattr__(self, name, value)
+
+    def _normalise_paths(self) -> None:
+        """Path objects become texts, and `~` the home folder."""
+        for name in (f.name for f in fields(self)):
+            if isinstance(value := getattr(self, name), os.PathLike):
+                self._set(name, os.fspath(value))
+        for name in self._paths():
+            if isinstance(value := getattr(self, name), str):
+                self._set(name, os.path.expanduser(value))
+
+    def _normalise_lenses(self) -> None:
+        """A list with commas becomes names, each once; the norm lens comes first."""
+        if isinstance(self.lenses, str):
+            self._set("lenses", tuple(filter(None, map(str.strip, self.lenses.split(",")))))
+        if isinstance(self.lenses, list | tuple):
+            self._set("lenses", tuple(dict.fromkeys(("norm", *map(str, self.lenses)))))
 
     @staticmethod
     def _paths() -> Iterator[str]:
@@ -143,8 +152,8 @@ class RunOptions:
             value = getattr(self, name)
             if option.choices and value not in option.choices:
                 yield f"{name} must be one of {', '.join(option.choices)}, got {value!r}"
-            if option.check and (wanted := option.check(value)):
-                yield f"{name} must be {wanted}, got {value!r}"
+            if option.check and (requirement := option.check(value)):
+                yield f"{name} must be {requirement}, got {value!r}"
         if self.device_map == "auto" and self.device in ("cpu", "mps"):
             yield f"device_map auto shards a model over GPUs; leave device auto, got {self.device!r}"
         yield from self._wrong_types()
@@ -154,10 +163,10 @@ class RunOptions:
             yield f"model_id must end in a name that can be part of a file name, got {self.model_id!r}"
 
     def _wrong_types(self) -> Iterator[str]:
-        for kind, wanted in ((bool, "true or false"), (str, "a string")):
+        for kind, requirement in ((bool, "true or false"), (str, "a string")):
             for name in (f.name for f in fields(self) if f.type is kind):
                 if not isinstance(value := getattr(self, name), kind):
-                    yield f"{name} must be {wanted}, got {value!r}"
+                    yield f"{name} must be {requirement}, got {value!r}"
         if not isinstance(self.lenses, tuple):
             yield f"lenses must be names such as norm,final,raw,prism,tuned, got {self.lenses!r}"
 
@@ -199,7 +208,7 @@ def options_of(kind: type) -> Iterator[tuple[str, Any, Option]]:
 
 
 def default_model_id(model: str) -> str:
-    """A local folder or .gguf file is recorded by its name alone, a hub id as it stands, also from the hub's cache."""
+    """The recorded name: the name of a local folder or .gguf file, a hub id unchanged, also from the hub's cache."""
     path = Path(os.path.abspath(model))
     if os.path.isdir(path):
         cached = CACHED.search(str(path))

@@ -1,4 +1,4 @@
-"""What a command sets in its process, each taken back on leaving. What a run sets in torch: determinism.py."""
+"""Settings of a command in its process, each restored on leaving. For those of a run in torch see determinism.py."""
 
 import io
 import logging
@@ -55,7 +55,7 @@ def silence_transformers() -> Iterator[None]:
 
 @contextmanager
 def restore_environment() -> Iterator[None]:
-    """The environment as it was, whatever is set within; libraries set variables of their own."""
+    """Restore the environment on leaving; libraries set variables of their own."""
     before = dict(os.environ)
     try:
         yield

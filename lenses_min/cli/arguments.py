@@ -14,7 +14,7 @@ def add_model(command: Any, recorded_name: str) -> None:
 
 
 def add_run_options(run: Any) -> None:
-    """The options of a run, whatever its model is called and wherever its outputs go."""
+    """The options of a run but for its model and its output folder."""
     add_options(run, RunOptions)
     run.add_argument(
         "--self-test",

@@ -32,16 +32,18 @@ def run(args: argparse.Namespace) -> int:
 
     out = Console(highlight=False, markup=False)
     out.width = out.width if out.is_terminal else WIDTH
-    told, models = (Table(box=None, pad_edge=False, show_header=shown) for shown in (False, True))
+    facts_table, models = (
+        Table(box=None, pad_edge=False, show_header=shown) for shown in (False, True)
+    )
     for column in ("model", "parameters", "needs on cuda", "on mps", "on cpu", "would run now on"):
         models.add_column(column, overflow="fold")
     with silence_transformers():
         for fact in facts():
-            told.add_row(*fact)
+            facts_table.add_row(*fact)
         rows = [verdict(model) for model in args.models or listed()]
     for row in rows:
         models.add_row(*row)
-    out.print(told, "", models, sep="\n")
+    out.print(facts_table, "", models, sep="\n")
     return int(bool(args.models) and any(row[-1].startswith(NOWHERE) for row in rows))
 
 
@@ -71,8 +73,8 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "mps", "available, in the machine's memory" if available("mps") else "none"
     memory = psutil.virtual_memory()
     yield "cpu", f"{psutil.cpu_count()} cores, {gib(memory.available)} of {gib(memory.total)} free"
-    kept = [path for path in folder().rglob("*") if path.is_file()]
-    yield "GGUF cache", f"{folder()}, {gib(sum(path.stat().st_size for path in kept))}"
+    cached_files = [path for path in folder().rglob("*") if path.is_file()]
+    yield "GGUF cache", f"{folder()}, {gib(sum(path.stat().st_size for path in cached_files))}"
 
 
 def listed() -> list[str]:

@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
         fitting = importlib.import_module(f"..fit.{args.lens}", __package__)
         try:
-            told = fitting.fit(load(options), settings)
+            provenance = fitting.fit(load(options), settings)
         except (LensError, OSError) as error:
             print(f"lenses-min: error: {options.model_id}: {error}", file=sys.stderr)
             return 1
-    print(f"{options.model_id}: {fitting.sentence(told)}", settings.out, sep="\n")
+    print(f"{options.model_id}: {fitting.sentence(provenance)}", settings.out, sep="\n")
     return 0

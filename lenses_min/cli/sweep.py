@@ -1,4 +1,4 @@
-"""`lenses-min sweep MODEL… | --models FILE`: the options; what performs them is imported when it is asked for."""
+"""`lenses-min sweep MODEL… | --models FILE`: the options; what performs them is imported when it runs."""
 
 import argparse
 from typing import Any
@@ -11,8 +11,8 @@ started again with the same options: runs that are complete stay, under the same
 
 
 def add(commands: Any) -> None:
-    told = "many models, each in a process of its own, into a fresh run-latest/"
-    command = commands.add_parser("sweep", help=told, description=ABOUT)
+    summary = "many models, each in a process of its own, into a fresh run-latest/"
+    command = commands.add_parser("sweep", help=summary, description=ABOUT)
     command.set_defaults(perform=run)
     names = "hub ids, checkpoint folders or .gguf files (default: a list of ten)"
     command.add_argument("models", nargs="*", metavar="MODEL", help=names)
@@ -28,8 +28,8 @@ def add(commands: Any) -> None:
         metavar="N",
         help="runs at a time here (default: %(default)s)",
     )
-    where = "this machine's processes, or a Ray cluster (default: %(default)s)"
-    command.add_argument("--engine", choices=("local", "ray"), default="local", help=where)
+    engines = "this machine's processes, or a Ray cluster (default: %(default)s)"
+    command.add_argument("--engine", choices=("local", "ray"), default="local", help=engines)
     address = "of the cluster (default: $RAY_ADDRESS, else one of its own on this machine)"
     command.add_argument("--address", default="", help=address)
     command.add_argument(

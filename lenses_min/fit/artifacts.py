@@ -29,17 +29,17 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            found = torch.load(self.path, weights_only=True)
+            checkpoint = torch.load(self.path, weights_only=True)
         except Exception as error:  # torch raises many types on a broken file
-            told = str(error).split("\n")[0]
+            reason = str(error).split("\n")[0]
             raise LensError(
-                f"cannot go on from {self.path}: {told}; remove it to start anew"
+                f"cannot go on from {self.path}: {reason}; remove it to start anew"
             ) from error
-        if self.steady(found["settings"]) != self.steady(self.settings):
+        if self.steady(checkpoint["settings"]) != self.steady(self.settings):
             raise LensError(
                 f"{self.path} is of a training with other settings; remove it or name another --out"
             )
-        return dict(found["state"])
+        return dict(checkpoint["state"])
 
     def steady(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in settings.items() if key not in CLOCK}
@@ -56,8 +56,8 @@ def save_translators(
 ) -> None:
     """translators.safetensors and provenance.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {f"{y}.weight": w.contiguous().cpu() for y, w in enumerate(weight.detach())}
-    state |= {f"{y}.bias": b.contiguous().cpu() for y, b in enumerate(bias.detach())}
+    state = {f"{layer}.weight": w.contiguous().cpu() for layer, w in enumerate(weight.detach())}
+    state |= {f"{layer}.bias": b.contiguous().cpu() for layer, b in enumerate(bias.detach())}
     temporary = folder / f".{TRANSLATORS}"
     save_file(state, temporary)
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")

@@ -14,7 +14,8 @@ from ..core.tokens import Tokens
 from ..errors import LensError
 from ..prompts.textfiles import read_text
 
-HELD_OUT, MOST_HELD_OUT = 10, 16  # every tenth sequence is for validation, sixteen at most
+FEWEST_SEQUENCES = 10  # every tenth is for validation,
+MOST_VALIDATION = 16  # but no more than these
 
 
 def cut(tokens: Tokens, files: Sequence[str], length: int, most: int) -> list[list[int]]:
@@ -34,13 +35,13 @@ def sequences(
     tokens: Tokens, files: Sequence[str], length: int, most: int
 ) -> tuple[list[list[int]], list[list[int]]]:
     """(training, validation) sequences; raises LensError where the texts are too short to hold any out."""
-    found = cut(tokens, files, length, most)
-    if len(found) < HELD_OUT:
+    pieces = cut(tokens, files, length, most)
+    if len(pieces) < FEWEST_SEQUENCES:
         raise LensError(
-            f"the texts hold {len(found)} sequences of {length} tokens, {HELD_OUT} are needed; give more"
+            f"the texts hold {len(pieces)} sequences of {length} tokens, {FEWEST_SEQUENCES} are needed; give more"
         )
-    every = max(HELD_OUT, -(-len(found) // MOST_HELD_OUT))
-    return [s for i, s in enumerate(found) if i % every], found[::every]
+    every = max(FEWEST_SEQUENCES, -(-len(pieces) // MOST_VALIDATION))
+    return [s for i, s in enumerate(pieces) if i % every], pieces[::every]
 
 
 def stream(

@@ -30,8 +30,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         for name, _, settings in options_of(type(self)):
             value = getattr(self, name)
-            if settings.check and (wanted := settings.check(value)):
-                raise LensError(f"{name} must be {wanted}, got {value!r}")
+            if settings.check and (requirement := settings.check(value)):
+                raise LensError(f"{name} must be {requirement}, got {value!r}")
         if missing := [file for file in self.text if not Path(file).is_file()]:
             raise LensError(
                 f"there is no text file {', '.join(missing)}; --text takes files of plain text"

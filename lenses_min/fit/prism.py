@@ -77,7 +77,7 @@ class Reservoir:
 
 
 def leading(gram: Float[Tensor, "D D"], k: int) -> Float[Tensor, "D k"]:
-    """The k eigenvectors of largest eigenvalue; the largest component of each is positive, which settles its sign."""
+    """The k eigenvectors of largest eigenvalue; the largest component of each is positive, which fixes its sign."""
     vectors = torch.linalg.eigh(gram).eigenvectors.flip(1)[:, :k]
     peak = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     return vectors * peak.sign()
@@ -99,27 +99,27 @@ def procrustes(e: Float[Tensor, "D k"], u: Float[Tensor, "D k"]) -> Float[Tensor
 
 def material(model: LoadedModel, options: PrismOptions) -> list[list[int]]:
     """The sequences that the model reads: the texts, cut, and the prompts of a file."""
-    found = cut(model.tokens, options.text, options.length, options.tokens)
+    sequences = cut(model.tokens, options.text, options.length, options.tokens)
     if options.prompts:
         suite = read_suite(Path(options.prompts))
         texts = [*(prompt.text for prompt in suite.passes), *suite.test_prompts]
-        found += [
+        sequences += [
             ids
             for text in texts
             if 0 < len(ids := model.tokens.model_input(text)) <= model.facts.n_ctx
         ]
-    if not found:
+    if not sequences:
         raise LensError(
             f"the texts hold no sequence of {options.length} tokens; give more, or a smaller --length"
         )
-    return found
+    return sequences
 
 
 def normed_rows(
-    model: LoadedModel, found: Sequence[Sequence[int]], layers: Sequence[int]
+    model: LoadedModel, sequences: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> Iterator[Tensor]:
     """Normed residuals [S, D] of a layer and sequence at a time, float32 on the host."""
-    for ids in track(found, description="residuals", transient=True):
+    for ids in track(sequences, description="residuals", transient=True):
         (captured,) = capture_batch(
             model.bridge, [ForwardRequest(ids, layers)], model.facts.n_layers
         )
@@ -173,9 +173,8 @@ def save(folder: Path, whiten: dict[str, Any], q: Tensor, provenance: dict[str, 
         os.replace(folder / f".{name}", folder / name)
 
 
-def sentence(told: dict[str, Any]) -> str:
-    """A fit in words for a person."""
-    whole = (
-        f"{told['k']} of {told['d_model']} directions aligned, from {told['residuals']} residuals"
-    )
-    return f"{whole}; max |QᵀQ − I| is {told['orthogonality_error']:.1e}"
+def sentence(provenance: dict[str, Any]) -> str:
+    """The result of a fit in one sentence."""
+    aligned = f"{provenance['k']} of {provenance['d_model']} directions aligned"
+    source = f"from {provenance['residuals']} residuals"
+    return f"{aligned}, {source}; max |QᵀQ − I| is {provenance['orthogonality_error']:.1e}"

@@ -59,11 +59,11 @@ class Trainer:
         cross = torch.zeros(self.n, width + 1, width, device=device)
         for ids in self.training:
             x, _ = stream(self.model.bridge, ids, self.n)
-            y = x[-1]
-            root = y.square().mean(-1, keepdim=True).rsqrt()
+            target = x[-1]
+            root = target.square().mean(-1, keepdim=True).rsqrt()
             wide = F.pad(x[:-1], (0, 1), value=1.0) * root
             gram += wide.transpose(1, 2) @ wide
-            cross += wide.transpose(1, 2) @ ((y - x[:-1]) * root)
+            cross += wide.transpose(1, 2) @ ((target - x[:-1]) * root)
         penalty = self.options.ridge * gram.diagonal(dim1=1, dim2=2).mean(-1)
         penalty = penalty[:, None, None] * torch.eye(width + 1, device=device)
         solved = solve_layers(gram + penalty, cross)
@@ -85,19 +85,23 @@ class Trainer:
         for ids in self.validation:
             x, final = stream(self.model.bridge, ids, self.n)
             x, final = x[:, 3::4], final[3::4]
-            for y in range(self.n):
-                sums[y] += kl_of_logits(self.read(x[y], y, translated), final).mean().cpu()
+            for layer in range(self.n):
+                sums[layer] += (
+                    kl_of_logits(self.read(x[layer], layer, translated), final).mean().cpu()
+                )
         return (sums / len(self.validation) / math.log(2)).tolist()
 
     def loss(self) -> Tensor:
         """KL(lens‖model) in nats, summed over layers, at positions drawn from one training sequence."""
         ids = self.training[int(torch.randint(len(self.training), (), generator=self.draw))]
         x, final = stream(self.model.bridge, ids, self.n)
-        at = torch.randperm(len(ids), generator=self.draw)[: self.options.positions].to(x.device)
-        log_q = torch.log_softmax(final[at], -1)
+        positions = torch.randperm(len(ids), generator=self.draw)[: self.options.positions].to(
+            x.device
+        )
+        log_q = torch.log_softmax(final[positions], -1)
         total = torch.zeros((), device=x.device)
-        for y in range(self.n):  # a layer at a time, so that [S, V] stands once
-            log_p = torch.log_softmax(self.read(x[y, at], y), -1)
+        for layer in range(self.n):  # a layer at a time, so that [S, V] stands once
+            log_p = torch.log_softmax(self.read(x[layer, positions], layer), -1)
             part = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
             torch.autograd.backward(part)
             total += part.detach()
@@ -106,19 +110,20 @@ class Trainer:
     def train(self, checkpoint: Checkpoint, started: float, start: list[float]) -> dict[str, Any]:
         """AdamW with a cosine schedule and clipped gradients; the best by validation is kept.
 
-        `start` is what `validate` says before the first step.
+        `start` is the result of `validate` before the first step.
         """
         settings, parameters = self.options, [self.weight, self.bias]
         optimizer = torch.optim.AdamW(
             [p.requires_grad_() for p in parameters], lr=settings.lr, weight_decay=0.0
         )
         best, step, stale = start, 0, 0
-        kept = [p.detach().clone() for p in parameters]
-        if found := checkpoint.read():
-            step, best, stale, kept = found["step"], found["best"], found["stale"], found["kept"]
-            optimizer.load_state_dict(found["optimizer"])
-            self.draw.set_state(found["draw"])
-            for p, value in zip(parameters, found["parameters"]):
+        best_parameters = [p.detach().clone() for p in parameters]
+        if saved := checkpoint.read():
+            step, best, stale = saved["step"], saved["best"], saved["stale"]
+            best_parameters = saved["kept"]
+            optimizer.load_state_dict(saved["optimizer"])
+            self.draw.set_state(saved["draw"])
+            for p, value in zip(parameters, saved["parameters"], strict=True):
                 p.data.copy_(value)
         columns = (
             TextColumn("{task.description}"),
@@ -142,16 +147,16 @@ class Trainer:
                     task, completed=step, description=f"loss {loss:.3f}, best {mean(best):.3f} bits"
                 )
                 if step % settings.evaluate_every == 0 or step == settings.steps:
-                    found_kl = self.validate()
-                    better = mean(found_kl) < mean(best)
+                    kl_bits = self.validate()
+                    better = mean(kl_bits) < mean(best)
                     stale = 0 if better else stale + 1
                     if better:
-                        best, kept = found_kl, [p.detach().clone() for p in parameters]
+                        best, best_parameters = kl_bits, [p.detach().clone() for p in parameters]
                     state = {
                         "step": step,
                         "best": best,
                         "stale": stale,
-                        "kept": kept,
+                        "kept": best_parameters,
                         "draw": self.draw.get_state(),
                     }
                     checkpoint.write(
@@ -161,7 +166,7 @@ class Trainer:
                             "parameters": [p.detach() for p in parameters],
                         }
                     )
-        self.weight, self.bias = kept
+        self.weight, self.bias = best_parameters
         return {"steps": step, "kl_bits": best}
 
 
@@ -169,9 +174,9 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def sentence(told: dict[str, Any]) -> str:
-    """A fit in words for a person."""
-    kls = {name: mean(values) for name, values in told["held_out_kl_bits"].items()}
+def sentence(provenance: dict[str, Any]) -> str:
+    """The result of a fit in a few lines of text."""
+    kls = {name: mean(values) for name, values in provenance["held_out_kl_bits"].items()}
     lines = (f"  {name:<6} {value:8.4f}" for name, value in kls.items())
     return "\n".join(("mean KL to the final output over layers, held-out text, bits", *lines))
 

@@ -22,9 +22,9 @@ NO_OPTION = re.compile(
 DECODERS = "not a causal language model; the lens reads decoders only"
 
 
-def check_type(name: str, where: Mapping[str, Any], model: str) -> None:
+def check_type(name: str, location: Mapping[str, Any], model: str) -> None:
     """Raises LensError where config.json names no type of model that transformers has the code for."""
-    config, _ = PretrainedConfig.get_config_dict(name, **where)
+    config, _ = PretrainedConfig.get_config_dict(name, **location)
     kind = config.get("model_type")
     if isinstance(kind, str) and kind in CONFIG_MAPPING:
         return
@@ -62,10 +62,10 @@ def model_class(config: Any, model: str) -> tuple[Any, Any]:
     if type(config) not in loader._model_mapping:
         raise LensError(f"{model} is of the type {config.model_type!r}, {DECODERS}")
     own = _get_model_class(config, loader._model_mapping)
-    theirs = shipped_class(config, loader.__name__)
-    if theirs not in ("", own.__name__):
+    shipped = shipped_class(config, loader.__name__)
+    if shipped not in ("", own.__name__):
         raise LensError(
-            f"{model} is {theirs}, whose code comes with the checkpoint and is never run; {own.__name__} of "
+            f"{model} is {shipped}, whose code comes with the checkpoint and is never run; {own.__name__} of "
             "transformers may be another model; use a checkpoint that needs no code of its own"
         )
     adapter_name(own, model)
@@ -127,10 +127,10 @@ def unusual_options(config: Any) -> str:
     """
     text = config.get_text_config()
     usual = dict(leaves(type(text)().to_dict()))
-    found = dict(leaves(text.to_dict()))
+    options = dict(leaves(text.to_dict()))
     named = [
         f"{key}={value}"
-        for key, value in sorted(found.items())
+        for key, value in sorted(options.items())
         if usual.get(key) != value and not NO_OPTION.search(key)
     ]
     return ", ".join(named) or "none"

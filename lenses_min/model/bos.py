@@ -22,42 +22,42 @@ PROBES = ("a", "The", "1", "?")  # texts to see a template by; some tokenizer dr
 
 @dataclass(frozen=True)
 class Declared:
-    """What the files of a checkpoint say of BOS, beside the tokenizer itself; None where they say nothing."""
+    """The BOS that the files of a checkpoint declare besides the tokenizer; None where they declare none."""
 
     bos_token_id: int | None = None
     add_bos_token: bool | None = None
 
 
-def read_declared(name: str, where: Mapping[str, Any], tokenizer: Any) -> Declared:
+def read_declared(name: str, location: Mapping[str, Any], tokenizer: Any) -> Declared:
     """`bos_token_id` of config.json, in a model with vision of its `text_config`, and the tokenizer's flag.
 
     transformers leaves the flag out where there is a tokenizer.json, and gives a config the default of its class.
     """
-    config, _ = PretrainedConfig.get_config_dict(name, **where)
+    config, _ = PretrainedConfig.get_config_dict(name, **location)
     inner = config.get("text_config")
     parts = (config, inner if isinstance(inner, Mapping) else {})
     ids = [part["bos_token_id"] for part in parts if type(part.get("bos_token_id")) is int]
-    if "gguf_file" in where:
+    if "gguf_file" in location:
         flag = tokenizer.init_kwargs.get("add_bos_token")
     else:
-        flag = get_tokenizer_config(name, **where).get("add_bos_token")
+        flag = get_tokenizer_config(name, **location).get("add_bos_token")
     return Declared(ids[0] if ids else None, flag if isinstance(flag, bool) else None)
 
 
 def choose_bos(
-    tokenizer: Any, family: str, declared: Declared, wanted: str, corrected: bool
+    tokenizer: Any, family: str, declared: Declared, setting: str, corrected: bool
 ) -> tuple[Bos, Bos]:
-    """The rule of a run, and that of the other contract for comparison; `wanted` is the option `bos`.
+    """The rule of a run, and that of the other contract for comparison; `setting` is the option `bos`.
 
-    Under the reference contract an override is compared with itself: it was asked for.
+    Under the reference contract an override is compared with itself, as the user chose it.
     Raises LensError where the model's BOS is wanted and none is declared.
     """
     reference = reference_bos(tokenizer, family, declared)
-    meant = corrected_bos(tokenizer, family, declared)
-    if wanted == "auto":
-        return (meant, reference) if corrected else (reference, meant)
+    declared_rule = corrected_bos(tokenizer, family, declared)
+    if setting == "auto":
+        return (declared_rule, reference) if corrected else (reference, declared_rule)
     own = Bos((), "--bos none")
-    if wanted == "model":
+    if setting == "model":
         stated = declared_bos(tokenizer, declared)
         if not stated.ids:
             raise LensError(f"--bos model: {stated.rule}; use --bos none or auto")
@@ -75,7 +75,7 @@ def reference_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
 
 
 def corrected_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:
-    """What the makers of a checkpoint have declared; nothing is lent."""
+    """The BOS that the makers of a checkpoint declared; no EOS takes its place."""
     template = template_prefix(tokenizer)
     if template is not None:
         return Bos(template, "the tokenizer's template")
@@ -90,13 +90,13 @@ def declared_bos(tokenizer: Any, declared: Declared) -> Bos:
     """BOS of the tokenizer, else of config.json where it is one of the tokenizer's ids."""
     if tokenizer.bos_token_id is not None:
         return Bos((int(tokenizer.bos_token_id),), "bos_token of the tokenizer")
-    wanted = declared.bos_token_id
-    if wanted is None:
+    bos_id = declared.bos_token_id
+    if bos_id is None:
         return Bos((), "neither the tokenizer nor config.json declares a BOS")
-    if wanted not in tokenizer.get_vocab().values():
-        rule = f"bos_token_id {wanted} of config.json is no token of the tokenizer"
+    if bos_id not in tokenizer.get_vocab().values():
+        rule = f"bos_token_id {bos_id} of config.json is no token of the tokenizer"
         return Bos((), rule, warning=f"{rule}: no BOS is read")
-    return Bos((wanted,), "bos_token_id of config.json")
+    return Bos((bos_id,), "bos_token_id of config.json")
 
 
 def template_prefix(tokenizer: Any) -> tuple[int, ...] | None:

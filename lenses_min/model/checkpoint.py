@@ -1,4 +1,4 @@
-"""The files of a checkpoint, and how many parameters they hold: else its configuration tells, else its name."""
+"""The files of a checkpoint, and its number of parameters: by its files, else its configuration, else its name."""
 
 import json
 import math
@@ -31,11 +31,11 @@ def billions(model_id: str) -> float:
 
 
 def count_parameters(model: str, model_id: str, config: Any) -> tuple[int, str]:
-    """Parameters and what tells of them, in words; 0 where nothing does, as files that cannot be read."""
-    if found := in_whole_files(folder_of(model), config.dtype or torch.float16):
-        return found, "by its files"
-    if found := in_config(config):
-        return found, "by its config"
+    """The number of parameters and its source, in words; 0 where it is unknown, as with files that cannot be read."""
+    if count := in_whole_files(folder_of(model), config.dtype or torch.float16):
+        return count, "by its files"
+    if count := in_config(config):
+        return count, "by its config"
     path = Path(model).expanduser()
     if os.path.isfile(path):
         return path.stat().st_size * 2, "by the size of its file, 4 bits each"
@@ -76,11 +76,11 @@ def read_index(path: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         names = [PurePosixPath(name) for name in index["weight_map"].values()]
-        sound = names and isinstance(index["metadata"], dict)
-        sound = sound and not any(name.is_absolute() or ".." in name.parts for name in names)
+        valid = names and isinstance(index["metadata"], dict)
+        valid = valid and not any(name.is_absolute() or ".." in name.parts for name in names)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise LensError(
             f"{path} is no index of shards: a JSON object with metadata, and a weight_map that names files of its "
             "folder; get a whole checkpoint"
@@ -99,7 +99,7 @@ def unread_files(folder: Path) -> list[str]:
 
 
 class Stored(NamedTuple):
-    """What the header of a file says of a tensor."""
+    """A tensor by the header of its file."""
 
     shape: Sequence[int]
     floating: bool
@@ -136,14 +136,12 @@ def read_stored(file: Path, names: Sequence[str]) -> dict[str, Tensor]:
 def in_whole_files(folder: Path, stored: torch.dtype) -> int:
     try:
         return in_files(folder, stored)
-    except (
-        Exception
-    ):  # third-party readers raise anything; whoever reads the weights tells what is wrong
+    except Exception:  # third-party readers raise anything; reading the weights reports the fault
         return 0
 
 
 def in_files(folder: Path, stored: torch.dtype) -> int:
-    """Parameters of the weight files; where shards are missing, by the whole size that their index tells."""
+    """Parameters of the weight files; where shards are missing, by the total size in their index."""
     files = weight_files(folder)
     if all(file.is_file() for file in files):
         return sum(in_file(file, stored) for file in files)
@@ -153,7 +151,7 @@ def in_files(folder: Path, stored: torch.dtype) -> int:
 
 
 def in_file(path: Path, stored: torch.dtype) -> int:
-    """Exactly, by the header of a safetensors file; by the size of any other and the dtype that the config tells."""
+    """Exactly, by the header of a safetensors file; by the size of any other file and the dtype of the config."""
     if path.suffix != ".safetensors":
         return path.stat().st_size // stored.itemsize
     return sum(math.prod(stored.shape) for stored in stored_tensors(path).values())

@@ -1,4 +1,4 @@
-"""Deterministic settings, applied by a run and taken back after it, never at import."""
+"""Deterministic settings, applied by a run and restored after it, never at import."""
 
 import os
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def deterministic(threads: int = 0) -> Iterator[None]:
 
 
 def settings() -> dict[str, Any]:
-    """What holds now, for the manifest."""
+    """The settings in force, for the manifest."""
     return {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),

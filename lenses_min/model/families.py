@@ -1,4 +1,4 @@
-"""What the files of a checkpoint do not say of a model, by its family: one table, and a default that fits any other.
+"""The quirks of model families that the files of a checkpoint do not declare: one table, and a default for the rest.
 
 A family is the `model_type` of config.json, or `general.architecture` of a .gguf file. What can be measured on the
 loaded model is not in the table: whether a norm's scale is 1 + w (Gemma), whether blocks norm their outputs (OLMo-2),

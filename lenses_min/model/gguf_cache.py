@@ -23,7 +23,7 @@ RULE = 2  # of what is read of a file; entries that another rule made are not us
 
 
 def folder() -> Path:
-    """The cache, beside the user's others: `$XDG_CACHE_HOME`, or what the system has for it."""
+    """The folder of the cache, within `$XDG_CACHE_HOME` or the system's own cache folder."""
     return platformdirs.user_cache_path("lenses-min") / "gguf"
 
 
@@ -73,8 +73,11 @@ def write(part: Path, model: Any, tokenizer: Any) -> None:
     tokenizer.save_pretrained(part)
     keep_flag(part / "tokenizer_config.json", tokenizer.init_kwargs.get("add_bos_token"))
     again = PreTrainedTokenizerFast.from_pretrained(part, local_files_only=True)
-    told = [(one.backend_tokenizer.to_str(), one.special_tokens_map) for one in (again, tokenizer)]
-    if told[0] != told[1]:
+    states = [
+        (loaded.backend_tokenizer.to_str(), loaded.special_tokens_map)
+        for loaded in (again, tokenizer)
+    ]
+    if states[0] != states[1]:
         raise ValueError("its tokenizer reads otherwise when it is saved")
     for path in part.iterdir():
         with path.open("rb") as stream:

@@ -1,6 +1,6 @@
-"""Whether transformers reads all of a .gguf file: it leaves out what it does not know, and says nothing.
+"""Check that transformers reads all of a .gguf file: it leaves out what it does not know, without a message.
 
-Every key of the metadata must be known: as telling nothing of the numbers, or as having the value that the
+Every key of the metadata must be known: as irrelevant to the numbers, or as having the value that the
 configuration has which transformers makes of the file. Every tensor must go into the model.
 Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and gguf.constants of the package gguf.
 """
@@ -32,7 +32,7 @@ from ..errors import LensError, library_errors
 from .families import family_of
 from .gguf_keys import VALUES, head_width, rope, rotary_width
 
-# Tell where a file comes from and how it was made, or name tokens that no prompt of plain text has.
+# Keys about the origin of a file and how it was made, or about tokens that no prompt of plain text has.
 INFORMATION = re.compile(
     r"general\..*|quantize\.imatrix\..*|split\..*|tokenizer\.chat_template.*"
     r"|tokenizer\.huggingface\.json|tokenizer\.ggml\.\w+_token_ids?|.*\.rope\.scaling\.finetuned"
@@ -46,7 +46,7 @@ AS_GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
 SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
 FREQUENCIES = "rope_freqs.weight"
 KNOWN_SPLITS = {*GGUF_PRE_TOKENIZER_SPLITS} | AS_GPT2 | SINGLE_DIGITS
-MEND = "give the checkpoint's folder as its makers published it"
+ADVICE = "give the checkpoint's folder as its makers published it"
 
 
 def check_header(file: Path, model: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -67,15 +67,15 @@ def check_metadata(metadata: Mapping[str, Any], config: Any, model: str) -> None
     """Raises LensError naming every key of the metadata that transformers does not read, or reads otherwise."""
     family, text = str(metadata["general.architecture"]), config.get_text_config()
     wrong = [key_difference(key, metadata, text) for key in metadata]
-    if wrong := [*filter(None, wrong), *unsaid(family, metadata, text)]:
+    if wrong := [*filter(None, wrong), *implied_differences(family, metadata, text)]:
         raise LensError(
             f"cannot read all of {model}: transformers does not read of its metadata "
-            f"{listed(wrong)}; {MEND}"
+            f"{listed(wrong)}; {ADVICE}"
         )
 
 
 def key_difference(key: str, metadata: Mapping[str, Any], config: Any) -> str:
-    """What a key says and transformers does not read, in words; empty where nothing of it is lost."""
+    """What transformers does not read of a key, in words; empty where nothing of it is lost."""
     value, name = metadata[key], key.removeprefix(f"{metadata['general.architecture']}.")
     if key == "tokenizer.ggml.pre":  # of byte-level BPE alone: SentencePiece has no pre-tokenizer
         lost = metadata.get("tokenizer.ggml.model") == "gpt2" and value not in KNOWN_SPLITS
@@ -95,13 +95,13 @@ def check_tensors(
 ) -> None:
     """Raises LensError naming the tensors of the file that go into no weight of the model."""
     unread = sorted(info["unexpected_keys"])
-    if family not in GGUF_ARCHS:  # for these transformers tells the unexpected ones itself
+    if family not in GGUF_ARCHS:  # for these transformers itself reports the unexpected ones
         processor = TENSOR_PROCESSORS.get(family, TensorProcessor)(config=hf_model.config.to_dict())
         read = {*get_gguf_hf_weights_map(hf_model, processor), *scaled(family, tensors)}
         unread = [name for name in tensors if not {name, name.removesuffix(".weight")} & read]
     if unread:
         raise LensError(
-            f"cannot read all of {model}: transformers does not read of its tensors {listed(unread)}; {MEND}"
+            f"cannot read all of {model}: transformers does not read of its tensors {listed(unread)}; {ADVICE}"
         )
 
 
@@ -145,8 +145,8 @@ def adds_prefix(metadata: Mapping[str, Any]) -> bool:
     return metadata.get("tokenizer.ggml.model") == "llama" and not builder
 
 
-def unsaid(family: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
-    """What llama.cpp knows by the architecture alone, where transformers takes it otherwise."""
+def implied_differences(family: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
+    """What llama.cpp derives from the architecture alone, where transformers reads it otherwise."""
     wrong, quirks = [], family_of(family)
     if quirks.gguf_largest is not None:
         largest = config.num_hidden_layers == quirks.gguf_largest
@@ -171,7 +171,7 @@ def unsaid(family: str, metadata: Mapping[str, Any], config: Any) -> list[str]:
 
 
 def difference(key: str, value: Any, read: Any) -> str:
-    """What stands in the file and what was read, in words; empty where they are the same.
+    """The value in the file and the value that was read, in words; empty where they are equal.
 
     A list has a value for each layer, 0 where the layer has none.
     """

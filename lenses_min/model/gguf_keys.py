@@ -1,4 +1,4 @@
-"""What a key of a .gguf file's metadata says, by the configuration that transformers makes of the file.
+"""The expected value of each key of a .gguf file's metadata, by the configuration that transformers makes of it.
 
 Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and gguf.constants of the package gguf.
 """
@@ -11,8 +11,8 @@ def attribute(*names: str) -> Callable[[Any], Any]:
     """The first of some attributes that a config has; None where it has none of them."""
 
     def value(config: Any) -> Any:
-        found = (getattr(config, name, None) for name in names)
-        return next((each for each in found if each is not None), None)
+        values = (getattr(config, name, None) for name in names)
+        return next((entry for entry in values if entry is not None), None)
 
     return value
 
@@ -25,8 +25,8 @@ def head_width(config: Any) -> int:
 
 def rope(config: Any) -> Mapping[str, Any]:
     """The RoPE of a config; of one with several kinds that of full attention."""
-    found = getattr(config, "rope_parameters", None) or {}
-    return dict(found.get("full_attention", found))
+    parameters = getattr(config, "rope_parameters", None) or {}
+    return dict(parameters.get("full_attention", parameters))
 
 
 def rotary_width(config: Any) -> int:
@@ -37,8 +37,8 @@ def rotary_width(config: Any) -> int:
 
 
 def feed_forward_width(config: Any) -> int:
-    named = attribute("intermediate_size", "n_inner")(config)
-    return 4 * int(config.hidden_size) if named is None else int(named)
+    width = attribute("intermediate_size", "n_inner")(config)
+    return 4 * int(config.hidden_size) if width is None else int(width)
 
 
 def scaling(config: Any) -> str:
@@ -47,7 +47,7 @@ def scaling(config: Any) -> str:
 
 
 EPS = attribute("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
-# What a key behind the architecture's name says, by the config that transformers makes of the file.
+# The value of a key after the architecture's name, by the config that transformers makes of the file.
 VALUES: Mapping[str, Callable[[Any], Any]] = {
     "block_count": attribute("num_hidden_layers"),
     "context_length": attribute("max_position_embeddings", "seq_length"),

@@ -1,7 +1,7 @@
-"""What stands at the last token of a prompt on its way to the logits: the one thing that a run is held against.
+"""The values at the last token of a prompt on the way to the logits: the reference that a run is compared with.
 
 It is read twice in the same form: from the model as transformers runs it, before TransformerLens wraps it (wrapping
-replaces modules in place), and from the bridge where the two must be told apart.
+replaces modules in place), and from the bridge, to name the place where the two differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class LastToken:
 
 
 def block_names(n_layers: int) -> list[str]:
-    """The places of the residual stream, as a person names them."""
+    """The names of the places of the residual stream, for messages."""
     return ["the embeddings", *(f"block {i}" for i in range(n_layers))]
 
 
@@ -66,7 +66,7 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
     rows: Rows = {}
     blocks = decoder_blocks(model)
     readers = [""] * len(blocks)
-    handles = [*watch(model, blocks, rows), *watch_norms(model, blocks, rows, readers)]
+    handles = [*add_hooks(model, blocks, rows), *add_norm_hooks(model, blocks, rows, readers)]
     home = model.get_input_embeddings().weight.device
     try:
         with torch.no_grad():
@@ -75,9 +75,9 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
     except LensError:
         raise
     except Exception as error:  # a model that needs other inputs raises anything
-        told = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise LensError(
-            f"transformers itself cannot run {name} on token ids: {told}; "
+            f"transformers itself cannot run {name} on token ids: {reason}; "
             "a lens reads models of text that need nothing else"
         ) from error
     finally:
@@ -87,7 +87,7 @@ def of_transformers(model: Any, ids: Sequence[int], name: str) -> LastToken:
 
 
 def of_bridge(bridge: Bridge, ids: Sequence[int]) -> LastToken:
-    """The same of the bridge, by its hooks, in one forward."""
+    """The same values of the bridge, read by its hooks in one forward."""
     return of_hooks(hooked_rows(bridge, ids), ids, bridge.cfg.n_layers)
 
 
@@ -106,23 +106,25 @@ def hooked_rows(bridge: Bridge, ids: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def of_hooks(rows: Mapping[str, np.ndarray], ids: Sequence[int], n_layers: int) -> LastToken:
-    """The reading that `hooked_rows` hold."""
+    """The last token by the rows that `hooked_rows` returns."""
     by_layer = {layer: rows.get(hook_name(layer)) for layer in range(n_layers + 1)}
-    found: Rows = {layer: row for layer, row in by_layer.items() if row is not None}
+    values: Rows = {layer: row for layer, row in by_layer.items() if row is not None}
     names = {"normed": UNEMBED, "unembedded": UNEMBEDDED, "logits": "logits"}
-    found |= {field: rows[name] for field, name in names.items() if name in rows}
-    return last_token(ids, found, n_layers)
+    values |= {field: rows[name] for field, name in names.items() if name in rows}
+    return last_token(ids, values, n_layers)
 
 
-def of_lens(norms: Norms, head: Unembedding, found: LastToken, dtype: str) -> LastToken:
-    """What the norm lens makes of the last residual of a reading, step by step."""
-    if found.stream is None:
-        return found
-    x = torch.tensor(found.stream[-1:]).to(head.weight.device, getattr(torch, dtype))
+def of_lens(norms: Norms, head: Unembedding, reading: LastToken, dtype: str) -> LastToken:
+    """The values that the norm lens computes from the last residual of a reading, step by step."""
+    if reading.stream is None:
+        return reading
+    x = torch.tensor(reading.stream[-1:]).to(head.weight.device, getattr(torch, dtype))
     normed = norms.apply(x, torch.tensor([norms.last]))
     z = torch.nn.functional.linear(normed.float(), head.weight, head.bias)
     logits = z if head.transform is None else head.transform(z)
-    return replace(found, normed=last_row(normed), unembedded=last_row(z), logits=last_row(logits))
+    return replace(
+        reading, normed=last_row(normed), unembedded=last_row(z), logits=last_row(logits)
+    )
 
 
 def decoder_blocks(model: Any) -> list[nn.Module]:
@@ -135,14 +137,14 @@ def decoder_blocks(model: Any) -> list[nn.Module]:
 def unembedding(model: Any) -> nn.Module | None:
     """The module that transformers names as the unembedding."""
     try:
-        found = model.get_output_embeddings()
+        module = model.get_output_embeddings()
     except (AttributeError, NotImplementedError):
         return None
-    return found if isinstance(found, nn.Module) else None
+    return module if isinstance(module, nn.Module) else None
 
 
 def vocabulary(model: Any) -> int:
-    """How many logits the model gives."""
+    """The number of logits of the model."""
     head = unembedding(model)
     if head is None:
         return int(model.config.get_text_config().vocab_size)
@@ -150,8 +152,8 @@ def vocabulary(model: Any) -> int:
     return int(weight.shape[0])
 
 
-def watch(model: Any, blocks: Sequence[nn.Module], rows: Rows) -> list[Any]:
-    """Hooks that keep the last row of every block and of the unembedding; their handles."""
+def add_hooks(model: Any, blocks: Sequence[nn.Module], rows: Rows) -> list[Any]:
+    """Add hooks that record the last row of every block and of the unembedding; return their handles."""
 
     def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
         rows[0] = last_row(one_stream(args[0] if args else kwargs["hidden_states"]))
@@ -174,12 +176,12 @@ def watch(model: Any, blocks: Sequence[nn.Module], rows: Rows) -> list[Any]:
     return handles
 
 
-def watch_norms(
+def add_norm_hooks(
     model: Any, blocks: Sequence[nn.Module], rows: Rows, readers: list[str]
 ) -> list[Any]:
     """Hooks that note in `readers`, by block, the first norm that reads what the block reads; their handles."""
 
-    def reading(layer: int, name: str) -> Callable[[nn.Module, Any], None]:
+    def recorder(layer: int, name: str) -> Callable[[nn.Module, Any], None]:
         def note(module: nn.Module, args: Any) -> None:
             if not readers[layer] and args and np.array_equal(last_row(args[0]), rows[layer]):
                 readers[layer] = name
@@ -188,7 +190,7 @@ def watch_norms(
 
     names = {module: name for name, module in model.named_modules()}
     return [
-        module.register_forward_pre_hook(reading(layer, names[module]))
+        module.register_forward_pre_hook(recorder(layer, names[module]))
         for layer, block in enumerate(blocks)
         for module in block.modules()
         if "norm" in type(module).__name__.lower()
@@ -202,7 +204,7 @@ def wrapped_modules(model: Any) -> dict[str, nn.Module]:
 
 
 def one_stream(value: Any) -> Any:
-    """What a block reads or gives, of which a lens reads one vector a token."""
+    """The residual stream [batch, tokens, width] of a block's input or output; LensError for another shape."""
     tensor = value if isinstance(value, torch.Tensor) else value[0]
     if tensor.ndim != 3:
         raise LensError(
@@ -220,15 +222,15 @@ def last_row(value: Any) -> Float[np.ndarray, " X"]:
 
 
 def last_token(ids: Sequence[int], rows: Rows, n_layers: int) -> LastToken:
-    stack = [rows[y] for y in range(n_layers + 1) if y in rows]
+    stack = [rows[layer] for layer in range(n_layers + 1) if layer in rows]
     whole = len(stack) == n_layers + 1 > 1 and len({row.shape for row in stack}) == 1
     stream = np.stack(stack) if whole else None
     return LastToken(tuple(ids), stream, rows.get("normed"), rows.get("unembedded"), rows["logits"])
 
 
-def check_finite(found: LastToken, name: str, dtype: str) -> None:
+def check_finite(reading: LastToken, name: str, dtype: str) -> None:
     """Raises LensError that names the first place with a value that is not finite."""
-    for place, row in found.places():
+    for place, row in reading.places():
         if not np.isfinite(row).all():
             advice = "get a sound checkpoint"
             if dtype != "float32":

@@ -1,7 +1,7 @@
 """MODEL → a loaded model: its configuration, tokenizer and weights by transformers, then TransformerBridge around it.
 
 Everything is read from where `source_of` says. No code of a checkpoint is ever run (R11), nothing is installed, and
-TransformerLens sees neither a name nor a tokenizer: its aliases, look-ups and added tokens have no say.
+TransformerLens gets neither a name nor a tokenizer, so its aliases, look-ups and added tokens have no effect.
 """
 
 from dataclasses import dataclass
@@ -50,24 +50,24 @@ def load(options: RunOptions, prompt: str = "") -> LoadedModel:
     """Configuration, tokenizer, weights, in that order, each refused with its reason.
 
     The model reads `prompt`, or the first one of the built-in suite, before TransformerLens wraps it. Raises LensError
-    for whatever keeps a model from being read whole and as its makers meant it.
+    where a model cannot be read completely and as its makers meant it.
     """
     model = options.model
-    name, where = source_of(model)
-    cached = is_file(where) and options.cache
-    entry = gguf_cache.entry(Path(name, where["gguf_file"])) if cached else None
+    name, location = source_of(model)
+    cached = is_file(location) and options.cache
+    entry = gguf_cache.entry(Path(name, location["gguf_file"])) if cached else None
     if entry and entry.is_dir():
-        name, where = source_of(str(entry))
-    config = read_config(name, where, model)
-    placement = place_weights(name, where, config, options)
-    tokenizer = read_tokenizer(name, where, model)
-    if entry and is_file(where):
-        plain, _ = read_model(name, where, config, Placement("cpu", torch.float32), model)
+        name, location = source_of(str(entry))
+    config = read_config(name, location, model)
+    placement = place_weights(name, location, config, options)
+    tokenizer = read_tokenizer(name, location, model)
+    if entry and is_file(location):
+        plain, _ = read_model(name, location, config, Placement("cpu", torch.float32), model)
         if gguf_cache.keep(entry, plain, tokenizer):
-            name, where = source_of(str(entry))
-            config = read_config(name, where, model)
-    bos, other = read_bos(name, where, config, tokenizer, options)
-    hf_model, unread = read_model(name, where, config, placement, model)
+            name, location = source_of(str(entry))
+            config = read_config(name, location, model)
+    bos, other = read_bos(name, location, config, tokenizer, options)
+    hf_model, unread = read_model(name, location, config, placement, model)
     if entry and placement.device == "cpu":
         copy_mapped_weights(hf_model)
     vocab = vocabulary(hf_model)
@@ -80,7 +80,7 @@ def load(options: RunOptions, prompt: str = "") -> LoadedModel:
 
 
 def first_reading(hf_model: Any, tokens: Tokens, prompt: str, model: str) -> LastToken:
-    """What transformers' own model says after a prompt, or after as much of it as the model can read.
+    """The last token of a prompt in transformers' own model, or of as much of the prompt as the model can read.
 
     Raises LensError where the unembedding is of another width than the residual stream.
     """
@@ -91,22 +91,24 @@ def first_reading(hf_model: Any, tokens: Tokens, prompt: str, model: str) -> Las
     return own
 
 
-def place_weights(name: str, where: dict[str, Any], config: Any, options: RunOptions) -> Placement:
-    """Where the model runs, once its files are all there."""
-    if "local_files_only" in where and not is_file(where):
+def place_weights(
+    name: str, location: dict[str, Any], config: Any, options: RunOptions
+) -> Placement:
+    """The placement of the model. Raises LensError where files of its weights are missing."""
+    if "local_files_only" in location and not is_file(location):
         check_weight_files(Path(name), options.model)
     with library_errors(f"read the weights of {options.model}", SOUND):
         return place(options, config)
 
 
 def read_bos(
-    name: str, where: dict[str, Any], config: Any, tokenizer: Any, options: RunOptions
+    name: str, location: dict[str, Any], config: Any, tokenizer: Any, options: RunOptions
 ) -> tuple[Bos, Bos]:
-    """What the run puts before a prompt, and what the other contract would; see `choose_bos`."""
+    """The BOS of the run, and that of the other contract; see `choose_bos`."""
     with library_errors(
         f"read the tokenizer of {options.model}", "get a sound tokenizer_config.json"
     ):
-        declared = read_declared(name, where, tokenizer)
+        declared = read_declared(name, location, tokenizer)
     family = str(config.model_type)
     return choose_bos(tokenizer, family, declared, options.bos, options.corrected)
 

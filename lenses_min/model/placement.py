@@ -1,4 +1,4 @@
-"""Where a model runs and in which dtype, by the contract's policy; its needs are estimated and never guessed low."""
+"""The device and dtype of a model, by the contract's policy; its memory is estimated and never underestimated."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BIG_B = 30.0  # billions of parameters from which the CPU computes in bfloat16
 
 @dataclass(frozen=True)
 class Placement:
-    """A device, a compute dtype, and what to tell the user about the choice.
+    """A device, a compute dtype, and notes and warnings about the choice.
 
     `max_memory` are the bytes of weights that each GPU may hold where `device_map` shards the model.
     """
@@ -43,7 +43,7 @@ class Need:
 
     kind: str
     parameters: int
-    told_by: str
+    counted_by: str
     dtype: torch.dtype
     copy: float
 
@@ -70,7 +70,7 @@ class Need:
             if share * self.weights >= self.copy
             else f"{gib(self.copy)} for W_U in float32"
         )
-        size = f"{self.parameters:,} parameters ({self.told_by}) × {self.dtype.itemsize} bytes"
+        size = f"{self.parameters:,} parameters ({self.counted_by}) × {self.dtype.itemsize} bytes"
         return f"{size} + {more} + {gib(self.base)} = {gib(self.bytes)} needed"
 
 
@@ -95,11 +95,11 @@ def free_memory(kind: str) -> dict[str, int]:
     """Bytes free now on every device of a kind, by name; mps shares the machine's."""
     if kind != "cuda":
         return {kind: int(psutil.virtual_memory().available)}
-    found = [int(torch.cuda.mem_get_info(i)[0]) for i in range(torch.cuda.device_count())]
+    free_bytes = [int(torch.cuda.mem_get_info(i)[0]) for i in range(torch.cuda.device_count())]
     return (
-        {"cuda": found[0]}
-        if len(found) == 1
-        else {f"cuda:{i}": free for i, free in enumerate(found)}
+        {"cuda": free_bytes[0]}
+        if len(free_bytes) == 1
+        else {f"cuda:{i}": free for i, free in enumerate(free_bytes)}
     )
 
 
@@ -111,11 +111,11 @@ def place(options: RunOptions, config: Any) -> Placement:
     """
     if options.device_map != "none":
         return shard(options, config)
-    if (wanted := options.device) != "auto":
-        device = wanted if available(wanted) else "cpu"
-        absent = f"device {wanted} was asked for but is not available: running on cpu"
+    if (requested := options.device) != "auto":
+        device = requested if available(requested) else "cpu"
+        absent = f"device {requested} was asked for but is not available: running on cpu"
         return Placement(
-            device, dtype_on(device, options, config), (), () if device == wanted else (absent,)
+            device, dtype_on(device, options, config), (), () if device == requested else (absent,)
         )
     notes: tuple[str, ...] = ()
     for need in needs(options, config):
@@ -143,7 +143,7 @@ def shard(options: RunOptions, config: Any) -> Placement:
     room = ", ".join(
         f"{device} {gib(budget)} of {gib(free[device])} free" for device, budget in budgets.items()
     )
-    note = f"weights of {gib(need.weights)} ({need.told_by}), room for weights: {room}"
+    note = f"weights of {gib(need.weights)} ({need.counted_by}), room for weights: {room}"
     if sum(budgets.values()) < need.weights:
         raise LensError(
             f"{options.model_id} does not fit on the GPUs together ({note}); free memory or use more"

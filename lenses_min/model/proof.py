@@ -1,4 +1,4 @@
-"""Is the last layer what the model says, and is the model what transformers runs? Errors, bounds, and where two part.
+"""Compare the last layer with the model's logits, and the bridge with transformers: errors, bounds, first deviation.
 
 A bound follows the dtype and the size of the logits. Let the logits of two computations of one model differ by δ, the
 difference of roundings, so that q ∝ p · e^δ. Then KL(p‖q) = ln E_p[e^δ] − E_p[δ], which is at most r² / 8 nats where δ
@@ -30,14 +30,14 @@ from .last_token import LastToken
 LENS_ROUNDINGS = 4
 FLOAT32_SUMS = 64
 LEAST = {"float32": 1e-6, "float16": 1e-9, "bfloat16": 1e-9}  # bits
-COUNTS = 30.0  # nats below the top logit; what lies deeper has no share in KL, be it 1e9 (a masked token)
+COUNTS = 30.0  # nats below the top logit; lower logits do not contribute to KL, such as -1e9 of a masked token
 # Largest difference over the largest size of two tensors that are the same but for rounding.
 ROUNDING = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 Place = tuple[str, float]  # its name, and the largest difference there over the largest size
 
 
 def step(z: np.ndarray, dtype: str) -> float:
-    """How far neighbouring numbers of a dtype lie apart at the largest logit that counts."""
+    """The distance of neighbouring numbers of a dtype at the largest logit that counts."""
     size = float(np.abs(z[z >= z.max() - COUNTS]).max())
     kind = torch.finfo(getattr(torch, dtype))
     return 2.0 ** floor(log2(max(size, kind.smallest_normal))) * kind.eps
@@ -73,24 +73,24 @@ def last_layer_error(logits: LastLogits[np.ndarray], dtype: str) -> dict[str, fl
     return compare(logits.lens, logits.model, dtype, LENS_ROUNDINGS)
 
 
-def bridge_error(own: LastToken, found: LastToken, dtype: str) -> dict[str, Any]:
+def bridge_error(own: LastToken, reading: LastToken, dtype: str) -> dict[str, Any]:
     """What the bridge gave against what transformers gave before it was wrapped; `parts_at` is None where both agree.
 
     Besides the logits every layer's residual must agree: a wrong one may leave the logits as they are.
     """
-    n_layers = 0 if found.stream is None else len(found.stream) - 1
-    error = compare(found.logits, own.logits, dtype, 1 + 2 * n_layers)
+    n_layers = 0 if reading.stream is None else len(reading.stream) - 1
+    error = compare(reading.logits, own.logits, dtype, 1 + 2 * n_layers)
     far = not error["kl_bits"] <= error["bound_bits"]
-    place = parting(deviations(own, found), dtype, far)
+    place = first_deviation(deviations(own, reading), dtype, far)
     return {**error, "parts_at": None if place is None else place[0]}
 
 
-def deviations(own: LastToken, found: LastToken) -> list[Place]:
-    """How far two readings are apart at every place that both have, in the model's order."""
-    if own.unembedded is None or found.unembedded is None:
-        own, found = replace(own, unembedded=None), replace(found, unembedded=None)
-    there = dict(found.places())
-    pairs = [(name, row, there[name]) for name, row in own.places() if name in there]
+def deviations(own: LastToken, other: LastToken) -> list[Place]:
+    """The relative difference of two readings at every place that both have, in the model's order."""
+    if own.unembedded is None or other.unembedded is None:
+        own, other = replace(own, unembedded=None), replace(other, unembedded=None)
+    other_rows = dict(other.places())
+    pairs = [(name, row, other_rows[name]) for name, row in own.places() if name in other_rows]
     return [
         (name, float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)))
         for name, a, b in pairs
@@ -98,18 +98,18 @@ def deviations(own: LastToken, found: LastToken) -> list[Place]:
     ]
 
 
-def place(own: LastToken, found: LastToken, dtype: str) -> str | None:
-    """Where two readings that are known to differ part first."""
-    part = parting(deviations(own, found), dtype, True)
+def place(own: LastToken, other: LastToken, dtype: str) -> str | None:
+    """The first place where two readings differ that are known to differ; None where no place does."""
+    part = first_deviation(deviations(own, other), dtype, True)
     return None if part is None else part[0]
 
 
-def parting(found: Sequence[Place], dtype: str, far: bool) -> Place | None:
+def first_deviation(places: Sequence[Place], dtype: str, far: bool) -> Place | None:
     """The first place that is off by more than rounding; where the logits are `far` off, by a tenth of the worst."""
     least = ROUNDING[dtype]
     if far:
-        least = min(least, max(share for _, share in found) / 10)
-    return next(((name, share) for name, share in found if not share <= least), None)
+        least = min(least, max(share for _, share in places) / 10)
+    return next(((name, share) for name, share in places if not share <= least), None)
 
 
 def proof(
@@ -127,10 +127,10 @@ def worst_of(errors: Sequence[Mapping[str, float]]) -> int:
 
 
 def sentence(block: Mapping[str, Any]) -> str:
-    """One line for a person."""
+    """The proof in one line of text."""
     verdict = "equals the model's own output" if block["holds"] else "IS NOT THE MODEL'S OWN OUTPUT"
-    where = f"; they part at {block['parts_at']}" if block["parts_at"] else ""
-    return f"the last layer {verdict}: {bits(block, block['dtype'])}{where}"
+    location = f"; they part at {block['parts_at']}" if block["parts_at"] else ""
+    return f"the last layer {verdict}: {bits(block, block['dtype'])}{location}"
 
 
 def bits(error: Mapping[str, Any], dtype: str) -> str:

@@ -1,7 +1,7 @@
 """The way from the residual stream to the logits, read from one forward of the first prompt: which module reads what.
 
-The corrected contract calls the model's own modules. Whether they are the ones that the model calls, in this order and
-with nothing between them, is seen by hooks and not believed by name. A model that cannot be read so is refused.
+The corrected contract calls the model's own modules. Hooks show whether they are the ones that the model calls, in
+this order and with nothing between them; names alone do not. A model of any other kind is refused.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ from .last_token import (
     of_lens,
     wrapped_modules,
 )
-from .proof import bridge_error, bridge_refusal, deviations, parting
+from .proof import bridge_error, bridge_refusal, deviations, first_deviation
 
 
 def own_norms(bridge: Bridge, own: LastToken, head: Unembedding, model: str) -> ModuleNorms:
@@ -35,9 +35,9 @@ def own_norms(bridge: Bridge, own: LastToken, head: Unembedding, model: str) -> 
     """
     n, dtype = bridge.cfg.n_layers, str(bridge.cfg.dtype).removeprefix("torch.")
     rows = hooked_rows(bridge, own.ids)
-    found = of_hooks(rows, own.ids, n)
-    check_bridge(own, found, dtype, bridge)
-    if found.stream is None:
+    reading = of_hooks(rows, own.ids, n)
+    check_bridge(own, reading, dtype, bridge)
+    if reading.stream is None:
         raise LensError(
             f"TransformerLens does not show the residual stream of {model} at every layer"
         )
@@ -45,18 +45,18 @@ def own_norms(bridge: Bridge, own: LastToken, head: Unembedding, model: str) -> 
     named = wrapped_modules(bridge.original_model)
     modules = [named[name] if name else final for name in own.readers or [""] * n]
     norms = ModuleNorms((*modules, final))
-    part = parting(deviations(found, of_lens(norms, head, found, dtype)), dtype, False)
+    part = first_deviation(deviations(reading, of_lens(norms, head, reading, dtype)), dtype, False)
     if part is not None:
         raise LensError(refusal(model, part[0]))
     return norms
 
 
-def check_bridge(own: LastToken, found: LastToken, dtype: str, bridge: Bridge) -> dict[str, Any]:
+def check_bridge(own: LastToken, reading: LastToken, dtype: str, bridge: Bridge) -> dict[str, Any]:
     """The bridge's reading of the first prompt against transformers' own: see `bridge_error`.
 
     Raises LensError that names the first place where the two part.
     """
-    error = bridge_error(own, found, dtype)
+    error = bridge_error(own, reading, dtype)
     if error["parts_at"] is None:
         return error
     options = unusual_options(bridge.original_model.config)
@@ -102,9 +102,9 @@ def alone_above(model: Any) -> int | None:
     at any length: 0. All are seen in the modules of transformers that do so.
     """
     blocks = [module for block in decoder_blocks(model) for module in block.modules()]
-    found = [0] if any(getattr(module, "is_causal", True) is False for module in blocks) else []
+    limits = [0] if any(getattr(module, "is_causal", True) is False for module in blocks) else []
     best = [getattr(module, "index_topk", None) for module in blocks]
-    found += [k for k in best if isinstance(k, int)]
+    limits += [k for k in best if isinstance(k, int)]
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         by_layer_type = kinds if isinstance(kinds, dict) else {None: kinds}
@@ -112,7 +112,7 @@ def alone_above(model: Any) -> int | None:
             if kind == "longrope":
                 scaling = module.config.rope_parameters
                 scaling = scaling if layer_type is None else scaling[layer_type]
-                found.append(int(scaling["original_max_position_embeddings"]))
+                limits.append(int(scaling["original_max_position_embeddings"]))
             elif "dynamic" in str(kind):
-                found.append(int(module.original_max_seq_len))
-    return min(found, default=None)
+                limits.append(int(module.original_max_seq_len))
+    return min(limits, default=None)

@@ -52,7 +52,7 @@ def local_source(model: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def looked_at(path: Path) -> str:
-    """The absolute path in brackets where the name does not tell it."""
+    """The absolute path in brackets where the name is a relative one."""
     return "" if path.is_absolute() else f" (looked at {Path(os.path.abspath(path))})"
 
 
@@ -115,12 +115,12 @@ def check_folder(folder: Path, model: str) -> None:
 
 def inside(folder: Path) -> str:
     """What a folder without config.json holds that may be meant."""
-    found = sorted(p.name for p in folder.iterdir() if p.suffix.lower() == ".gguf")
-    found += sorted(str(p.parent.relative_to(folder)) for p in folder.glob("*/config.json"))
-    found += sorted(
+    candidates = sorted(p.name for p in folder.iterdir() if p.suffix.lower() == ".gguf")
+    candidates += sorted(str(p.parent.relative_to(folder)) for p in folder.glob("*/config.json"))
+    candidates += sorted(
         str(p.parent.relative_to(folder)) for p in folder.glob("snapshots/*/config.json")
     )
-    return f"; perhaps {', '.join(found[:3])} inside it" if found else ""
+    return f"; perhaps {', '.join(candidates[:3])} inside it" if candidates else ""
 
 
 def refuse_adapter(folder: Path, model: str) -> None:
@@ -159,17 +159,17 @@ def check_pointers(files: list[Path], model: str) -> None:
 
 def check_config(path: Path, model: str) -> None:
     """Raises LensError unless config.json is one JSON object of a model that is not quantized."""
-    where = f"cannot read the config of {model}: config.json"
+    problem = f"cannot read the config of {model}: config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise LensError(f"{where} is nested too deeply to be a configuration") from error
+        raise LensError(f"{problem} is nested too deeply to be a configuration") from error
     except UnicodeDecodeError as error:
-        raise LensError(f"{where} is not UTF-8 text ({error}); save it as UTF-8") from error
+        raise LensError(f"{problem} is not UTF-8 text ({error}); save it as UTF-8") from error
     except (OSError, ValueError) as error:
-        raise LensError(f"{where} is not JSON: {error}; get a sound checkpoint") from error
+        raise LensError(f"{problem} is not JSON: {error}; get a sound checkpoint") from error
     if not isinstance(config, dict):
-        raise LensError(f"{where} holds no JSON object, got {type(config).__name__}")
+        raise LensError(f"{problem} holds no JSON object, got {type(config).__name__}")
     for part in (config, config.get("text_config")):
         if isinstance(part, dict) and (scheme := part.get("quantization_config")):
             kind = scheme.get("quant_method", "") if isinstance(scheme, dict) else scheme
@@ -181,18 +181,18 @@ def check_config(path: Path, model: str) -> None:
 
 def check_weight_files(folder: Path, model: str) -> None:
     """Raises LensError where a folder holds no weights, or not all files of them."""
-    where = f"cannot read the weights of {model}"
+    problem = f"cannot read the weights of {model}"
     with library_errors(f"read the weights of {model}", "get a sound checkpoint"):
         files = weight_files(folder)
     if not files:
         shards = sorted(p.name for p in folder.iterdir() if re.search(r"-of-\d+\.", p.name))
         others = sorted({p.name for kind in OTHER_WEIGHTS for p in folder.glob(kind)})
-        held = f"it holds {', '.join(others[:3])}" if others else "it holds none at all"
+        content = f"it holds {', '.join(others[:3])}" if others else "it holds none at all"
         index = f"{WEIGHTS[0]}.index.json" if shards else WEIGHTS[0]
-        raise LensError(f"{where}: there is no {index}; {held}; get a whole checkpoint")
+        raise LensError(f"{problem}: there is no {index}; {content}; get a whole checkpoint")
     if missing := [file.name for file in files if not file.is_file()]:
         raise LensError(
-            f"{where}: the index names files that are not there: {', '.join(missing[:3])}"
+            f"{problem}: the index names files that are not there: {', '.join(missing[:3])}"
             f"{' …' if len(missing) > 3 else ''}; get them, too"
         )
     check_pointers(files, model)

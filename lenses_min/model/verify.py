@@ -1,4 +1,4 @@
-"""A loaded model held against transformers' own, and its last layer under the norm lens against the model."""
+"""Compare a loaded model with transformers' own, and its last layer under the norm lens with the model."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint are all there, all read, and finite; and which they are."""
+"""Check that the weights of a checkpoint are complete, all read, and finite; their fingerprint."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ FREQUENCIES = re.compile(r"\binv_freq$")
 POSITIONS = re.compile(r"\bposition_ids$")
 MASK = re.compile(r"\b(attn|attention)\.(bias|causal_mask)$")
 MASK_VALUE = re.compile(r"\b(attn|attention)\.masked_bias$")
-# Heads for other tasks, beside the unembedding: no path from them leads to the logits.
+# Heads for other tasks, besides the unembedding: the logits do not depend on them.
 OTHER_HEADS = re.compile(
     r"(score|classifier|classification_head|qa_outputs|v_head|value_head|reward_head)\."
 )
@@ -29,15 +29,15 @@ SOUND = "get a sound checkpoint"
 def check_whole(info: Mapping[str, Any], name: str) -> None:
     """Raises LensError where a weight of the model is not in the checkpoint: transformers draws it at random.
 
-    `info` is what `from_pretrained(output_loading_info=True)` tells.
+    `info` is the report of `from_pretrained(output_loading_info=True)`.
     """
     if missing := sorted(info["missing_keys"]):
         raise LensError(f"{name} lacks weights: {some(missing)}; {SOUND}")
     if mismatched := sorted(info["mismatched_keys"]):
-        _, stored, wanted = mismatched[0]
+        _, stored, expected = mismatched[0]
         raise LensError(
             f"{name} holds weights in another shape than its config says: "
-            f"{some([each for each, *_ in mismatched])} ({list(stored)} in the file, {list(wanted)} by the config); "
+            f"{some([key for key, *_ in mismatched])} ({list(stored)} in the file, {list(expected)} by the config); "
             f"{SOUND}, with the config.json that belongs to it"
         )
     if failed := sorted(info.get("error_msgs") or ()):
@@ -65,12 +65,12 @@ def check_read(model: Any, info: Mapping[str, Any], folder: Path, name: str) -> 
             f"{name} holds integers where weights should be, as quantized ones are: {some(packed)}; give the "
             "checkpoint before quantization"
         )
-    told = []
+    warnings = []
     if unread:
-        told.append(f"weights that do not lead to the logits are not read: {some(unread)}")
+        warnings.append(f"weights that do not lead to the logits are not read: {some(unread)}")
     if others := unread_files(folder):
-        told.append(f"of several weight files {files[0].name} is read, and not {some(others)}")
-    return told
+        warnings.append(f"of several weight files {files[0].name} is read, and not {some(others)}")
+    return warnings
 
 
 def tensor_places(files: Iterable[Path], name: str) -> tuple[dict[str, Path], list[str]]:
@@ -89,7 +89,7 @@ def tensor_places(files: Iterable[Path], name: str) -> tuple[dict[str, Path], li
 
 
 def hidden(model: Any, places: Mapping[str, Path]) -> list[str]:
-    """Tensors that transformers leaves unread without telling: see `_adjust_missing_and_unexpected_keys` there."""
+    """Tensors that transformers leaves unread without a report: see `_adjust_missing_and_unexpected_keys` there."""
     patterns = [*declared(model), r"rotary_emb\.inv_freq", r"(^|\.)position_ids$"]
     own = {*model.state_dict()}
     return [
@@ -117,7 +117,7 @@ def declared(model: Any) -> list[str]:
 
 
 def may_be_left(model: Any, key: str, places: Mapping[str, Path]) -> bool:
-    """Whether no path leads from a tensor to the logits; buffers are held against the model's own by value."""
+    """Whether the logits do not depend on a tensor; buffers are compared with the model's own by value."""
     if any(kind.search(key) for kind in (FREQUENCIES, POSITIONS, MASK, MASK_VALUE)):
         return key in places and is_own_buffer(model, key, read_stored(places[key], [key])[key])
     return bool(OTHER_HEADS.match(key)) or any(

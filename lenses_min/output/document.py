@@ -34,29 +34,33 @@ def of_model(facts: ModelInfo, options: RunOptions) -> dict[str, Any]:
     }
 
 
-def last_layer(facts: ModelInfo, options: RunOptions, said: Mapping[str, Any]) -> dict[str, Any]:
+def last_layer(
+    facts: ModelInfo, options: RunOptions, consistency: Mapping[str, Any]
+) -> dict[str, Any]:
     """The consistency of a pass; the corrected contract names the model's own output transform in it (R3)."""
     transform = {"cfg_transform": {"scale": facts.logit_scale, "softcap": facts.soft_cap}}
-    return {**said, **(transform if options.corrected else {})}
+    return {**consistency, **(transform if options.corrected else {})}
 
 
 def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
-    """What a corrected document says of itself; a reference one says nothing."""
+    """The first keys of a corrected document; a reference document has none of them."""
     defects = {defect for result in passes for defect in result.encoded.defects}
     return ledger.heading(defects) if options.corrected else {}
 
 
 def copy_rule(options: RunOptions) -> dict[str, Any]:
-    told = {"copy_thresh": options.copy_threshold, "copy_window_k": COPY_WINDOW}
-    return told | {"copy_match_level": "id_subsequence"}
+    rule = {"copy_thresh": options.copy_threshold, "copy_window_k": COPY_WINDOW}
+    return rule | {"copy_match_level": "id_subsequence"}
 
 
 def diagnostics(
     facts: ModelInfo, options: RunOptions, main: PassResult, prism: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is known of the model, then the milestones of the first pass."""
-    found = milestones(main.pure["norm"])
-    head = {key: found.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")}
+    first_layers = milestones(main.pure["norm"])
+    head = {
+        key: first_layers.pop(key) for key in ("L_copy", "L_copy_H", "L_semantic", "delta_layers")
+    }
     return {
         **of_model(facts, options),
         "context_prompt": main.encoded.prompt.text,
@@ -64,7 +68,7 @@ def diagnostics(
         "prism_summary": dict(prism),
         **head,
         **copy_rule(options),
-        **found,
+        **first_layers,
         "gold_alignment": main.encoded.gold.alignment,
         "last_layer_consistency": last_layer(facts, options, main.consistency),
     }

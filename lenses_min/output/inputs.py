@@ -1,4 +1,4 @@
-"""What a run reads from outside, told without reading it: enough to know later that nothing has changed."""
+"""The inputs of a run, identified without reading them: enough to detect later that one has changed."""
 
 import hashlib
 import os
@@ -33,8 +33,8 @@ def file_fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if file.is_file():
-            told = file.stat()
-            digest.update(f"{file.name} {told.st_size} {told.st_mtime_ns}\n".encode())
+            status = file.stat()
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -42,7 +42,7 @@ def commit(hub_id: str) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(hub_id, "config.json")
+        config = try_to_load_from_cache(hub_id, "config.json")
     except ValueError:  # no hub id at all
         return ""
-    return Path(found).parent.name if isinstance(found, str) else ""
+    return Path(config).parent.name if isinstance(config, str) else ""

@@ -40,10 +40,10 @@ def runs_in(place: Path) -> list[str]:
         raise LensError(
             f"cannot read {place}: {error.strerror}; give the directory of a run"
         ) from error
-    found = [match for file in files if (match := re.fullmatch(DOCUMENT, file))]
-    if names := [match[1] for match in found if not match[2]]:
+    documents = [match for file in files if (match := re.fullmatch(DOCUMENT, file))]
+    if names := [match[1] for match in documents if not match[2]]:
         return names
-    failed = ", ".join(f"{match[0]} tells why {match[1]} failed" for match in found)
+    failed = ", ".join(f"{match[0]} tells why {match[1]} failed" for match in documents)
     raise LensError(
         f"{place} holds no run: no output-NAME.json; {failed or 'give the --out-dir of a run'}"
     )
@@ -154,14 +154,14 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LensError(f"cannot read {path}: {error}") from error
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except ValueError as error:
         begins = (text.splitlines() or [""])[0][:80]
-        told = f"it begins with {begins!r}; run.py writes there why a run failed (R9)"
-        raise LensError(f"cannot read {path}: no JSON: {error}; {told}") from error
-    if not isinstance(found, dict):
+        hint = f"it begins with {begins!r}; run.py writes there why a run failed (R9)"
+        raise LensError(f"cannot read {path}: no JSON: {error}; {hint}") from error
+    if not isinstance(content, dict):
         raise LensError(f"cannot read {path}: it holds no JSON object")
-    return found
+    return content
 
 
 def read_tensor(path: Path) -> Any:

@@ -26,12 +26,12 @@ def manifest(
     facts: ModelInfo,
     options: RunOptions,
     passes: Sequence[PassResult],
-    how: Mapping[str, Any],
+    settings: Mapping[str, Any],
     warnings: Sequence[str],
-    held: Mapping[str, Any],
+    last_layer_proof: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
-    """`run-<name>.manifest.json`; `how` the arithmetic of `--device auto` and the settings.
+    """`run-<name>.manifest.json`; `settings`: the BOS, the arithmetic of `--device auto`, and what torch is set to.
 
     `elapsed_s` are seconds since `started` on the performance counter.
     """
@@ -45,13 +45,13 @@ def manifest(
         "inputs": inputs(options),
         "versions": versions(),
         "seed": SEED,
-        **how,
+        **settings,
         "prompts": [
             {"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)}
             for p, ids in read
         ],
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
-        "last_layer_proof": dict(held),
+        "last_layer_proof": dict(last_layer_proof),
         "last_layer_agreement": next(
             (p.agreement for p in passes if p.encoded.prompt.write_records), []
         ),
@@ -102,5 +102,5 @@ def now() -> str:
 
 def error_report(options: RunOptions, error: BaseException) -> dict[str, Any]:
     """`output-<name>.error.json` of a run that failed."""
-    told = {"error_type": type(error).__name__, "message": str(error), "time": now()}
-    return {"model": options.model_id, "options": asdict(options)} | told
+    details = {"error_type": type(error).__name__, "message": str(error), "time": now()}
+    return {"model": options.model_id, "options": asdict(options)} | details

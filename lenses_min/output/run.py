@@ -1,4 +1,4 @@
-"""The run as a person holds it: typed rows, pandas frames, and the files."""
+"""The result of a run: typed rows, pandas frames, and the files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Run:
     `agreement`, stands under norm; a further table of run.py by the end of its file's name, as `milestones` and
     `pure-next-token-rawlens`, with mappings from column to value as rows. `document` is its JSON and `manifest` how it
     came about, empty where run.py wrote none. `residuals` are normalised, `[1, S, D]` by layer; `folder` is where the
-    run lies, or is saved. `sources` are the tables as they were read, none where the run has just been made.
+    run was read from, or is saved to. `sources` are the tables as they were read, none where the run is a new one.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Run:
 
     @property
     def prompts(self) -> dict[str, tuple[str, str]]:
-        """Text and right answer by pass, as far as the document tells them."""
+        """Text and right answer by pass, as far as the document has them."""
         entries = {
             pass_name(b.get("prompt_id"), b.get("prompt_variant")): b
             for b in blocks(self.document, "passes")
@@ -177,12 +177,14 @@ def block(document: Any, *path: str) -> dict[str, Any]:
 
 def blocks(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The objects of a list that stands in a document; empty where there is none, or something else."""
-    found = document.get(key)
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    entries = document.get(key)
+    return (
+        [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    )
 
 
 def saved(tensor: Any) -> bytes:
-    """A tensor as torch saves it; torch itself does not tell a full disk from any other fault."""
+    """The bytes that torch saves of a tensor; torch itself does not distinguish a full disk from other faults."""
     import torch
 
     torch.save(tensor, stream := BytesIO())

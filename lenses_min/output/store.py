@@ -1,7 +1,7 @@
 """rows and documents → files. A run's files appear together, each whole, or not at all (R9, R10).
 
 They are written in a hidden folder, `.<name>.part`, by one process at a time; then each replaces the earlier run's in
-one step. Wherever the document stands, every file beside it is whole and of the same run: the earlier manifest and
+one step. If the document exists, every other file is complete and of the same run: the earlier manifest and
 document go first, the new ones come last, the manifest at the very end. A run that is killed on the way leaves no
 document, and what it has hidden goes with the next run of that model.
 """
@@ -104,7 +104,7 @@ def table_text(lines: Iterable[Sequence[Any]]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A text as it stands, or as a JSON string where a reader would take it for something else.
+    """A text unchanged, or as a JSON string where a reader would take it for something else.
 
     That is: a missing value, a number or a flag to pandas, a line end, or a text that begins with a quote already.
     """
@@ -158,13 +158,13 @@ def is_output(name: str, file_stem: str) -> bool:
 
 @contextmanager
 def part(out_dir: Path, file_stem: str) -> Iterator[Path]:
-    """The hidden folder that a run is written in, held against other processes; what a killed one left goes first."""
+    """The hidden folder of a run, locked against other processes; what a killed run left is deleted first."""
     stage, lock = (out_dir / f".{file_stem}.{end}" for end in ("part", "lock"))
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(lock))
-            held.callback(
+            stack.enter_context(FileLock(lock))
+            stack.callback(
                 lock.unlink, missing_ok=True
             )  # while it is held; who waits for it locks a new one
             shutil.rmtree(stage, ignore_errors=True)
@@ -173,7 +173,7 @@ def part(out_dir: Path, file_stem: str) -> Iterator[Path]:
             raise LensError(
                 f"cannot write to {out_dir}: {error.strerror}; give another --out-dir"
             ) from error
-        held.callback(shutil.rmtree, stage, ignore_errors=True)
+        stack.callback(shutil.rmtree, stage, ignore_errors=True)
         yield stage
 
 
@@ -197,7 +197,7 @@ def staged(out_dir: Path, file_stem: str) -> Iterator[Path]:
 
 
 def publish(stage: Path, out_dir: Path, file_stem: str) -> None:
-    """The files of a finished run in place of the earlier one's, in the order that the head of this file tells."""
+    """The files of a finished run in place of the earlier one's, in the order that the head of this file describes."""
     ends = [f"output-{file_stem}.json", f"run-{file_stem}.manifest.json"]
     names = {path.name for path in stage.iterdir()}
     for name in reversed(ends):

@@ -1,4 +1,4 @@
-"""CSV text → the columns and rows of a table, whatever revision of run.py, or of this runner, wrote it."""
+"""CSV text → the columns and rows of a table, of any revision of run.py or of this runner."""
 
 import csv
 import io
@@ -85,7 +85,11 @@ def read_rows(lines: Sequence[list[str]], kind: type[Row] | None) -> tuple[list[
     if twice := [name for name, times in Counter(columns).items() if times > 1]:
         raise ValueError(f"it names the column {twice[0]!r} twice")
     padded = [line + [""] * (width - len(line)) for line in body]
-    cells = dict(zip(columns, zip(*padded, strict=True))) if padded else dict.fromkeys(columns, ())
+    cells = (
+        dict(zip(columns, zip(*padded, strict=True), strict=True))
+        if padded
+        else dict.fromkeys(columns, ())
+    )
     if kind is not None:
         return columns, typed_rows(kind, cells, len(body))
     values = {name: infer(name, column) for name, column in cells.items()}
@@ -157,7 +161,7 @@ def read_column(name: str, cells: Sequence[str], read: Callable[[str], Any]) -> 
 def infer(name: str, cells: Sequence[str]) -> list[Any]:
     """The values of a column that no field types; an empty cell is None.
 
-    Flags, whole numbers or numbers, where all its other cells are; texts otherwise, and where its name says tokens.
+    Flags, whole numbers or numbers, where all its other cells are; texts otherwise, and in columns of tokens.
     """
     for read in () if TEXTS.fullmatch(name) else (flag, whole, number):
         try:

@@ -1,7 +1,7 @@
-"""The prompts of a run, read from a file. The built-in ones are prompts.yaml beside this module.
+"""The prompts of a run, read from a file. The built-in prompts are `prompts.yaml` in this folder.
 
-YAML or JSON: `passes`, and where wanted `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
-{"test_prompt": …}. A pass has `id`, `context` and `answer`, and where wanted `variant` (orig), `control` (the
+YAML or JSON: `passes`, and optionally `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
+{"test_prompt": …}. A pass has `id`, `context` and `answer`, and optionally `variant` (orig), `control` (the
 "id/variant" of the pass whose answer is subtracted in control_margin), `records` (false) and `join` (" " or "", what
 stands between context and answer).
 """
@@ -58,7 +58,7 @@ class Entry(BaseModel):
 
 
 class Document(BaseModel):
-    """A file of prompts, before its entries are held against one another."""
+    """A file of prompts, before its entries are checked against one another."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     passes: list[Entry]
@@ -103,8 +103,8 @@ def read_suite(path: Path) -> Suite:
     prompts: dict[str, Prompt] = {}
     for e in document.passes:
         prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
-    rivals = {e.name: prompts[e.control] if e.control else None for e in document.passes}
-    passes = tuple(replace(p, control=rivals[name]) for name, p in prompts.items())
+    controls = {e.name: prompts[e.control] if e.control else None for e in document.passes}
+    passes = tuple(replace(p, control=controls[name]) for name, p in prompts.items())
     return Suite(
         passes, tuple(document.test_prompts), frozenset(word.lower() for word in document.keywords)
     )
@@ -121,11 +121,11 @@ def read_document(path: Path) -> Document:
             f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"
         )
     try:
-        found, places = content(path, text)
-        document = Document.model_validate(found)
+        parsed, places = parse(path, text)
+        document = Document.model_validate(parsed)
         problems = list(contradictions(document, places))
     except ValidationError as error:
-        problems = [fault(e, places, found) for e in error.errors()]
+        problems = [fault(e, places, parsed) for e in error.errors()]
     except LensError as error:
         problems = str(error).split("\n")
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -139,14 +139,14 @@ def unreadable(path: Path, error: Exception) -> LensError:
     return LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}")
 
 
-def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
-    """The file as one object, and where each of its entries stands, for messages."""
+def parse(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
+    """The file as one object, and the place of each entry for messages."""
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml"):
         return parse_yaml(text), {}
     if suffix == ".json":  # YAML takes the two escapes of an emoji for two characters
         return parse_json(text), {}
-    found: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
+    entries: dict[str, list[Any]] = {"passes": [], "test_prompts": []}
     places, problems = {}, []
     for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line ends
         try:
@@ -158,31 +158,35 @@ def content(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
             problems.append(str(error))
             continue
         if entry is not None:
-            lone = isinstance(entry, Mapping) and set(entry) == {"test_prompt"}
-            kind, value = ("test_prompts", entry["test_prompt"]) if lone else ("passes", entry)
-            places[kind, len(found[kind])] = f"line {number}"
-            found[kind].append(value)
+            is_test_prompt = isinstance(entry, Mapping) and set(entry) == {"test_prompt"}
+            kind, value = (
+                ("test_prompts", entry["test_prompt"]) if is_test_prompt else ("passes", entry)
+            )
+            places[kind, len(entries[kind])] = f"line {number}"
+            entries[kind].append(value)
     if problems:
         raise LensError("\n".join(problems))
-    return found, places
+    return entries, places
 
 
 def place(kind: str, index: int, places: Mapping[tuple[str, int], str]) -> str:
     return places.get((kind, index), f"{kind}[{index}]")
 
 
-def fault(error: Mapping[str, Any], places: Mapping[tuple[str, int], str], found: Any) -> str:
+def fault(error: Mapping[str, Any], places: Mapping[tuple[str, int], str], parsed: Any) -> str:
     """One fault of a file as `entry (name): field: what is wrong`."""
-    where, told = list(error["loc"]), FAULTS.get(error["type"], error["msg"])
-    if len(where) > 1 and isinstance(where[1], int):
-        kind, index, *fields = where
-        entry = found[kind][index]
-        named = isinstance(entry, Mapping) and "id" in entry
-        name = f" ({entry['id']}/{entry.get('variant', 'orig')})" if named else ""
-        where = [place(kind, index, places) + name, *fields]
+    location, problem = list(error["loc"]), FAULTS.get(error["type"], error["msg"])
+    if len(location) > 1 and isinstance(location[1], int):
+        kind, index, *fields = location
+        entry = parsed[kind][index]
+        has_id = isinstance(entry, Mapping) and "id" in entry
+        name = f" ({entry['id']}/{entry.get('variant', 'orig')})" if has_id else ""
+        location = [place(kind, index, places) + name, *fields]
     if error["type"] not in ("missing", "extra_forbidden"):
-        told = f"{told}, got {json.dumps(error['input'], ensure_ascii=False, default=str)[:80]}"
-    return ": ".join(map(str, [*where, told]))
+        problem = (
+            f"{problem}, got {json.dumps(error['input'], ensure_ascii=False, default=str)[:80]}"
+        )
+    return ": ".join(map(str, [*location, problem]))
 
 
 def contradictions(document: Document, places: Mapping[tuple[str, int], str]) -> Iterator[str]:
@@ -191,9 +195,9 @@ def contradictions(document: Document, places: Mapping[tuple[str, int], str]) ->
     if not names:
         yield "passes: there is none; give at least one with id, context and answer"
     for i, e in enumerate(document.passes):
-        where = f"{place('passes', i, places)} ({e.name})"
+        location = f"{place('passes', i, places)} ({e.name})"
         if names[e.name] > 1:
-            yield f"{where}: variant: {names[e.name]} passes have this id and variant; give each its own"
+            yield f"{location}: variant: {names[e.name]} passes have this id and variant; give each its own"
         if e.control is not None and (e.control not in names or e.control == e.name):
             known = ", ".join(name for name in names if name != e.name)[:120] or "none"
-            yield f"{where}: control: {e.control!r} is no other pass of the file; there are {known}"
+            yield f"{location}: control: {e.control!r} is no other pass of the file; there are {known}"

@@ -50,9 +50,11 @@ def refuse_repeated(objects: Iterator[dict[str, list[Place]]]) -> None:
         for key, places in keys.items():
             if len(places) > 1:
                 *others, last = (f"line {line} column {column}" for line, column in places)
-                often = "twice" if len(places) == 2 else f"{len(places)} times"
-                where = f"{', '.join(others)} and {last}"
-                problem = f"the key {key} comes {often} in one object: {where}; keep one of them"
+                times = "twice" if len(places) == 2 else f"{len(places)} times"
+                locations = f"{', '.join(others)} and {last}"
+                problem = (
+                    f"the key {key} comes {times} in one object: {locations}; keep one of them"
+                )
                 problems.append((places[0], problem))
     if problems:
         raise LensError("\n".join(text for _, text in sorted(problems)))
@@ -84,8 +86,8 @@ def yaml_keys(root: yaml.Node) -> Iterator[dict[str, list[Place]]]:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         keys: dict[Any, tuple[str, list[Place]]] = {}
         for key in (key for key, _ in pairs if isinstance(key, yaml.ScalarNode)):
-            spelled = json.dumps(key.value, ensure_ascii=False)
-            _, places = keys.setdefault((key.tag, key.value), (spelled, []))
+            key_text = json.dumps(key.value, ensure_ascii=False)
+            _, places = keys.setdefault((key.tag, key.value), (key_text, []))
             places.append((key.start_mark.line + 1, key.start_mark.column + 1))
         yield dict(keys.values())
         items = node.value if isinstance(node, yaml.SequenceNode) else []

@@ -1,4 +1,4 @@
-"""Text for people: whatever cannot be seen, or turns a line around, is shown as a sign."""
+"""Text for display: characters that are invisible, or that change the direction of a line, are shown as signs."""
 
 import unicodedata
 
@@ -14,7 +14,7 @@ INKLESS = frozenset(
 def legible(text: str, space: str = SPACE) -> str:
     """A token; every space is `space`, line ends and tabs have signs, other invisible characters their code point.
 
-    A mark that would sit on whatever stands before it sits on a dotted circle. U+FFFD stays: bytes that are no UTF-8.
+    A combining mark at the beginning is shown on a dotted circle. U+FFFD (bytes that are no UTF-8) is unchanged.
     """
     shown = "".join(space if c == " " else sign(c) for c in text)
     return "◌" + shown if shown and unicodedata.category(shown[0])[0] == "M" else shown or "⟨empty⟩"

@@ -1,4 +1,4 @@
-"""What is said of a run beside its rows: names, warnings, milestones, which rows there are."""
+"""Facts of a run besides its rows: names, warnings, milestones, and which rows exist."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ HEADS = {
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """A name for each run; where several are of one name, with what tells their directories apart."""
+    """A name for each run; where several have the same name, with the part in which their directories differ."""
     folders: dict[str, list[str]] = {}
     for run in runs:
         folders.setdefault(run.name, []).append(os.path.abspath(run.folder))
@@ -40,12 +40,12 @@ def heading(run: Run) -> str:
 
 
 def computed_on(run: Run) -> str:
-    """Device and dtype, as far as manifest and document tell them."""
+    """Device and dtype, as far as manifest and document have them."""
     device = run.manifest.get("device") or block(run.document, "diagnostics").get("device", "")
     return " ".join(str(part) for part in (device, run.manifest.get("dtype")) if part)
 
 
-def found(run: Run) -> dict[str, Any]:
+def all_milestones(run: Run) -> dict[str, Any]:
     """The milestones under the norm lens, and those of the control."""
     return run.milestones | block(run.document, "control_summary")
 
@@ -77,9 +77,9 @@ def top_one(row: RecordRow) -> tuple[str, float | None]:
 
 def milestone_cells(rows: Sequence[PureRow]) -> dict[str, str]:
     """The milestones of a pass by their heads: layer, and its share of the depth."""
-    told, n = milestones(rows), (rows[-1].layer if rows else 0) or 1
+    layers, n = milestones(rows), (rows[-1].layer if rows else 0) or 1
     return {
-        name: "-" if (y := told[key]) is None else f"{y} ({y / n:.0%})"
+        name: "-" if (layer := layers[key]) is None else f"{layer} ({layer / n:.0%})"
         for key, name in HEADS.items()
     }
 
@@ -105,12 +105,12 @@ def raw_checks(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def last_only(rows: Sequence[RecordRow]) -> str:
-    """Says of which layers of a pass there are records at the last position alone (R4); empty where of none."""
+    """A sentence that names the layers with records of the last position only (R4); empty where there are none."""
     last = max(row.pos for row in rows)
-    held: dict[int, int] = {}
+    first_positions: dict[int, int] = {}
     for row in rows:
-        held[row.layer] = min(row.pos, held.get(row.layer, last))
-    layers = sorted(layer for layer, first in held.items() if first == last > 0)
+        first_positions[row.layer] = min(row.pos, first_positions.get(row.layer, last))
+    layers = sorted(layer for layer, first in first_positions.items() if first == last > 0)
     return (
         f"layers {layers[0]} to {layers[-1]}: the run has rows of the last position only"
         if layers

@@ -1,4 +1,4 @@
-"""Rows → plotly figures. `meta.show` of a trace says under which choices of the page it is seen."""
+"""Rows → plotly figures. `meta.show` of a trace lists the choices of the page that show it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Curve:
 
 
 def literal(text: str) -> str:
-    """A text as plotly shows it as it stands: no pseudo-HTML, no template and no formula in it."""
+    """A text that plotly shows unchanged: its pseudo-HTML, templates and formulas are escaped."""
     return text.translate(PSEUDO_HTML)
 
 
@@ -91,8 +91,8 @@ def panels(titles: Sequence[str], rows: int, axis: str) -> go.Figure:
     figure.update_xaxes(matches="x")  # zoomed together
     figure.layout.xaxis.matches = None
     figure.update_xaxes(title={"text": axis, "font_size": 11}, row=rows)
-    where = list(titles).index(PANELS["answer_rank"])
-    figure.update_yaxes(type="log", row=where // 3 + 1, col=where % 3 + 1)
+    rank_panel = list(titles).index(PANELS["answer_rank"])
+    figure.update_yaxes(type="log", row=rank_panel // 3 + 1, col=rank_panel % 3 + 1)
     return figure
 
 
@@ -103,7 +103,7 @@ def curves(runs: Sequence[Run]) -> go.Figure:
     listed = len(drawn) // len({curve.lens for curve in drawn})
     figure.layout.height += 28 * (listed // 6)  # what the legend takes
     for i, column in enumerate(PANELS):
-        where = {"row": i // 3 + 1, "col": i % 3 + 1}
+        panel = {"row": i // 3 + 1, "col": i % 3 + 1}
         values = [
             value
             for curve in drawn
@@ -115,9 +115,9 @@ def curves(runs: Sequence[Run]) -> go.Figure:
         reach = min([*values, 1 if column == "answer_rank" else 0]), max([*values, 1])
         for curve in drawn:
             if column in curve.columns:
-                figure.add_trace(line(curve, column, alone), **where)
-            for layer, told in sorted(marks(curve).items()):
-                figure.add_trace(mark(curve, layer, told, reach, alone, i == 0), **where)
+                figure.add_trace(line(curve, column, alone), **panel)
+            for layer, names in sorted(marks(curve).items()):
+                figure.add_trace(mark(curve, layer, names, reach, alone, i == 0), **panel)
     return figure
 
 
@@ -127,7 +127,7 @@ def lines(runs: Sequence[Run]) -> Iterator[Curve]:
     Under the choice of all lenses, those of the first pass and the margins of the others, a colour or a dash a lens.
     """
     alone = len(runs) == 1
-    for i, (run, label) in enumerate(zip(runs, labels(runs))):
+    for i, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         for j, lens in enumerate(run.lenses):
             for k, (name, rows) in enumerate(run.passes(lens).items()):
                 margins = (
@@ -136,15 +136,15 @@ def lines(runs: Sequence[Run]) -> Iterator[Curve]:
                     else []
                 )
                 others = [column for column in PANELS if column != "control_margin"]
-                for choice, told, at, columns in (
+                for choice, part, index, columns in (
                     (lens, name, k, [*others, *margins]),
                     (ALL, lens, j, others if k == 0 else margins),
                 ):
                     colour, dash = (
-                        COLOURS[(at if alone else i) % len(COLOURS)],
-                        DASHES[not alone and at % len(DASHES)],
+                        COLOURS[(index if alone else i) % len(COLOURS)],
+                        DASHES[not alone and index % len(DASHES)],
                     )
-                    named = plain(told if alone else f"{label}, {told}")
+                    named = plain(part if alone else f"{label}, {part}")
                     yield Curve(
                         named, rows, colour, dash, choice, columns, choice == lens and k == 0
                     )
@@ -168,19 +168,19 @@ def line(curve: Curve, column: str, alone: bool) -> go.Scatter:
 
 def marks(curve: Curve) -> dict[int, str]:
     """The milestones of a curve by layer, those of one layer together."""
-    told = milestones(curve.rows)
-    found: dict[int, str] = {}
+    first_layers = milestones(curve.rows)
+    names: dict[int, str] = {}
     for key, name in HEADS.items():
-        if curve.marked and (layer := told[key]) is not None:
-            found[layer] = f"{found[layer]}, {name}" if layer in found else name
-    return found
+        if curve.marked and (layer := first_layers[key]) is not None:
+            names[layer] = f"{names[layer]}, {name}" if layer in names else name
+    return names
 
 
 def mark(
-    curve: Curve, layer: int, told: str, reach: tuple[float, float], alone: bool, listed: bool
+    curve: Curve, layer: int, names: str, reach: tuple[float, float], alone: bool, listed: bool
 ) -> go.Scatter:
     """The line of a milestone across a panel, in the legend where there is one run."""
-    name = literal(f"{told} at {layer}" if alone else f"{curve.name}: {told} at {layer}")
+    name = literal(f"{names} at {layer}" if alone else f"{curve.name}: {names} at {layer}")
     return go.Scatter(
         x=depths([layer, layer], curve.rows[-1].layer, alone),
         y=reach,
@@ -204,7 +204,7 @@ def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
     alone = len(runs) == 1
     checks = [
         (run, label, *item)
-        for run, label in zip(runs, labels(runs))
+        for run, label in zip(runs, labels(runs), strict=True)
         for item in raw_checks(run).items()
     ]
     figure = panels(list(RAW.values()), 1, "layer" if alone else "depth, % of the layers")
@@ -212,7 +212,7 @@ def raw_against_norm(runs: Sequence[Run]) -> go.Figure | None:
         samples, last = list(interrupted(check["samples"])), run.pure()[-1].layer
         x = [None if s is None else depths([s["layer"]], last, alone)[0] for s in samples]
         for col, keys in enumerate(RAW, start=1):
-            for key, kind, dash in zip(keys, ("norm", "raw"), ("solid", "dot")):
+            for key, kind, dash in zip(keys, ("norm", "raw"), ("solid", "dot"), strict=False):
                 named = literal(plain(f"{name if alone else f'{label}, {name}'}: {kind}"))
                 line, y = (
                     {"color": COLOURS[i % len(COLOURS)], "dash": dash},

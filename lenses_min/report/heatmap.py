@@ -26,7 +26,7 @@ COLOURS = {
 
 
 def heatmap(run: Run, lenses: Sequence[str], prompts: Sequence[str] = ()) -> go.Figure:
-    """The figure of a run; of a lens, and of a prompt among `prompts`, without records it says so."""
+    """The figure of a run; a note stands for a lens, or a prompt among `prompts`, without records."""
     n, size = run.pure()[-1].layer, 1 + max((row.pos for row in run.records()), default=0)
     wide = max(CELL, ROOM / size)
     figure = frame(
@@ -63,8 +63,8 @@ def heatmap(run: Run, lenses: Sequence[str], prompts: Sequence[str] = ()) -> go.
             figure.add_scatter(
                 x=list(read), y=[-1] * len(read), text=text, hovertext=whole, **style
             )
-            if told := last_only(rows):
-                figure.add_trace(note(told, n, size, seen))
+            if gap := last_only(rows):
+                figure.add_trace(note(gap, n, size, seen))
     return figure
 
 
@@ -79,15 +79,17 @@ def frame(n: int, size: int, wide: float, most: float) -> go.Figure:
         margin={"l": 60, "r": 90, "t": 40, "b": 20},
         hoverlabel={"align": "left", "font_family": MONO},
     )
-    for axis, (title, scale), top in zip(("coloraxis", "coloraxis2"), COLOURS.items(), (most, 1)):
-        told = {"text": title, "side": "right"}
+    for axis, (title, scale), top in zip(
+        ("coloraxis", "coloraxis2"), COLOURS.items(), (most, 1), strict=True
+    ):
+        heading = {"text": title, "side": "right"}
         figure.update_layout(
             {
                 axis: {
                     "colorscale": scale,
                     "cmin": 0,
                     "cmax": top,
-                    "colorbar": {**bar, "title": told},
+                    "colorbar": {**bar, "title": heading},
                 }
             }
         )
@@ -101,7 +103,7 @@ def frame(n: int, size: int, wide: float, most: float) -> go.Figure:
     )
     ticks = {
         "tickvals": [-1, *range(n + 1)],
-        "ticktext": ["input  ", *(f"{y}  " for y in range(n + 1))],
+        "ticktext": ["input  ", *(f"{layer}  " for layer in range(n + 1))],
     }
     figure.update_yaxes(
         title="layer", range=[-1.5, n + 0.5], showgrid=False, zeroline=False, **ticks
@@ -113,12 +115,15 @@ def cells(
     rows: Sequence[RecordRow], n: int, size: int, letters: int, seen: dict[str, Any]
 ) -> go.Heatmap:
     """The cells of a pass under a lens; `meta.z` holds their values by what colours them."""
-    found = {(row.layer, row.pos): row for row in rows}
+    by_place = {(row.layer, row.pos): row for row in rows}
 
     def grid(value: Callable[[RecordRow], Any], absent: Any = None) -> list[list[Any]]:
         return [
-            [value(found[y, s]) if (y, s) in found else absent for s in range(size)]
-            for y in range(n + 1)
+            [
+                value(by_place[layer, pos]) if (layer, pos) in by_place else absent
+                for pos in range(size)
+            ]
+            for layer in range(n + 1)
         ]
 
     values = (grid(lambda row: rounded(row.entropy)), grid(lambda row: rounded(top_one(row)[1])))
@@ -133,7 +138,7 @@ def cells(
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
-        meta={**seen, "z": dict(zip(COLOURS, values))},
+        meta={**seen, "z": dict(zip(COLOURS, values, strict=True))},
     )
 
 

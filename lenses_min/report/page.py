@@ -34,7 +34,7 @@ def page(runs: Sequence[Run]) -> str:
         title=f"Lens report: {names[0] if len(runs) == 1 else f'{len(runs)} models'}",
         runs=[
             about(run, name) | {"heatmap": f"heatmap{i}"}
-            for i, (run, name) in enumerate(zip(runs, names))
+            for i, (run, name) in enumerate(zip(runs, names, strict=True))
         ],
         milestones=[
             {
@@ -42,11 +42,11 @@ def page(runs: Sequence[Run]) -> str:
                 "lens": lens,
                 "layers": milestone_cells(next(iter(run.passes(lens).values()), [])),
             }
-            for run, name in zip(runs, names)
+            for run, name in zip(runs, names, strict=True)
             for lens in run.lenses
         ],
         choices=offered,
-        raw=[line for run, name in zip(runs, names) for line in raw_lines(run, name)],
+        raw=[line for run, name in zip(runs, names, strict=True) for line in raw_lines(run, name)],
         figures={name: figure.to_plotly_json() for name, figure in figures.items() if figure},
         hashes=" ".join(map(digest, (plotly, code))),
         plotly=plotly,
@@ -65,9 +65,9 @@ def digest(script: str) -> str:
 
 
 def about(run: Run, label: str) -> dict[str, Any]:
-    """What the page says of a run in words."""
-    stats, told = block(run.document, "model_stats"), run.manifest
-    last = block(told, "last_layer_proof") or block(
+    """The texts of the page about a run."""
+    stats, manifest = block(run.document, "model_stats"), run.manifest
+    last = block(manifest, "last_layer_proof") or block(
         run.document, "diagnostics", "last_layer_consistency"
     )
     error = last.get("kl_bits", last.get("kl_to_final_bits"))
@@ -82,11 +82,17 @@ def about(run: Run, label: str) -> dict[str, Any]:
         "last layer to the model's output": bits(error, ".3g") if is_number(error) else "",
     }
     known = {
-        key: told[key] for key in ("fingerprint", "seed", "finished_at", "elapsed_s") if key in told
+        key: manifest[key]
+        for key in ("fingerprint", "seed", "finished_at", "elapsed_s")
+        if key in manifest
     }
     details = (
-        {"run": known, "options": block(told, "options"), "versions": block(told, "versions")}
-        if told
+        {
+            "run": known,
+            "options": block(manifest, "options"),
+            "versions": block(manifest, "versions"),
+        }
+        if manifest
         else {}
     )
     return {
@@ -94,7 +100,7 @@ def about(run: Run, label: str) -> dict[str, Any]:
         "folder": run.folder,
         "about": line,
         "warnings": list(warnings(run)),
-        "told": details,
+        "details": details,
         "prompts": run.prompts,
     }
 
@@ -111,17 +117,17 @@ def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
 
 def raw_lines(run: Run, label: str) -> list[str]:
     """What the raw-lens check of every pass found, in a sentence."""
-    found = []
+    lines = []
     for name, check in raw_checks(run).items():
-        told, layers = check["summary"], {sample["layer"] for sample in check["samples"]}
+        summary, layers = check["summary"], {sample["layer"] for sample in check["samples"]}
         worst, risk = (
-            bits(told.get("max_kl_norm_vs_raw_bits"), ".3g"),
-            told.get("lens_artifact_risk"),
+            bits(summary.get("max_kl_norm_vs_raw_bits"), ".3g"),
+            summary.get("lens_artifact_risk"),
         )
         line = (
             f"KL at most {worst} over {len(layers)} layers; risk of an artifact: {risk}."
             if layers
             else ""
         )
-        found.append(f"{label}, {name}: {line or 'not checked (raw lens off).'}")
-    return found
+        lines.append(f"{label}, {name}: {line or 'not checked (raw lens off).'}")
+    return lines

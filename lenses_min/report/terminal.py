@@ -16,9 +16,9 @@ from rich.text import Text
 from ..core.rows import PureRow
 from ..output.run import Run
 from .escape import plain, short
-from .facts import HEADS, found, heading, labels, milestone_cells, top_one, warnings
+from .facts import HEADS, all_milestones, heading, labels, milestone_cells, top_one, warnings
 
-WIDTH = 100  # columns where the output is no terminal and none are asked for
+WIDTH = 100  # columns where the output is no terminal and COLUMNS is not set
 FLAGS = {"copy_collapse": "copy", "entropy_collapse": "sure", "is_answer": "answer"}
 
 
@@ -26,15 +26,15 @@ def show(runs: Sequence[Run], files: Sequence[Path] = (), out: Console | None = 
     """Print the runs, and the paths of the files that were written."""
     out = out or console()
     if len(runs) == 1:
-        one(runs[0], out)
+        show_one(runs[0], out)
     else:
-        several(runs, out)
-    for run, name in zip(runs, labels(runs)):
+        show_several(runs, out)
+    for run, name in zip(runs, labels(runs), strict=True):
         if not files and (
-            told := [plain(warning) for warning in warnings(run)]
-        ):  # a run has just told them
+            texts := [plain(warning) for warning in warnings(run)]
+        ):  # a run has just printed them
             whose = f" of {plain(name)}" if len(runs) > 1 else ""
-            out.print(f"\nwarnings{whose}:", *(f"  {warning}" for warning in told), sep="\n")
+            out.print(f"\nwarnings{whose}:", *(f"  {warning}" for warning in texts), sep="\n")
     if files:
         out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n")
 
@@ -62,7 +62,7 @@ def as_html(run: Run) -> str:
     )
 
 
-def one(run: Run, out: Console) -> None:
+def show_one(run: Run, out: Console) -> None:
     """The layers of the first prompt and the milestones."""
     prompt, answer = next(iter(run.prompts.values()))
     out.print(*map(plain, (heading(run), *run.manifest.get("placement", ()))), sep="\n")
@@ -74,7 +74,7 @@ def one(run: Run, out: Console) -> None:
         out.print(f"… and {more} more passes")
     out.print(
         "\nmilestones:",
-        *(f"  {key} = {number(value)}" for key, value in found(run).items()),
+        *(f"  {key} = {number(value)}" for key, value in all_milestones(run).items()),
         sep="\n",
     )
 
@@ -85,7 +85,9 @@ def layer_table(rows: Sequence[PureRow]) -> Table:
     scale = scales(rows)
     for row in rows:
         flags = " ".join(text for name, text in FLAGS.items() if getattr(row, name))
-        entropy, kl, rank = (bar(value, most) for value, most in zip(sizes(row), scale))
+        entropy, kl, rank = (
+            bar(value, most) for value, most in zip(sizes(row), scale, strict=True)
+        )
         cells = (
             number(row.entropy),
             entropy,
@@ -98,15 +100,20 @@ def layer_table(rows: Sequence[PureRow]) -> Table:
     return table
 
 
-def several(runs: Sequence[Run], out: Console) -> None:
+def show_several(runs: Sequence[Run], out: Console) -> None:
     """A small table a run, each with the same eleven depths, and a row of milestones a run."""
     names = [plain(name) for name in labels(runs)]
     rows = [next(iter(run.passes().values())) for run in runs]
-    out.print(Columns(depth_table(name, mine) for name, mine in zip(names, rows)), soft_wrap=False)
+    out.print(
+        Columns(depth_table(name, mine) for name, mine in zip(names, rows, strict=True)),
+        soft_wrap=False,
+    )
     table = grid("milestones", *HEADS.values(), "margin")
-    for run, name, mine in zip(runs, names, rows):
+    for run, name, mine in zip(runs, names, rows, strict=True):
         table.add_row(
-            name, *milestone_cells(mine).values(), number(found(run).get("max_control_margin"))
+            name,
+            *milestone_cells(mine).values(),
+            number(all_milestones(run).get("max_control_margin")),
         )
     out.print("", table, sep="\n", soft_wrap=False)
 
@@ -123,7 +130,7 @@ def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
     scale = scales(rows)
     for tenth in range(11):
         row = rows[round(tenth / 10 * (len(rows) - 1))]
-        entropy, kl, _ = (bar(value, most) for value, most in zip(sizes(row), scale))
+        entropy, kl, _ = (bar(value, most) for value, most in zip(sizes(row), scale, strict=True))
         table.add_row(f"{tenth / 10:.0%}", token(row, 10), entropy, kl, number(row.answer_rank))
     return table
 
@@ -144,7 +151,7 @@ def sizes(row: PureRow) -> tuple[float, float, float]:
 
 
 def scales(rows: Sequence[PureRow]) -> list[float]:
-    return [max(values) for values in zip(*map(sizes, rows))]
+    return [max(values) for values in zip(*map(sizes, rows), strict=True)]
 
 
 def bar(value: float, most: float) -> Bar:

@@ -1,4 +1,4 @@
-"""One job of a sweep: `python -m lenses_min.sweep JOB`, a JSON object. It ends with who holds its standard input."""
+"""One job of a sweep: `python -m lenses_min.sweep JOB`, a JSON object. It ends when its standard input closes."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from .job import self_test
 
 
 def end_with_parent() -> None:
-    """Nothing is ever written there; the end of the pipe is the end of the sweep, killed or not."""
+    """Exit when standard input closes: nothing is written to it, and it closes when the sweep ends, killed or not."""
     os.read(0, 1)
     os._exit(130)
 

@@ -16,7 +16,7 @@ from ..options import RunOptions
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep; `self_test` asks for the proof alone."""
+    """One run of a sweep; with `self_test` it computes the proof only."""
 
     options: RunOptions
     self_test: bool = False
@@ -25,10 +25,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit status of a run and what it said; `files` by name where they are not yet in the sweep's folder."""
+    """Exit status of a run and its printed output; `files` by name where they are not yet in the sweep's folder."""
 
     status: int
-    said: str
+    output: str
     files: Mapping[str, bytes] | None = None
 
 
@@ -42,12 +42,12 @@ class Engine(Protocol):
 class Local:
     """This machine, some runs at a time; `tied` is the standard input of every run, and its end theirs.
 
-    Runs work in `where` under the variables of `environment`; None is this process's own.
+    Runs work in `directory` under the variables of `environment`; None is this process's own.
     """
 
     pool: ThreadPoolExecutor
     tied: int
-    where: str | None = None
+    directory: str | None = None
     environment: Mapping[str, str] | None = None
 
     def submit(self, job: Job, folder: Path | None = None) -> "Future[Outcome]":
@@ -55,15 +55,20 @@ class Local:
 
     def perform(self, job: Job, folder: Path) -> Outcome:
         """A run in a process of its own, which writes into `folder`."""
-        told = {**vars(job), "options": asdict(job.options), "folder": str(folder)}
-        command = [sys.executable, "-m", "lenses_min.sweep", json.dumps(told)]
+        settings = {
+            "options": asdict(job.options),
+            "self_test": job.self_test,
+            "verbose": job.verbose,
+            "folder": str(folder),
+        }
+        command = [sys.executable, "-m", "lenses_min.sweep", json.dumps(settings)]
         done = subprocess.run(
             command,
             stdin=self.tied,
             capture_output=True,
             text=True,
             errors="replace",
-            cwd=self.where,
+            cwd=self.directory,
             env=self.environment,
         )
         return Outcome(done.returncode, (done.stdout + done.stderr).strip())
@@ -71,14 +76,14 @@ class Local:
 
 @contextmanager
 def local(
-    jobs: int, where: str | None = None, environment: Mapping[str, str] | None = None
+    jobs: int, directory: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[Local]:
     """Runs of this machine. On leaving, those that wait are dropped and those that run are ended, killed or not."""
-    pool, (tied, held) = ThreadPoolExecutor(jobs), os.pipe()
+    pool, (tied, write_end) = ThreadPoolExecutor(jobs), os.pipe()
     try:
-        yield Local(pool, tied, where, environment)
+        yield Local(pool, tied, directory, environment)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        os.close(held)
+        os.close(write_end)
         pool.shutdown(wait=True)
         os.close(tied)

@@ -1,7 +1,7 @@
-"""`run-latest/`: fresh, or gone on with; what is complete in it, and how outputs come into it.
+"""`run-latest/`: new or resumed; which runs in it are complete, and how their outputs are stored.
 
-A sweep that is not finished, one that was stopped or had failures, is gone on with when it is started again with the
-same options under the same versions, more models allowed. Any other earlier one moves to `run-<its time>/`.
+A sweep that is not finished (stopped, or with failures) is resumed when it is started again with the same options under
+the same versions; more models are allowed. Any other earlier sweep moves to `run-<its time>/`.
 """
 
 import datetime
@@ -30,10 +30,10 @@ MANIFEST = "sweep.manifest.json"
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a file; empty where there is none to read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def plain(options: RunOptions) -> Any:
@@ -42,32 +42,32 @@ def plain(options: RunOptions) -> Any:
 
 
 @contextmanager
-def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[list[RunOptions]]:
-    """The sweep's folder, made ready and held against other sweeps; yields the runs that are still to do.
+def opened(folder: Path, runs: Sequence[RunOptions], fresh: bool) -> Iterator[list[RunOptions]]:
+    """Prepare the sweep's folder and lock it against other sweeps; yields the runs that are not complete.
 
     On leaving, by an exception or not, no part of a run is left in it.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            told = {"started_at": now(), "finished_at": None, "versions": versions()}
-            told["jobs"] = {one.file_stem: plain(one) for one in asked}
+            manifest = {"started_at": now(), "finished_at": None, "versions": versions()}
+            manifest["jobs"] = {run.file_stem: plain(run) for run in runs}
             earlier = read_json(folder / MANIFEST)
-            if not fresh and can_resume(earlier, told):
-                told["started_at"] = earlier["started_at"]
+            if not fresh and can_resume(earlier, manifest):
+                manifest["started_at"] = earlier["started_at"]
             elif folder.exists():
                 rotate(folder)
             folder.mkdir(exist_ok=True)
-            write(folder, told)
-            left = [one for one in asked if not complete(folder, one)]
-            for one in left:
-                clear(folder, one)
+            write(folder, manifest)
+            remaining = [run for run in runs if not complete(folder, run)]
+            for run in remaining:
+                clear(folder, run)
             try:
-                yield left
+                yield remaining
             finally:
-                clean_up(folder, asked)
-            if all(found(folder, one) for one in asked):
-                write(folder, told | {"finished_at": now()})
+                clean_up(folder, runs)
+            if all(run_manifest(folder, run) for run in runs):
+                write(folder, manifest | {"finished_at": now()})
     except Timeout as error:
         raise LensError(
             f"another sweep is at work in {folder}; wait for it, or name another --out-dir"
@@ -78,9 +78,9 @@ def opened(folder: Path, asked: Sequence[RunOptions], fresh: bool) -> Iterator[l
         ) from error
 
 
-def can_resume(earlier: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
-    same = all(earlier.get(key) == told[key] for key in ("finished_at", "versions"))
-    return same and earlier.get("jobs", {"": None}).items() <= told["jobs"].items()
+def can_resume(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    same = all(earlier.get(key) == manifest[key] for key in ("finished_at", "versions"))
+    return same and earlier.get("jobs", {"": None}).items() <= manifest["jobs"].items()
 
 
 def rotate(folder: Path) -> Path:
@@ -94,12 +94,12 @@ def rotate(folder: Path) -> Path:
     return folder.rename(next(path for path in names if not path.exists()))
 
 
-def write(folder: Path, told: Mapping[str, Any]) -> None:
-    write_text(folder / f".{MANIFEST}", json_text(told) + "\n")
+def write(folder: Path, manifest: Mapping[str, Any]) -> None:
+    write_text(folder / f".{MANIFEST}", json_text(manifest) + "\n")
     (folder / f".{MANIFEST}").replace(folder / MANIFEST)
 
 
-def found(folder: Path, options: RunOptions) -> dict[str, Any]:
+def run_manifest(folder: Path, options: RunOptions) -> dict[str, Any]:
     """The manifest of a run, written last of its files; empty where there is none."""
     return read_json(folder / f"run-{options.file_stem}.manifest.json")
 
@@ -109,10 +109,10 @@ def complete(folder: Path, options: RunOptions) -> bool:
 
     Labels such as +cpu make no other version. A hub id that is not in this machine's cache agrees with any commit.
     """
-    told = found(folder, options)
-    if told.get("options") != plain(options) or bare(told["versions"]) != bare(versions()):
+    manifest = run_manifest(folder, options)
+    if manifest.get("options") != plain(options) or bare(manifest["versions"]) != bare(versions()):
         return False
-    marks, then = inputs(options), told.get("inputs", {})
+    marks, then = inputs(options), manifest.get("inputs", {})
     whole = (folder / f"output-{options.file_stem}.json").is_file()
     return (
         whole and marks.keys() == then.keys() and all(v in ("", then[k]) for k, v in marks.items())
@@ -129,13 +129,16 @@ def clear(folder: Path, options: RunOptions) -> None:
             path.unlink()
 
 
-def clean_up(folder: Path, asked: Sequence[RunOptions]) -> None:
+def clean_up(folder: Path, runs: Sequence[RunOptions]) -> None:
     """Take away what runs that were killed have left: hidden parts, and files without the manifest that ends them."""
     for path in folder.glob(".*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for one in asked:
-        if not found(folder, one) and not (folder / f"output-{one.file_stem}.error.json").exists():
-            clear(folder, one)
+    for run in runs:
+        if (
+            not run_manifest(folder, run)
+            and not (folder / f"output-{run.file_stem}.error.json").exists()
+        ):
+            clear(folder, run)
 
 
 def store_outputs(folder: Path, options: RunOptions, outcome: Outcome) -> None:
@@ -145,9 +148,9 @@ def store_outputs(folder: Path, options: RunOptions, outcome: Outcome) -> None:
             for name, data in outcome.files.items():
                 write_bytes(stage / name, data)
     if (
-        not found(folder, options)
+        not run_manifest(folder, options)
         and not (folder / f"output-{options.file_stem}.error.json").exists()
     ):
-        last = outcome.said.splitlines()[-1:] or ["it said nothing"]
+        last = outcome.output.splitlines()[-1:] or ["it said nothing"]
         ended = f"the run ended with status {outcome.status}: {last[0]}"
         write_error(folder, options.file_stem, error_report(options, LensError(ended)))

@@ -18,11 +18,11 @@ def self_test(options: RunOptions) -> int:
         from ..model import proof
 
         try:
-            held = pipeline.self_test(options)
+            block = pipeline.self_test(options)
         except Exception as error:
             return failed(options, error)
-    print(f"{options.model_id}, {options.contract} contract: {proof.sentence(held)}")
-    return 0 if held["holds"] else 1
+    print(f"{options.model_id}, {options.contract} contract: {proof.sentence(block)}")
+    return 0 if block["holds"] else 1
 
 
 def failed(options: RunOptions, error: Exception) -> int:

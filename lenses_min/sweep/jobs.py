@@ -1,4 +1,4 @@
-"""The command line of a sweep → its jobs, with everything that is wrong told at once."""
+"""The command line of a sweep → its jobs; all its faults are reported together."""
 
 import json
 from argparse import Namespace
@@ -20,7 +20,7 @@ BUILT_IN = Path(__file__).with_name("models.txt")
 
 
 def jobs_of(args: Namespace, folder: Path) -> list[Job]:
-    """A job for every model asked for, each under the options of the command line; outputs go to `folder`."""
+    """A job for every requested model, each under the options of the command line; outputs go to `folder`."""
     names = {f.name for f in fields(RunOptions)} & {*vars(args)}
     options = {name: getattr(args, name) for name in names}
     problems: list[str] = []
@@ -29,7 +29,7 @@ def jobs_of(args: Namespace, folder: Path) -> list[Job]:
     except LensError as error:
         problems.append(str(error))
         options = {name: options[name] for name in ("lenses", "prompts")}
-    asked: list[RunOptions] = []
+    runs: list[RunOptions] = []
     lists = [args.listed] if args.listed else [] if args.models else [BUILT_IN]
     try:
         listed = [entry for path in lists for entry in entries(Path(path))]
@@ -37,20 +37,20 @@ def jobs_of(args: Namespace, folder: Path) -> list[Job]:
         problems.append(str(error))
         listed = []
     named = [("", 1, {"model": model}) for model in args.models]
-    for where, number, entry in [*named, *listed]:
+    for place, number, entry in [*named, *listed]:
         try:
             own = read(entry, number)
-            asked.append(RunOptions.from_job({**options, **own, "out_dir": str(folder)}))
+            runs.append(RunOptions.from_job({**options, **own, "out_dir": str(folder)}))
         except (LensError, json.JSONDecodeError) as error:
-            problems.append(f"{where}{error}")
-    problems += [*clashes(asked), *wrong_files(asked)]
+            problems.append(f"{place}{error}")
+    problems += [*clashes(runs), *wrong_files(runs)]
     if args.jobs < 1:
         problems.append(f"--jobs must be a whole number from 1 on, got {args.jobs}")
-    if not asked and not problems:
+    if not runs and not problems:
         problems.append(f"{args.listed} names no model; write one a line")
     if problems:
         raise LensError("\n".join(problems))
-    return [Job(one, args.self_test, args.verbose) for one in asked]
+    return [Job(run, args.self_test, args.verbose) for run in runs]
 
 
 def entries(path: Path) -> Iterator[tuple[str, int, Any]]:
@@ -75,27 +75,27 @@ def read(entry: Any, number: int) -> dict[str, Any]:
     return dict(entry)
 
 
-def clashes(asked: Sequence[RunOptions]) -> Iterator[str]:
+def clashes(runs: Sequence[RunOptions]) -> Iterator[str]:
     """Models whose outputs would have the same names."""
-    for a, b in combinations(asked, 2):
+    for a, b in combinations(runs, 2):
         pairs = ((a, b.file_stem), (b, a.file_stem))
         if any(
-            is_output(f"output-{c}{end}", one.file_stem)
-            for one, c in pairs
+            is_output(f"output-{c}{end}", run.file_stem)
+            for run, c in pairs
             for end in (".json", "-records.csv")
         ):
-            told = f"{a.model} and {b.model} would write to the same files, as {a.file_stem} and {b.file_stem}"
-            yield f'{told}; give one a name in a --models file: {{"model": "{b.model}", "model_id": "…"}}'
+            clash = f"{a.model} and {b.model} would write to the same files, as {a.file_stem} and {b.file_stem}"
+            yield f'{clash}; give one a name in a --models file: {{"model": "{b.model}", "model_id": "…"}}'
 
 
-def wrong_files(asked: Sequence[RunOptions]) -> Iterator[str]:
+def wrong_files(runs: Sequence[RunOptions]) -> Iterator[str]:
     """Lenses that are not registered and prompts that cannot be read, each once."""
-    for lenses in dict.fromkeys(one.lenses for one in asked):
+    for lenses in dict.fromkeys(run.lenses for run in runs):
         try:
             check_lenses(lenses)
         except LensError as error:
             yield str(error)
-    for prompts in dict.fromkeys(one.prompts for one in asked if one.prompts):
+    for prompts in dict.fromkeys(run.prompts for run in runs if run.prompts):
         try:
             read_suite(Path(prompts))
         except LensError as error:

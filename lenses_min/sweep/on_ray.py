@@ -33,13 +33,13 @@ RETRIES = 3  # of a run whose worker or machine was lost
 THREADS = "OMP_NUM_THREADS"  # Ray sets it to 1; a run takes the user's, as on this machine
 
 
-def perform(job: Job, where: str, threads: str | None) -> Outcome:
+def perform(job: Job, directory: str, threads: str | None) -> Outcome:
     """On a worker: a run in a process of its own, tied to this one."""
     environment = {name: value for name, value in os.environ.items() if name != THREADS}
     if threads:
         environment[THREADS] = threads
-    here = where if Path(where).is_dir() else None
-    with tempfile.TemporaryDirectory() as folder, local(1, here, environment) as engine:
+    workdir = directory if Path(directory).is_dir() else None
+    with tempfile.TemporaryDirectory() as folder, local(1, workdir, environment) as engine:
         outcome = engine.submit(job, Path(folder)).result()
         return replace(
             outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -61,12 +61,14 @@ class Ray:
 
     def submit(self, job: Job) -> "Future[Outcome]":
         try:
-            asked = resources(job.options, self.machines, self.gpu)
+            amounts = resources(job.options, self.machines, self.gpu)
         except Exception as error:  # of one run, which must not end the others
             refused: Future[Outcome] = Future()
             refused.set_exception(error)
             return refused
-        task = ray.remote(perform).options(name=job.options.file_stem, max_retries=RETRIES, **asked)
+        task = ray.remote(perform).options(
+            name=job.options.file_stem, max_retries=RETRIES, **amounts
+        )
         return task.remote(job, os.getcwd(), os.environ.get(THREADS)).future()
 
 
@@ -78,23 +80,23 @@ def resources(
     `auto` takes the first that a machine of the cluster has, as a run does, or raises LensError. A named device is the
     user's word: a run that no machine holds asks for all that the largest has.
     """
-    asked = {}
+    amounts = {}
     if gpu and options.device in ("auto", "cuda"):
         share = needs(options, "cuda") / gpu
-        asked["GPU"] = math.ceil(share) if share > 1 else math.ceil(100 * share) / 100
+        amounts["GPU"] = math.ceil(share) if share > 1 else math.ceil(100 * share) / 100
     if not gpu or options.device != "cuda":
-        asked["memory"] = math.ceil(needs(options, "cpu"))
-    most = {kind: max(machine.get(kind, 0) for machine in machines) for kind in asked}
+        amounts["memory"] = math.ceil(needs(options, "cpu"))
+    most = {kind: max(machine.get(kind, 0) for machine in machines) for kind in amounts}
     if options.device_map != "auto" and "GPU" in most:
         most["GPU"] = min(1, most["GPU"])  # such a run uses one
-    for kind, amount in asked.items():
+    for kind, amount in amounts.items():
         if amount <= most[kind] or options.device != "auto":
             return {"num_gpus" if kind == "GPU" else kind: min(amount, most[kind])}
-    told = "; ".join(
+    shortages = "; ".join(
         f"{kind}: needs {amount:,}, the largest has {most[kind]:,.0f}"
-        for kind, amount in asked.items()
+        for kind, amount in amounts.items()
     )
-    raise LensError(f"{options.model_id} fits on no machine of the cluster ({told})")
+    raise LensError(f"{options.model_id} fits on no machine of the cluster ({shortages})")
 
 
 @contextmanager
@@ -142,8 +144,8 @@ def cluster() -> Ray:
         for node in nodes
         if "GPU" in node["Resources"]
     ]
-    ask = ray.remote(gpu_bytes)
+    probe = ray.remote(gpu_bytes)
     sizes = ray.get(
-        [ask.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in with_gpus]
+        [probe.options(num_gpus=0.01, scheduling_strategy=node).remote() for node in with_gpus]
     )
     return Ray([node["Resources"] for node in nodes], min(sizes, default=0))

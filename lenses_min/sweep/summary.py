@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ..options import RunOptions
 from ..output.store import table_text, write_text
-from .folder import found, read_json
+from .folder import read_json, run_manifest
 
 NAME = "summary.csv"
 Row = Mapping[str, Any]
@@ -49,42 +49,42 @@ SHOWN = {
 }
 
 
-def rows(folder: Path, asked: Sequence[RunOptions]) -> Iterator[Row]:
+def rows(folder: Path, runs: Sequence[RunOptions]) -> Iterator[Row]:
     """A row for every model that has run: the milestones of its first pass with records, and its last layer."""
-    for one in asked:
-        if manifest := found(folder, one):
-            yield done(manifest, read_json(folder / f"output-{one.file_stem}.json"))
-        elif failed := read_json(folder / f"output-{one.file_stem}.error.json"):
-            yield {"model_id": one.model_id, "status": "failed", "error": failed["message"]}
+    for run in runs:
+        if manifest := run_manifest(folder, run):
+            yield done(manifest, read_json(folder / f"output-{run.file_stem}.json"))
+        elif failed := read_json(folder / f"output-{run.file_stem}.error.json"):
+            yield {"model_id": run.model_id, "status": "failed", "error": failed["message"]}
 
 
 def done(manifest: Mapping[str, Any], document: Mapping[str, Any]) -> Row:
     passes = document.get("passes", [{**document, **document["diagnostics"]}])
-    main = next((one for one in passes if one["final_prediction"]), passes[0])
-    told = {
+    main = next((block for block in passes if block["final_prediction"]), passes[0])
+    values = {
         **main,
         **(main["control_summary"] or {}),
         **main["last_layer_consistency"],
         **manifest,
         "status": "done",
     }
-    told |= {f"peak_{kind}_bytes": most for kind, most in manifest["peak_memory"].items()}
-    told |= {"final_entropy": (main["final_prediction"] or {}).get("entropy"), "error": None}
-    return {column: told.get(column) for column in COLUMNS} | {
+    values |= {f"peak_{kind}_bytes": most for kind, most in manifest["peak_memory"].items()}
+    values |= {"final_entropy": (main["final_prediction"] or {}).get("entropy"), "error": None}
+    return {column: values.get(column) for column in COLUMNS} | {
         "warnings": "; ".join(manifest["warnings"]) or None
     }
 
 
-def update(folder: Path, asked: Sequence[RunOptions]) -> list[Row]:
+def update(folder: Path, runs: Sequence[RunOptions]) -> list[Row]:
     """Write `summary.csv` as the folder stands, and return its rows."""
-    told = list(rows(folder, asked))
-    text = table_text([COLUMNS, *([row.get(column) for column in COLUMNS] for row in told)])
+    table_rows = list(rows(folder, runs))
+    text = table_text([COLUMNS, *([row.get(column) for column in COLUMNS] for row in table_rows)])
     write_text(folder / f".{NAME}", text)
     (folder / f".{NAME}").replace(folder / NAME)
-    return told
+    return table_rows
 
 
-def table(told: Sequence[Row]) -> Table:
+def table(table_rows: Sequence[Row]) -> Table:
     """KL in bits at the last layer; warnings by the id of their defect, or their first words."""
     shown = Table(box=None, pad_edge=False)
     for name in (
@@ -100,14 +100,14 @@ def table(told: Sequence[Row]) -> Table:
         shown.add_column(
             name, justify="left" if name in ("model", "status", "warnings") else "right"
         )
-    for row in told:
+    for row in table_rows:
         numbers = [number(row.get(column)) for column in ("n_layers", *SHOWN)]
         cost = [
             number(row.get("elapsed_s")),
             *(gib(row.get(f"peak_{kind}_bytes")) for kind in ("host", "cuda")),
         ]
-        said = row.get("error") or row.get("warnings") or ""
-        shown.add_row(Text(str(row["model_id"])), str(row["status"]), *numbers, *cost, Text(said))
+        remark = row.get("error") or row.get("warnings") or ""
+        shown.add_row(Text(str(row["model_id"])), str(row["status"]), *numbers, *cost, Text(remark))
     return shown
 
 

@@ -71,7 +71,7 @@ def self_tests(jobs: Sequence[Job], engine: AbstractContextManager[Engine]) -> i
     status = 0
     with engine as running:
         for _, outcome in outcomes(running, jobs):
-            print(outcome.said)
+            print(outcome.output)
             status = max(status, int(outcome.status != 0))
     return status
 
@@ -85,14 +85,14 @@ def runs(
     err: Console,
 ) -> int:
     """Every job that is not complete yet; the summary grows with them."""
-    asked = [job.options for job in jobs]
+    options = [job.options for job in jobs]
     with ExitStack() as reached:
         running = reached.enter_context(
             engine
         )  # before the folder changes, and left before the folder is tidied
-        with folders.opened(folder, asked, fresh) as left, reached:
-            to_do = [job for job in jobs if job.options in left]
-            told = summary.update(folder, asked)
+        with folders.opened(folder, options, fresh) as remaining, reached:
+            to_do = [job for job in jobs if job.options in remaining]
+            rows = summary.update(folder, options)
             columns = (
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -103,19 +103,19 @@ def runs(
             with Progress(*columns, console=err, speed_estimate_period=EVER) as progress:
                 task = progress.add_task("", total=len(jobs), completed=len(jobs) - len(to_do))
                 progress.advance(task, 0)  # from here on the time is taken
-                if kept := len(jobs) - len(to_do):
-                    err.print(f"{kept} of {len(jobs)} runs are complete already")
+                if done := len(jobs) - len(to_do):
+                    err.print(f"{done} of {len(jobs)} runs are complete already")
                 for job, outcome in outcomes(running, to_do):
                     folders.store_outputs(folder, job.options, outcome)
-                    told = summary.update(folder, asked)
+                    rows = summary.update(folder, options)
                     progress.advance(task)
-                    row = next(row for row in told if row["model_id"] == job.options.model_id)
+                    row = next(row for row in rows if row["model_id"] == job.options.model_id)
                     err.print(sentence(row, progress.tasks[task].time_remaining))
-                    if job.verbose and outcome.said:
-                        err.print(outcome.said)
-    out.print(summary.table(told))
+                    if job.verbose and outcome.output:
+                        err.print(outcome.output)
+    out.print(summary.table(rows))
     out.print(f"\n{folder / summary.NAME}", soft_wrap=True)
-    return int(any(row["status"] != "done" for row in told))
+    return int(any(row["status"] != "done" for row in rows))
 
 
 def sentence(row: summary.Row, left: float | None) -> str:
@@ -124,7 +124,7 @@ def sentence(row: summary.Row, left: float | None) -> str:
 
 
 def outcomes(engine: Engine, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
-    """Jobs with what became of them, as they end."""
+    """Each job with its outcome, in the order in which they end."""
     waiting = {engine.submit(job): job for job in jobs}
     for future in as_completed(waiting):
         yield waiting.pop(future), outcome_of(future)

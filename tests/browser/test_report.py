@@ -22,8 +22,8 @@ QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        told = "no Chromium on this machine; install Debian's package chromium"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+        reason = "no Chromium on this machine; install Debian's package chromium"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     with sync_playwright() as driver:
         args = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
         launched = driver.chromium.launch(executable_path=CHROMIUM, args=args)
@@ -36,14 +36,16 @@ class Opened:
 
     def __init__(self, browser: Browser, path: Path) -> None:
         self.tab: Page = browser.new_page(viewport={"width": 1280, "height": 900})
-        self.said: list[str] = []
-        self.tab.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.tab.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        self.messages: list[str] = []
+        self.tab.on(
+            "console", lambda message: self.messages.append(f"{message.type}: {message.text}")
+        )
+        self.tab.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
         self.tab.on(
             "dialog",
-            lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+            lambda dialog: (self.messages.append(f"dialog: {dialog.message}"), dialog.dismiss()),
         )
-        self.tab.on("request", lambda request: self.said.append(request.url))
+        self.tab.on("request", lambda request: self.messages.append(request.url))
         self.tab.goto(path.as_uri())
         self.tab.wait_for_selector("#heatmap0 .hm")
         self.own = [path.as_uri()]
@@ -58,11 +60,11 @@ class Opened:
     def point(self, x: int, y: int) -> list[str]:
         """The lines of the label at a cell of the heatmap."""
         self.tab.locator("#heatmap0").scroll_into_view_if_needed()
-        where = """([x, y]) => {
+        script = """([x, y]) => {
           const plot = document.getElementById("heatmap0"), box = plot.getBoundingClientRect(), l = plot._fullLayout;
           return [box.x + l.xaxis._offset + l.xaxis.c2p(x), box.y + l.yaxis._offset + l.yaxis.c2p(y)];
         }"""
-        left, top = self.tab.evaluate(where, [x, y])
+        left, top = self.tab.evaluate(script, [x, y])
         self.tab.mouse.move(left - 3, top - 3)
         self.tab.mouse.move(left, top, steps=3)
         label = self.tab.locator("#heatmap0 .hoverlayer .hovertext").filter(
@@ -90,7 +92,7 @@ def harmed(browser: Browser, hostile: Path, tmp_path_factory: pytest.TempPathFac
 def test_the_page_draws_and_fetches_nothing(calm: Opened) -> None:
     assert calm.tab.locator("#curves .xy .trace").count() > 0
     assert calm.names("curves")[:3] == ["pos/orig", "pos/no_filler", "ctl/orig"]
-    assert calm.said == calm.own
+    assert calm.messages == calm.own
 
 
 def test_pointing_at_a_cell_shows_its_top_k(calm: Opened) -> None:
@@ -121,20 +123,20 @@ def test_the_lens_is_switched(calm: Opened) -> None:
     assert calm.names("curves") == ["norm", "final", "raw", "prism"]
     calm.choose("lens", "norm")
     assert calm.tab.evaluate(kl) == before
-    assert calm.said == calm.own
+    assert calm.messages == calm.own
 
 
 def test_the_colour_is_switched(calm: Opened) -> None:
     title = calm.tab.locator(
         "#heatmap0 .infolayer .colorbar text.cbtitle, #heatmap0 [class*=coloraxis] text"
     )
-    told = "() => { const t = document.getElementById('heatmap0')._fullData[0]; return [t.coloraxis, t.z[6][16]]; }"
+    script = "() => { const t = document.getElementById('heatmap0')._fullData[0]; return [t.coloraxis, t.z[6][16]]; }"
     row = next(
         r for r in lm.load(CORRECTED / "fact-prism").records() if (r.layer, r.pos) == (6, 16)
     )
-    assert calm.tab.evaluate(told) == ["coloraxis", pytest.approx(row.entropy, rel=1e-5)]
+    assert calm.tab.evaluate(script) == ["coloraxis", pytest.approx(row.entropy, rel=1e-5)]
     calm.choose("colour", "p(top-1)")
-    assert calm.tab.evaluate(told) == ["coloraxis2", pytest.approx(row.top[0][1], rel=1e-5)]
+    assert calm.tab.evaluate(script) == ["coloraxis2", pytest.approx(row.top[0][1], rel=1e-5)]
     assert title.filter(has_text="p(top-1)").count() >= 1
     calm.choose("colour", "entropy, bits")
 
@@ -175,4 +177,4 @@ def test_hostile_texts_stay_texts(harmed: Opened, hostile: Path) -> None:
     assert harmed.tab.title() == "Lens report: <i>x"
     for lens in ("prism", "all lenses"):
         harmed.choose("lens", lens)
-    assert harmed.said == harmed.own
+    assert harmed.messages == harmed.own

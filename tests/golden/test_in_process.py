@@ -7,10 +7,10 @@ import pytest
 
 from lenses_min import RunOptions, pipeline
 from spec.compare.runs import compare
-from spec.golden import GOLDEN, load_cases
-from spec.runs.run import read_run
-from spec.runners.command import job
 from spec.compare.tolerance import by_name
+from spec.golden import GOLDEN, load_cases
+from spec.runners.command import job
+from spec.runs.run import read_run
 
 # One case for each branch of the runner that changes an output.
 CASES = [
@@ -43,17 +43,36 @@ def test_a_capture_is_met_in_process(name: str, tmp_path: Path) -> None:
     case = load_cases()[name]
     options = RunOptions.from_job(job(case, GOLDEN, tmp_path))
     pipeline.run(options).save()
-    found = compare(read_run(case.expected_dir(), options.file_stem), read_run(tmp_path, options.file_stem), by_name(case.tolerance))
-    assert found.mismatches == ()
-    assert sum(found.values.values()) > 1000
+    result = compare(
+        read_run(case.expected_dir(), options.file_stem),
+        read_run(tmp_path, options.file_stem),
+        by_name(case.tolerance),
+    )
+    assert result.mismatches == ()
+    assert sum(result.values.values()) > 1000
 
 
-@pytest.mark.parametrize("name", [name for name, case in load_cases().items() if case.tolerance.startswith("bf16")])
-def test_exact_arithmetic_meets_what_was_captured_in_half_precision(name: str, tmp_path: Path) -> None:
-    """The same weights in float32, nearer to what the model computes than any bfloat16: the class must let them pass."""
+@pytest.mark.parametrize(
+    "name", [name for name, case in load_cases().items() if case.tolerance.startswith("bf16")]
+)
+def test_exact_arithmetic_meets_what_was_captured_in_half_precision(
+    name: str, tmp_path: Path
+) -> None:
+    """The same weights in float32, nearer to the exact values than any bfloat16: the class must let them pass."""
     case = load_cases()[name]
     options = replace(RunOptions.from_job(job(case, GOLDEN, tmp_path)), dtype="float32")
     pipeline.run(options).save()
-    found = compare(read_run(case.expected_dir(), options.file_stem), read_run(tmp_path, options.file_stem), by_name(case.tolerance))
-    assert {m.place.column_text for m in found.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
-    assert max(s.worst_fraction for s in found.statistics if s.column != "diagnostics.use_fp32_unembed") < 0.8
+    result = compare(
+        read_run(case.expected_dir(), options.file_stem),
+        read_run(tmp_path, options.file_stem),
+        by_name(case.tolerance),
+    )
+    assert {m.place.column_text for m in result.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
+    assert (
+        max(
+            s.worst_fraction
+            for s in result.statistics
+            if s.column != "diagnostics.use_fp32_unembed"
+        )
+        < 0.8
+    )

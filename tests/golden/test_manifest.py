@@ -1,4 +1,4 @@
-"""golden/ is what its manifest says, and every way to break it is told."""
+"""golden/ matches its manifest, and every way to break it is reported."""
 
 import json
 import shutil
@@ -10,13 +10,27 @@ import pytest
 
 from spec.__main__ import main
 from spec.errors import SpecError
-from spec.golden import CORRECTED, GOLDEN, LINE_ENDS, MANIFEST, build_manifest, file_hashes, load_cases, read_manifest, require_intact, select, verify
+from spec.golden import (
+    CORRECTED,
+    GOLDEN,
+    LINE_ENDS,
+    MANIFEST,
+    build_manifest,
+    file_hashes,
+    load_cases,
+    read_manifest,
+    require_intact,
+    select,
+    verify,
+)
 
 
 def test_every_hash_holds_and_no_file_is_unlisted() -> None:
     assert verify() == []
     assert len(load_cases()) >= 28
-    assert {case.name for case in load_cases().values()} == {path.name for path in (GOLDEN / "outputs").iterdir()}
+    assert {case.name for case in load_cases().values()} == {
+        path.name for path in (GOLDEN / "outputs").iterdir()
+    }
 
 
 def test_provenance_stands_in_the_manifest() -> None:
@@ -43,14 +57,17 @@ def tamper(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (
             lambda g: (g / "outputs/fact/output-Fact.json").unlink(),
             "outputs/fact/output-Fact.json is listed but missing",
         ),
         (lambda g: (g / "outputs/fact/more.csv").touch(), "outputs/fact/more.csv is not listed"),
-        (lambda g: tamper(g / "outputs/fact/output-Fact-pure-next-token.csv"), "pure-next-token.csv was changed"),
+        (
+            lambda g: tamper(g / "outputs/fact/output-Fact-pure-next-token.csv"),
+            "pure-next-token.csv was changed",
+        ),
         (
             lambda g: (g / "cases.json").write_text('{"cases": {}}'),
             "the cases of the manifest are not those of cases.json",
@@ -59,13 +76,18 @@ def tamper(path: Path) -> None:
             lambda g: (g / CORRECTED / "fact/output-Fact.json").unlink(),
             "corrected/fact/output-Fact.json is listed but missing",
         ),
-        (lambda g: tamper(g / CORRECTED / "fact/output-Fact-records.csv"), "corrected/fact/output-Fact-records.csv was changed"),
+        (
+            lambda g: tamper(g / CORRECTED / "fact/output-Fact-records.csv"),
+            "corrected/fact/output-Fact-records.csv was changed",
+        ),
     ],
 )
-def test_each_harm_is_told(copy: Path, harm: Callable[[Path], object], told: str) -> None:
+def test_each_harm_is_told(copy: Path, harm: Callable[[Path], object], message: str) -> None:
     harm(copy)
-    assert any(told in problem for problem in verify(copy))
-    with pytest.raises(SpecError, match=r"is not what was captured: .*; restore it from version control"):
+    assert any(message in problem for problem in verify(copy))
+    with pytest.raises(
+        SpecError, match=r"is not what was captured: .*; restore it from version control"
+    ):
         require_intact(copy)
 
 
@@ -80,7 +102,7 @@ def git(*words: str, at: Path) -> None:
 
 
 def clone(folder: Path, line_ends: str) -> Path:
-    """Commit a folder as it stands, then clone it under `core.autocrlf`; returns the clone."""
+    """Commit a folder unchanged, then clone it under `core.autocrlf`; returns the clone."""
     git("init", "-q", at=folder)
     git("config", "core.autocrlf", "false", at=folder)
     git("add", "-A", "-f", at=folder)
@@ -92,7 +114,12 @@ def clone(folder: Path, line_ends: str) -> Path:
 
 def odd_texts(golden: Path) -> None:
     """Texts with every kind of line end and odd bytes, which git takes for text or for binary."""
-    for name, content in {"crlf": b"a\r\nb\r\n", "mixed": b"a\r\nb\n", "bare": b"a\rb\n", "nul": b"\0\r\n"}.items():
+    for name, content in {
+        "crlf": b"a\r\nb\r\n",
+        "mixed": b"a\r\nb\n",
+        "bare": b"a\rb\n",
+        "nul": b"\0\r\n",
+    }.items():
         (golden / "outputs" / f"{name}.csv").write_bytes(content)
     (golden / MANIFEST).write_text(json.dumps(build_manifest(golden)), encoding="utf-8")
 
@@ -101,24 +128,24 @@ def odd_texts(golden: Path) -> None:
 def test_a_clone_has_the_captured_bytes_whatever_the_line_ends(copy: Path, line_ends: str) -> None:
     odd_texts(copy)
     shutil.copy(GOLDEN.parent / ".gitattributes", copy.parent)
-    found = clone(copy.parent, line_ends) / "golden"
-    assert verify(found) == []
+    golden = clone(copy.parent, line_ends) / "golden"
+    assert verify(golden) == []
 
 
 def test_other_line_ends_are_told_in_one_line(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = clone(copy.parent, "true") / "golden"
-    assert verify(found) == [LINE_ENDS]
+    golden = clone(copy.parent, "true") / "golden"
+    assert verify(golden) == [LINE_ENDS]
     for command in (["check", "fact"], ["check", "fact", "--contract", "corrected"], ["audit"]):
         for module in ("spec.commands.check", "spec.golden"):
-            monkeypatch.setattr(f"{module}.GOLDEN", found)
+            monkeypatch.setattr(f"{module}.GOLDEN", golden)
         assert main(command) == 2
         shown = capsys.readouterr()
         assert shown.out == ""
         assert shown.err == f"spec: error: {LINE_ENDS}\n"
-    (found / "outputs/fact/output-Fact.json").unlink()
-    assert verify(found) == [LINE_ENDS, "outputs/fact/output-Fact.json is listed but missing"]
+    (golden / "outputs/fact/output-Fact.json").unlink()
+    assert verify(golden) == [LINE_ENDS, "outputs/fact/output-Fact.json is listed but missing"]
 
 
 def test_a_missing_manifest_and_an_unknown_case(tmp_path: Path) -> None:

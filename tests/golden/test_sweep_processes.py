@@ -20,18 +20,26 @@ MEASURED = {"finished_at", "elapsed_s", "peak_memory"}
 
 
 def command(models: Path, out: Path, *more: str, names: Sequence[str] = MODELS) -> list[str]:
-    return [*(str(models / name) for name in names), "--device", "cpu", "--out-dir", str(out), "--quiet", *more]
+    return [
+        *(str(models / name) for name in names),
+        "--device",
+        "cpu",
+        "--out-dir",
+        str(out),
+        "--quiet",
+        *more,
+    ]
 
 
 def files(folder: Path) -> dict[str, object]:
-    """Outputs by name: bytes, and manifests without what is measured or says where the outputs are."""
+    """Outputs by name: bytes, and manifests without measured values and paths of outputs."""
     read: dict[str, object] = {}
     for path in folder.glob("*[!y].*"):  # all but summary.csv
         read[path.name] = path.read_bytes()
         if path.name.startswith("run-"):
-            told = json.loads(path.read_bytes())
-            assert told["options"].pop("out_dir")
-            read[path.name] = {key: value for key, value in told.items() if key not in MEASURED}
+            content = json.loads(path.read_bytes())
+            assert content["options"].pop("out_dir")
+            read[path.name] = {key: value for key, value in content.items() if key not in MEASURED}
     return {name: value for name, value in read.items() if not name.startswith("sweep.")}
 
 
@@ -39,18 +47,23 @@ def files(folder: Path) -> dict[str, object]:
 def expected(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     out = tmp_path_factory.mktemp("runs")
     for model in MODELS:
-        assert command_line.main(["run", str(models / model), "--device", "cpu", "--out-dir", str(out), "--quiet"]) == 0
+        assert (
+            command_line.main(
+                ["run", str(models / model), "--device", "cpu", "--out-dir", str(out), "--quiet"]
+            )
+            == 0
+        )
     return files(out)
 
 
 def workers(out: Path) -> list[psutil.Process]:
     """Processes of runs that belong to the sweep in `out`, whoever started them."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             line = process.cmdline()
-            found += [process] if "lenses_min.sweep" in line and str(out) in line[-1] else []
-    return found
+            processes += [process] if "lenses_min.sweep" in line and str(out) in line[-1] else []
+    return processes
 
 
 @contextlib.contextmanager
@@ -70,8 +83,14 @@ def wait(holds: object, seconds: float = 240) -> None:
         time.sleep(0.05)
 
 
-def test_killed_at_random_points_a_sweep_ends_with_the_same_files(models: Path, tmp_path: Path, expected) -> None:
-    line, latest, draw = command(models, tmp_path, "--jobs", "2"), tmp_path / "run-latest", random.Random(316)
+def test_killed_at_random_points_a_sweep_ends_with_the_same_files(
+    models: Path, tmp_path: Path, expected
+) -> None:
+    line, latest, draw = (
+        command(models, tmp_path, "--jobs", "2"),
+        tmp_path / "run-latest",
+        random.Random(316),
+    )
     with started(*line):
         wait(lambda: workers(tmp_path))
         time.sleep(draw.uniform(0, 2))
@@ -80,23 +99,33 @@ def test_killed_at_random_points_a_sweep_ends_with_the_same_files(models: Path, 
         wait(lambda: list(latest.glob("run-*")))  # a run is complete, the last one begins
         time.sleep(draw.uniform(0, 2))
     wait(lambda: not workers(tmp_path), 5)
-    kept = {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}
+    times = {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}
     assert command_line.main(["sweep", *line]) == 0
     assert files(latest) == expected
-    assert {path.name for path in tmp_path.iterdir()} == {"run-latest", ".run-latest.lock"}, "never anew"
-    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}.items(), "not again"
+    assert {path.name for path in tmp_path.iterdir()} == {"run-latest", ".run-latest.lock"}, (
+        "never anew"
+    )
+    assert (
+        times.items()
+        <= {path.name: path.stat().st_mtime_ns for path in latest.glob("run-*")}.items()
+    ), "not again"
 
 
-def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(models: Path, tmp_path: Path, expected) -> None:
+def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(
+    models: Path, tmp_path: Path, expected
+) -> None:
     names = MODELS[:2]  # both at work when one is lost
-    with started(str(tmp_path / "absent"), *command(models, tmp_path, "--engine", "ray", names=names)) as process:
+    with started(
+        str(tmp_path / "absent"), *command(models, tmp_path, "--engine", "ray", names=names)
+    ) as process:
         wait(lambda: len(workers(tmp_path)) > 1 or process.poll() is not None)
         lost = workers(tmp_path)[0].parent()
-        assert lost and lost.name().startswith("ray::")
+        assert lost
+        assert lost.name().startswith("ray::")
         lost.kill()
         assert process.wait(240) == 1
-    found = files(tmp_path / "run-latest")
-    report = json.loads(found.pop("output-absent.error.json"))  # type: ignore[arg-type]
+    written = files(tmp_path / "run-latest")
+    report = json.loads(written.pop("output-absent.error.json"))  # type: ignore[arg-type]
     assert report["message"].startswith("there is no checkpoint folder or .gguf file at ")
-    assert found == {name: read for name, read in expected.items() if MODELS[2] not in name}
+    assert written == {name: read for name, read in expected.items() if MODELS[2] not in name}
     assert not workers(tmp_path)

@@ -81,12 +81,14 @@ def move(module: nn.Module, device: Callable[[str], str]) -> None:
     """Parameters and buffers to the device of their module's name, tied ones once; nn.Module.to cannot do it."""
     moved: dict[int, Tensor] = {}
     for name, part in module.named_modules():
-        for held, kind in ((part._parameters, nn.Parameter), (part._buffers, torch.Tensor)):
-            for key, tensor in held.items():
+        for tensors, kind in ((part._parameters, nn.Parameter), (part._buffers, torch.Tensor)):
+            for key, tensor in tensors.items():
                 if tensor is not None and not isinstance(tensor, FakeTensor):
-                    there = moved.setdefault(id(tensor), tensor.detach().to(device(name)))
-                    held[key] = (
-                        nn.Parameter(there, requires_grad=False) if kind is nn.Parameter else there
+                    target = moved.setdefault(id(tensor), tensor.detach().to(device(name)))
+                    tensors[key] = (
+                        nn.Parameter(target, requires_grad=False)
+                        if kind is nn.Parameter
+                        else target
                     )
 
 

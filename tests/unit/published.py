@@ -171,18 +171,18 @@ def rawlens(date: str) -> Rows:
 
 def document(date: str) -> dict[str, Any]:
     """The document of a date, as far as anything here reads it."""
-    told = json.loads((GOLDEN / "output-Fact-prism.json").read_text(encoding="utf-8"))
-    told["diagnostics"]["model"] = f"meta-llama/{NAME}"
+    content = json.loads((GOLDEN / "output-Fact-prism.json").read_text(encoding="utf-8"))
+    content["diagnostics"]["model"] = f"meta-llama/{NAME}"
     if date < "2025-08-30":
         for key in ("raw_lens_check", "ablation_summary", "control_prompt", "control_summary"):
-            del told[key]
-        del told["gold_answer"], told["diagnostics"]["last_layer_consistency"]
+            del content[key]
+        del content["gold_answer"], content["diagnostics"]["last_layer_consistency"]
     if date >= "2025-10-13":
-        told["prompt"] |= {"fact_key": FACTS[0], "fact_index": 0}
-        told["prompts"] = {"facts_micro_suite": list(FACTS)}
-        told["diagnostics"]["gold_alignment"] = {"ok": True, "status": "ok"}
-        told["raw_lens_check"]["samples"] *= len(FACTS)
-    return told
+        content["prompt"] |= {"fact_key": FACTS[0], "fact_index": 0}
+        content["prompts"] = {"facts_micro_suite": list(FACTS)}
+        content["diagnostics"]["gold_alignment"] = {"ok": True, "status": "ok"}
+        content["raw_lens_check"]["samples"] *= len(FACTS)
+    return content
 
 
 def kinds(date: str) -> list[str]:
@@ -206,8 +206,8 @@ def write(folder: Path, date: str, name: str = NAME) -> Path:
     texts |= AUDITS if date >= "2025-10-13" else {}
     for kind, text in texts.items():
         (folder / f"output-{name}-{kind}.csv").write_bytes(text.encode())
-    told = json.dumps(document(date), indent=2, ensure_ascii=False)
-    (folder / f"output-{name}.json").write_bytes(told.encode())
+    document_text = json.dumps(document(date), indent=2, ensure_ascii=False)
+    (folder / f"output-{name}.json").write_bytes(document_text.encode())
     return folder
 
 

@@ -20,10 +20,10 @@ CONTRACTS = ("reference", "corrected")
 def refusal(folder: Path, contract: str = "reference") -> str:
     with pytest.raises(LensError) as caught:
         load(RunOptions(str(folder), device="cpu", contract=contract))
-    told = str(caught.value)
-    assert "\n" not in told
-    assert str(folder) in told
-    return told
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(folder) in message
+    return message
 
 
 def edit(name: str, **entries: Any) -> Callable[[Path], None]:
@@ -31,8 +31,8 @@ def edit(name: str, **entries: Any) -> Callable[[Path], None]:
 
     def apply(folder: Path) -> None:
         content = json.loads((folder / name).read_text()) | entries
-        kept = {key: value for key, value in content.items() if value is not None}
-        (folder / name).write_text(json.dumps(kept))
+        fields = {key: value for key, value in content.items() if value is not None}
+        (folder / name).write_text(json.dumps(fields))
 
     return apply
 
@@ -95,10 +95,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_told_with_what_was_found(name: str, models: Path, tmp_path: Path) -> None:
-    harm, told = FAULTS[name]
+    harm, message = FAULTS[name]
     folder = Path(shutil.copytree(models / "rms-rope", tmp_path / "m"))
     harm(folder)
-    assert told in refusal(folder)
+    assert message in refusal(folder)
 
 
 SIZES = {
@@ -125,9 +125,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-@pytest.mark.parametrize(("kind", "more", "told"), OTHERS, ids=[kind for kind, *_ in OTHERS])
+@pytest.mark.parametrize(("kind", "more", "message"), OTHERS, ids=[kind for kind, *_ in OTHERS])
 def test_a_model_that_no_lens_reads_is_named_first(
-    kind: str, more: dict[str, Any], told: str, contract: str, models: Path, tmp_path: Path
+    kind: str, more: dict[str, Any], message: str, contract: str, models: Path, tmp_path: Path
 ) -> None:
     """Encoders without `architectures` among them."""
     torch.manual_seed(0)
@@ -138,6 +138,6 @@ def test_a_model_that_no_lens_reads_is_named_first(
     shutil.copy(models / "rms-rope" / "tokenizer.json", tmp_path)
     if kind in ("bert", "roberta"):
         config(architectures=None)(tmp_path)
-    said = refusal(tmp_path, contract)
-    assert told in said
-    assert said.index(told) < 300
+    actual = refusal(tmp_path, contract)
+    assert message in actual
+    assert actual.index(message) < 300

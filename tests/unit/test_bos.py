@@ -78,12 +78,12 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, Any], Any, list[int]
 def test_each_family_by_its_files(name: str, tmp_path: Path) -> None:
     family, special, config, template, reference, corrected = CASES[name]
     folder = checkpoint(tmp_path / "model", special, {"model_type": family, **config}, template)
-    where = {"local_files_only": True}
-    read = read_tokenizer(str(folder), where, "m")
-    said = read_declared(str(folder), where, read)
-    own, other = choose_bos(read, family, said, "auto", corrected=False)
+    location = {"local_files_only": True}
+    read = read_tokenizer(str(folder), location, "m")
+    declared = read_declared(str(folder), location, read)
+    own, other = choose_bos(read, family, declared, "auto", corrected=False)
     assert (list(own.ids), list(other.ids)) == (reference, corrected)
-    assert choose_bos(read, family, said, "auto", corrected=True) == (other, own)
+    assert choose_bos(read, family, declared, "auto", corrected=True) == (other, own)
     assert own.rule
     assert other.rule
 
@@ -96,11 +96,11 @@ def test_the_rule_and_a_warning_where_config_json_names_no_token() -> None:
 
 
 def test_the_option_overrides_either_contract() -> None:
-    read, said = tokenizer(bos_token="<s>"), Declared(add_bos_token=False)
+    read, declared = tokenizer(bos_token="<s>"), Declared(add_bos_token=False)
     for corrected in (False, True):
-        none, _ = choose_bos(read, "llama", said, "none", corrected)
+        none, _ = choose_bos(read, "llama", declared, "none", corrected)
         assert (none.ids, none.rule) == ((), "--bos none")
-        own, _ = choose_bos(read, "qwen2", said, "model", corrected)
+        own, _ = choose_bos(read, "qwen2", declared, "model", corrected)
         assert (own.ids, own.rule) == ((S,), "--bos model: bos_token of the tokenizer")
     with pytest.raises(LensError, match=r"--bos model: neither .* declares a BOS; use --bos none"):
         choose_bos(tokenizer(eos_token="</s>"), "llama", Declared(), "model", corrected=True)
@@ -157,8 +157,8 @@ def lending(models: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "lending"
     shutil.copytree(models / "fact", folder)
     for name, key in (("config.json", "bos_token_id"), ("tokenizer_config.json", "bos_token")):
-        told = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**told, key: None}))
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**config, key: None}))
     return folder
 
 

@@ -25,8 +25,8 @@ def test_sizes_in_names(name: str, size: float) -> None:
     assert checkpoint.billions(name) == size
 
 
-def count(model: Path | str, model_id: str = "org/x-70B", told: Any = None) -> tuple[float, str]:
-    return checkpoint.count_parameters(str(model), model_id, told or config())
+def count(model: Path | str, model_id: str = "org/x-70B", stored: Any = None) -> tuple[float, str]:
+    return checkpoint.count_parameters(str(model), model_id, stored or config())
 
 
 def exact(folder: Path) -> int:
@@ -50,12 +50,12 @@ def test_a_config_counts_where_there_are_no_files() -> None:
         "num_hidden_layers": 80,
     }
     heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
-    assert count("org/x-1B", told=LlamaConfig(**sizes, **heads)) == (
+    assert count("org/x-1B", stored=LlamaConfig(**sizes, **heads)) == (
         70_553_706_496,
         "by its config",
     )
     tied = LlamaConfig(**sizes, **heads, tie_word_embeddings=True)
-    assert count("org/x-1B", told=tied) == (70_553_706_496 - 128_256 * 8192, "by its config")
+    assert count("org/x-1B", stored=tied) == (70_553_706_496 - 128_256 * 8192, "by its config")
 
 
 def test_shards_are_added_and_missing_ones_told_by_the_index(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_shards_are_added_and_missing_ones_told_by_the_index(tmp_path: Path) -> 
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert count(tmp_path) == (30, "by its files")
     (tmp_path / "b.safetensors").unlink()
-    assert count(tmp_path, told=config(dtype=torch.float32)) == (15, "by its files")
+    assert count(tmp_path, stored=config(dtype=torch.float32)) == (15, "by its files")
     assert count(tmp_path) == (30, "by its files"), (
         "no dtype told: 2 bytes each, so that none is too few"
     )
@@ -77,26 +77,26 @@ def test_shards_are_added_and_missing_ones_told_by_the_index(tmp_path: Path) -> 
 
 def test_bin_files_count_by_their_size(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(bytes(400))
-    assert count(tmp_path, told=config(dtype=torch.float32)) == (100, "by its files")
+    assert count(tmp_path, stored=config(dtype=torch.float32)) == (100, "by its files")
     assert count(tmp_path) == (200, "by its files")
 
 
 def test_a_hub_id_is_counted_in_the_local_cache(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requests = []
 
     def cached(model: str, file: str) -> str | None:
-        asked.append((model, file))
+        requests.append((model, file))
         return str(models / "rms-rope" / file)
 
     monkeypatch.setattr(checkpoint, "try_to_load_from_cache", cached)
     assert count("org/x-70B") == (exact(models / "rms-rope"), "by its files")
-    assert asked == [("org/x-70B", "config.json")]
+    assert requests == [("org/x-70B", "config.json")]
 
 
 def test_every_golden_model_is_counted_alike_by_files_and_by_config(models: Path) -> None:
     for folder in sorted(models.iterdir()):
-        told = AutoConfig.from_pretrained(folder)
-        by_files, by_config = count(folder, told=told)[0], checkpoint.in_config(told)
+        stored = AutoConfig.from_pretrained(folder)
+        by_files, by_config = count(folder, stored=stored)[0], checkpoint.in_config(stored)
         assert by_files == pytest.approx(by_config, rel=0.02), folder

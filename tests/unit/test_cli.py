@@ -33,23 +33,23 @@ def described(parser: argparse.ArgumentParser) -> list[str]:
     lines = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            lines += [f"{one.dest}: {one.help}" for one in action._choices_actions]
+            lines += [f"{choice.dest}: {choice.help}" for choice in action._choices_actions]
             continue
         if action.dest in ("help", "version"):
             continue  # in Python's words
         takes = action.metavar or ",".join(action.choices or []) or action.type or ""
         name = ", ".join(action.option_strings) or "argument"
-        told = (action.help or "") % {**vars(action), "prog": parser.prog}
-        lines.append(f"{name} {getattr(takes, '__name__', takes)}: {told}")
+        help_text = (action.help or "") % {**vars(action), "prog": parser.prog}
+        lines.append(f"{name} {getattr(takes, '__name__', takes)}: {help_text}")
     return lines
 
 
 def parser_of(*command: str) -> argparse.ArgumentParser:
-    found = command_line.parser()
+    parser = command_line.parser()
     for name in command:
-        below = [a for a in found._actions if isinstance(a, argparse._SubParsersAction)]
-        found = below[0].choices[name]
-    return found
+        below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        parser = below[0].choices[name]
+    return parser
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -
     path.write_text("\n".join(map(json.dumps, jobs)))
     assert command_line.main(["batch", str(path)]) == 1
     assert {"output-fact.json", "output-nothing.error.json"} <= {
-        found.name for found in tmp_path.iterdir()
+        path.name for path in tmp_path.iterdir()
     }
 
 
@@ -268,17 +268,17 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, ca
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")]
+    ("error", "message"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")]
 )
 def test_an_unforeseen_error_is_told_with_its_type(
-    error: Exception, told: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    error: Exception, message: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(options: object) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, "run", fail)
     assert run("org/m", tmp_path, "--quiet") == 1
-    assert capsys.readouterr().err == f"lenses-min: error: org/m: {told}\n"
+    assert capsys.readouterr().err == f"lenses-min: error: org/m: {message}\n"
 
 
 def test_every_step_on_a_line_of_its_own(
@@ -313,5 +313,7 @@ def test_auto_prints_its_arithmetic(
     assert re.fullmatch(rf"{counted}, 16.0 GiB free: taken", line)
     assert json.loads((tmp_path / "run-fact.manifest.json").read_text())["placement"] == [line]
     assert command_line.main([*command, "--device-map", "auto"]) == 1
-    told = "device_map auto shards a model over GPUs, and no CUDA device is available; use --device"
-    assert capsys.readouterr().err == f"lenses-min: error: fact: {told}\n"
+    message = (
+        "device_map auto shards a model over GPUs, and no CUDA device is available; use --device"
+    )
+    assert capsys.readouterr().err == f"lenses-min: error: fact: {message}\n"

@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     for level in ("info", "warning"):
         monkeypatch.setattr(gguf_cache.log, level, lambda text, *parts: lines.append(text % parts))
@@ -40,23 +40,23 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def outputs(file: Path, out: Path, **options: Any) -> dict[str, Any]:
     pipeline.run(RunOptions(str(file), device="cpu", lenses=("norm", "raw"), **options)).save(out)
-    found: dict[str, Any] = {path.name: path.read_bytes() for path in out.iterdir()}
-    told = json.loads(found.pop("run-tiny.manifest.json"))
+    files: dict[str, Any] = {path.name: path.read_bytes() for path in out.iterdir()}
+    manifest = json.loads(files.pop("run-tiny.manifest.json"))
     timed = ("options", "finished_at", "elapsed_s", "peak_memory")
-    return found | {name: value for name, value in told.items() if name not in timed}
+    return files | {name: value for name, value in manifest.items() if name not in timed}
 
 
 def test_a_run_from_the_cache_is_the_same(
-    file: Path, cache: Path, tmp_path: Path, monkeypatch, said
+    file: Path, cache: Path, tmp_path: Path, monkeypatch, messages
 ) -> None:
     plain = outputs(file, tmp_path / "plain", cache=False)
     assert not cache.exists()
     assert outputs(file, tmp_path / "first") == plain
     (place,) = [path for path in cache.iterdir() if path.suffix != ".lock"]
-    assert said == [f"converted tiny.gguf once: 0 MB in {place}"]
+    assert messages == [f"converted tiny.gguf once: 0 MB in {place}"]
     monkeypatch.setattr(gguf_cache, "keep", None)
     assert outputs(file, tmp_path / "second") == plain
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 def test_another_content_version_or_rule_is_another_entry(
@@ -75,10 +75,10 @@ def test_another_content_version_or_rule_is_another_entry(
 
 
 def read(file: Path) -> tuple[Path, Any, Any]:
-    name, where = source_of(str(file))
-    config = read_config(name, where, "tiny")
-    model, _ = read_model(name, where, config, Placement("cpu", torch.float32), "tiny")
-    return gguf_cache.entry(file), model, read_tokenizer(name, where, "tiny")
+    name, location = source_of(str(file))
+    config = read_config(name, location, "tiny")
+    model, _ = read_model(name, location, config, Placement("cpu", torch.float32), "tiny")
+    return gguf_cache.entry(file), model, read_tokenizer(name, location, "tiny")
 
 
 def test_a_killed_conversion_leaves_nothing_that_is_taken(
@@ -104,7 +104,7 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken(
 
 
 def test_what_cannot_be_kept_is_read_from_the_file(
-    file: Path, cache: Path, tmp_path: Path, monkeypatch, said
+    file: Path, cache: Path, tmp_path: Path, monkeypatch, messages
 ) -> None:
     place, model, tokenizer = read(file)
     monkeypatch.setattr(
@@ -113,16 +113,16 @@ def test_what_cannot_be_kept_is_read_from_the_file(
     other = read_tokenizer(str(file.parent), {"gguf_file": file.name}, "tiny")
     other.add_tokens(["more"])
     assert not gguf_cache.keep(place, model, tokenizer)
-    assert "its tokenizer reads otherwise when it is saved" in said[0]
+    assert "its tokenizer reads otherwise when it is saved" in messages[0]
     assert not place.exists()
     cache.rename(cache.with_name("x"))
     cache.write_text("")
     assert load.load(RunOptions(str(file), device="cpu")).facts.n_layers == 4
-    assert f"the weights of the .gguf file cannot be kept in {cache}" in said[1]
+    assert f"the weights of the .gguf file cannot be kept in {cache}" in messages[1]
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         ({"without": "blk.1.ffn_up.weight"}, "lacks weights: model.layers.1.mlp.up_proj.weight; "),
         ({"more": {"blk.0.attn_q.bias": np.ones(32, np.float32)}}, "tensors blk.0.attn_q.bias; "),
@@ -130,13 +130,13 @@ def test_what_cannot_be_kept_is_read_from_the_file(
     ],
 )
 def test_nothing_incomplete_enters_the_cache(
-    harm: dict[str, Any], told: str, models: Path, tmp_path: Path, cache: Path
+    harm: dict[str, Any], message: str, models: Path, tmp_path: Path, cache: Path
 ) -> None:
     file = tiny_gguf.write(tmp_path / "part.gguf", models, **harm)
     for cached in (True, False):
         with pytest.raises(LensError) as caught:
             load.load(RunOptions(str(file), device="cpu", cache=cached))
-        assert told in str(caught.value)
+        assert message in str(caught.value)
     assert not cache.exists()
 
 

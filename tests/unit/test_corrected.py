@@ -87,7 +87,7 @@ def test_records_have_every_layer_and_position(byte_run: tuple[Run, Path]) -> No
     run, _ = byte_run
     length = len(run.manifest["prompts"][0]["token_ids"])
     assert [(r.layer, r.pos) for r in run.records()] == [
-        (y, p) for y in range(5) for p in range(length)
+        (layer, pos) for layer in range(5) for pos in range(length)
     ]
 
 
@@ -128,12 +128,12 @@ def test_prism_rows_are_those_of_the_norm_lens_and_an_answer_without_an_id_is_it
 
 
 @pytest.mark.parametrize(
-    ("contract", "status", "told"), [("corrected", 0, "equals"), ("reference", 1, "IS NOT")]
+    ("contract", "status", "message"), [("corrected", 0, "equals"), ("reference", 1, "IS NOT")]
 )
 def test_the_self_test_of_a_layernorm_model(
     contract: str,
     status: int,
-    told: str,
+    message: str,
     models: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -148,7 +148,7 @@ def test_the_self_test_of_a_layernorm_model(
         "--self-test",
     ]
     assert command_line.main([*command, "--out-dir", str(tmp_path / "out")]) == status
-    assert f"the last layer {told}" in capsys.readouterr().out
+    assert f"the last layer {message}" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

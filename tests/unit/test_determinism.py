@@ -1,4 +1,4 @@
-"""The same bytes twice, whatever the threads within tolerance, and nothing of it left behind."""
+"""Two runs write the same bytes, any number of threads agrees within tolerance, and settings are restored."""
 
 import json
 import os
@@ -20,7 +20,7 @@ MEASURED = ("finished_at", "elapsed_s", "peak_memory")
 
 
 def state() -> tuple[Any, ...]:
-    """All that a run sets, the rest of which the manifest does not tell."""
+    """All settings of a run, those that the manifest does not record included."""
     return (
         settings(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -104,12 +104,12 @@ def test_two_runs_write_the_same_bytes_in_every_file(models: Path, tmp_path: Pat
         lenses=("final", "raw"),
         threads=1,
     )
-    found = []
+    outputs = []
     for folder in (tmp_path / "first", tmp_path / "second"):
         pipeline.run(options).save(folder)
-        found.append({path.name: content(path) for path in folder.iterdir()})
-    assert len(found[0]) == 1 + 1 + 3 * 2 + 1 + 5
-    assert found[0] == found[1]
+        outputs.append({path.name: content(path) for path in folder.iterdir()})
+    assert len(outputs[0]) == 1 + 1 + 3 * 2 + 1 + 5
+    assert outputs[0] == outputs[1]
 
 
 def test_the_number_of_threads_changes_nothing_beyond_tolerance(
@@ -128,5 +128,5 @@ def test_the_number_of_threads_changes_nothing_beyond_tolerance(
         run = pipeline.run(options)
         assert run.manifest["determinism"]["threads"] == threads
         run.save(folder)
-    found = diff(folders, (None, None), by_name("fp32"))
-    assert (found.verdict != CHANGED, found.compared > 50) == (True, True)
+    difference = diff(folders, (None, None), by_name("fp32"))
+    assert (difference.verdict != CHANGED, difference.compared > 50) == (True, True)

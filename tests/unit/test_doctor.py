@@ -25,14 +25,14 @@ def test_what_is_here_and_where_the_ten_would_run(
     monkeypatch.setattr(placement, "available", lambda device: device != "mps")
     free = {"cuda": {"cuda:0": 9 * GIB, "cuda:1": 40 * GIB}, "cpu": {"cpu": 170 * GIB}}
     monkeypatch.setattr(placement, "free_memory", free.__getitem__)
-    kept = tmp_path / "lenses-min" / "gguf" / "m"
-    kept.mkdir(parents=True)
-    (kept / "model.safetensors").write_bytes(bytes(2**27))
+    cached = tmp_path / "lenses-min" / "gguf" / "m"
+    cached.mkdir(parents=True)
+    (cached / "model.safetensors").write_bytes(bytes(2**27))
     assert command_line.main(["doctor"]) == 0
-    told = lines(capsys)
-    assert told["GGUF"] == ["cache", f"{kept.parent},", "0.1", "GiB"]
-    assert {"torch", "transformers", "ray", "accelerate", "cpu"} <= {*told}
-    assert told["meta-llama/Meta-Llama-3-8B"] == [
+    printed = lines(capsys)
+    assert printed["GGUF"] == ["cache", f"{cached.parent},", "0.1", "GiB"]
+    assert {"torch", "transformers", "ray", "accelerate", "cpu"} <= {*printed}
+    assert printed["meta-llama/Meta-Llama-3-8B"] == [
         "8B",
         "20.9",
         "GiB",
@@ -42,8 +42,8 @@ def test_what_is_here_and_where_the_ten_would_run(
         "GiB",
         "cuda",
     ]
-    assert told["google/gemma-2-27b"][-1] == "cpu"
-    assert told["Qwen/Qwen2.5-72B"] == [
+    assert printed["google/gemma-2-27b"][-1] == "cpu"
+    assert printed["Qwen/Qwen2.5-72B"] == [
         "72B",
         "175.8",
         "GiB",
@@ -53,7 +53,7 @@ def test_what_is_here_and_where_the_ten_would_run(
         "GiB",
         "cpu",
     ]
-    assert len([name for name in told if "/" in name]) == 10
+    assert len([name for name in printed if "/" in name]) == 10
 
 
 def test_models_that_are_named(
@@ -61,14 +61,14 @@ def test_models_that_are_named(
 ) -> None:
     monkeypatch.chdir(models)
     assert command_line.main(["doctor", "fact", "some/model"]) == 0
-    told = lines(capsys)
-    assert told["fact"] == ["0.00101B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
-    assert " ".join(told["some/model"]).endswith(
+    printed = lines(capsys)
+    assert printed["fact"] == ["0.00101B", "1.5", "GiB", "3.5", "GiB", "4.0", "GiB", "cpu"]
+    assert " ".join(printed["some/model"]).endswith(
         "neither its files here nor its name tell its size"
     )
     assert command_line.main(["doctor", "fact", "./none", "org/M-900B"]) == 1
-    told = lines(capsys)
+    printed = lines(capsys)
     assert "nowhere here: there is no checkpoint folder or .gguf file at ./none" in " ".join(
-        told["./none"]
+        printed["./none"]
     )
-    assert told["org/M-900B"][-2:] == ["nowhere", "here"]
+    assert printed["org/M-900B"][-2:] == ["nowhere", "here"]

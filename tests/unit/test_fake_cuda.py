@@ -35,14 +35,14 @@ from lenses_min.prompts.suite import built_in
 CUDA = "cuda:0"
 
 
-def there(thing: Any, device: str = CUDA) -> Any:
+def on_device(thing: Any, device: str = CUDA) -> Any:
     """A tensor, or a dataclass with all its tensors, on a device."""
     if isinstance(thing, Tensor):
         return thing.to(device)
     if is_dataclass(thing) and not isinstance(thing, type):
         return replace(
             thing,
-            **{f.name: there(getattr(thing, f.name), device) for f in fields(thing) if f.init},
+            **{f.name: on_device(getattr(thing, f.name), device) for f in fields(thing) if f.init},
         )
     return thing
 
@@ -105,14 +105,14 @@ def sharded(name: str, n: int, tokenizer: Any) -> Any:
     parts = {
         part: model.get_submodule(part) for part in names if not part.endswith((".layers", ".h"))
     }
-    where = {
+    device_map = {
         part: next((str(p.device) for p in module.parameters()), device(part))
         for part, module in parts.items()
     }
-    for part, at in where.items():
+    for part, at in device_map.items():
         add_hook_to_module(parts[part], AlignDevicesHook(at))
-    model.hf_device_map = where
-    add_hook_to_module(model, AlignDevicesHook(where[names[0]], io_same_device=True))
+    model.hf_device_map = device_map
+    add_hook_to_module(model, AlignDevicesHook(device_map[names[0]], io_same_device=True))
     return TransformerBridge.boot_transformers(name, hf_model=model, tokenizer=tokenizer)
 
 
@@ -132,12 +132,12 @@ def on_gpus(
     suite = replace(built_in(), passes=built_in().passes[::2])
     options = RunOptions(str(models / name), device="cpu", contract=contract, keep_residuals=True)
     model = load.load(options)
-    monkeypatch.setattr(readout, "bridge_error", lambda own, found, dtype: {"parts_at": None})
+    monkeypatch.setattr(readout, "bridge_error", lambda own, reading, dtype: {"parts_at": None})
     with fake_cuda() as mode:
         if gpus == 1:
             move(model.bridge.original_model, lambda _: CUDA)
             model.bridge.cfg.device = CUDA
-            bridge, norms = model.bridge, there(model.norms)
+            bridge, norms = model.bridge, on_device(model.norms)
         else:
             bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
             head = load.read_head(bridge, options.corrected)
@@ -148,7 +148,10 @@ def on_gpus(
         assert len({p.device for p in bridge.original_model.parameters()}) == gpus
         yield (
             PassRunner(
-                model, [there(lens) for lens in lenses_of(model.norms, model.head)], suite, options
+                model,
+                [on_device(lens) for lens in lenses_of(model.norms, model.head)],
+                suite,
+                options,
             ),
             mode,
         )
@@ -159,7 +162,9 @@ def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[PassRunner, FakeCuda]) ->
     runner, mode = on_gpus
     mode.down.clear(), mode.waits.clear()
     passes = runner.run()
-    assert [set(found.pure) for found in passes] == [{"norm", "final", "raw", "prism", "tuned"}] * 2
+    assert [set(result.pure) for result in passes] == [
+        {"norm", "final", "raw", "prism", "tuned"}
+    ] * 2
     assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
     assert mode.waits == []
     forward = partial(last_logits, runner.model.bridge)
@@ -173,7 +178,7 @@ def test_a_sharded_model_is_read_at_loading(
     models: Path, fact_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past every step that could mix devices; a fake's numbers are none: zeros, or weights that are not finite."""
-    monkeypatch.setattr(readout, "bridge_error", lambda own, found, dtype: {"parts_at": None})
+    monkeypatch.setattr(readout, "bridge_error", lambda own, reading, dtype: {"parts_at": None})
     with fake_cuda():
         bridge = sharded(str(models / "fact"), 6, None)
         with pytest.raises(
@@ -212,18 +217,18 @@ def test_transfers_do_not_grow(
         model = replace(
             fact_model, norms=norms, head=head, facts=replace(fact_model.facts, n_layers=n)
         )
-        residuals = Residuals({hook_name(y): x for y in range(n + 1)}, x, n, length)
-        places = [y for y in range(n + 1) for _ in (0, 1)], [0, 1] * (n + 1)
-        found = Captured(
+        residuals = Residuals({hook_name(layer): x for layer in range(n + 1)}, x, n, length)
+        places = [layer for layer in range(n + 1) for _ in (0, 1)], [0, 1] * (n + 1)
+        captured = Captured(
             residuals, own[0], Rows(torch.zeros(2 * (n + 1), width, device=CUDA), *places), own[1:]
         )
         runner = PassRunner(
-            model, [there(lens) for lens in lenses_of(norms, head)], built_in(), options
+            model, [on_device(lens) for lens in lenses_of(norms, head)], built_in(), options
         )
         mode.down.clear(), mode.waits.clear()
-        one_pass = Pass(encoded, found, residuals.rows(runner.full_layers(encoded)))
+        one_pass = Pass(encoded, captured, residuals.rows(runner.full_layers(encoded)))
         (of_rows,) = runner.decode([RowBlock(one_pass.rows, own[0], (7,), runner.pairs)])
-        (of_answer,) = runner.decode([RowBlock(found.answer_residuals, own[0], (8, 9))])
+        (of_answer,) = runner.decode([RowBlock(captured.answer_residuals, own[0], (8, 9))])
         host = to_host(runner.metrics(one_pass, of_rows, of_answer))
     rows = (n + 1) * length if options.corrected else length + n
     assert len(host.by_lens["tuned"].kl) == rows

@@ -80,13 +80,13 @@ def test_kept_residuals_are_the_normalised_ones(models: Path, tmp_path: Path) ->
         RunOptions(str(models / "fact"), device="cpu", keep_residuals=True, model_id="t/Big-34B")
     )
     run.save(tmp_path)
-    kept = {
+    residuals = {
         path.name: torch.load(path, weights_only=True) for path in sorted(tmp_path.glob("*.pt"))
     }
-    assert list(kept) == [f"Big-34B_{layer:02d}_resid.pt" for layer in range(7)]
-    assert all(tensor.shape == (1, 17, 128) for tensor in kept.values())
-    assert {tensor.dtype for tensor in kept.values()} == {torch.bfloat16}
-    root = kept["Big-34B_06_resid.pt"].float().square().mean(-1).sqrt()
+    assert list(residuals) == [f"Big-34B_{layer:02d}_resid.pt" for layer in range(7)]
+    assert all(tensor.shape == (1, 17, 128) for tensor in residuals.values())
+    assert {tensor.dtype for tensor in residuals.values()} == {torch.bfloat16}
+    root = residuals["Big-34B_06_resid.pt"].float().square().mean(-1).sqrt()
     assert ((root > 0.5) & (root < 2)).all()
 
 

@@ -40,8 +40,8 @@ def test_full_layers_keep_every_position_and_others_the_last(fact_model: LoadedM
         assert every.at(layer).shape == (len(ids), 128)
         assert torch.equal(some.at(layer), every.at(layer) if layer == 0 else every.at(layer)[-1:])
     rows = some.rows({0})
-    assert list(zip(rows.layer, rows.pos)) == [(0, p) for p in range(len(ids))] + [
-        (y, len(ids) - 1) for y in range(1, 7)
+    assert list(zip(rows.layer, rows.pos, strict=True)) == [(0, pos) for pos in range(len(ids))] + [
+        (layer, len(ids) - 1) for layer in range(1, 7)
     ]
 
 

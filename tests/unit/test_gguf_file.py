@@ -196,20 +196,20 @@ def refusal(file: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("told", WRONG)
-def test_metadata_that_nobody_reads_is_refused(told: str, models: Path, tmp_path: Path) -> None:
-    file = tiny_gguf.write(tmp_path / "m.gguf", models, WRONG[told])
+@pytest.mark.parametrize("line", WRONG)
+def test_metadata_that_nobody_reads_is_refused(line: str, models: Path, tmp_path: Path) -> None:
+    file = tiny_gguf.write(tmp_path / "m.gguf", models, WRONG[line])
     assert refusal(file) == (
-        f"cannot read all of {file}: transformers does not read of its metadata {told}; give the checkpoint's "
+        f"cannot read all of {file}: transformers does not read of its metadata {line}; give the checkpoint's "
         "folder as its makers published it"
     )
 
 
 def test_everything_that_nobody_reads_is_told_at_once(models: Path, tmp_path: Path) -> None:
     wrong = {f"llama.key{i}": i for i in range(8)}
-    told = refusal(tiny_gguf.write(tmp_path / "m.gguf", models, wrong))
-    assert "llama.key0 = 0, llama.key1 = 1, " in told
-    assert "llama.key5 = 5 and 2 more; " in told
+    message = refusal(tiny_gguf.write(tmp_path / "m.gguf", models, wrong))
+    assert "llama.key0 = 0, llama.key1 = 1, " in message
+    assert "llama.key5 = 5 and 2 more; " in message
 
 
 TENSORS = ("blk.0.attn_q.bias", "blk.4.attn_norm.weight", "blk.0.attn_q_norm.weight", "other")
@@ -218,8 +218,8 @@ TENSORS = ("blk.0.attn_q.bias", "blk.4.attn_norm.weight", "blk.0.attn_q_norm.wei
 @pytest.mark.parametrize("name", TENSORS)
 def test_tensors_that_nobody_reads_are_refused(name: str, models: Path, tmp_path: Path) -> None:
     more = {name: np.ones(32, np.float32)}
-    told = refusal(tiny_gguf.write(tmp_path / "m.gguf", models, more=more))
-    assert f"transformers does not read of its tensors {name}; give" in told
+    message = refusal(tiny_gguf.write(tmp_path / "m.gguf", models, more=more))
+    assert f"transformers does not read of its tensors {name}; give" in message
 
 
 def test_a_part_and_an_adapter_are_no_model(models: Path, tmp_path: Path) -> None:
@@ -253,9 +253,9 @@ def test_digits_are_split_as_the_file_says(models: Path, tmp_path: Path) -> None
 
 def config(**known: Any) -> Any:
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "head_dim": 8, "num_hidden_layers": 4}
-    found = SimpleNamespace(**sizes | {"model_type": "x"} | known)
-    found.get_text_config = lambda: found
-    return found
+    namespace = SimpleNamespace(**sizes | {"model_type": "x"} | known)
+    namespace.get_text_config = lambda: namespace
+    return namespace
 
 
 FAMILIES = [
@@ -330,17 +330,17 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize(("family", "metadata", "made", "told"), FAMILIES)
+@pytest.mark.parametrize(("family", "metadata", "made", "message"), FAMILIES)
 def test_what_a_family_has_of_its_own(
-    family: str, metadata: dict[str, Any], made: Any, told: str
+    family: str, metadata: dict[str, Any], made: Any, message: str
 ) -> None:
     keys = {"general.architecture": family} | metadata
-    if not told:
+    if not message:
         check_metadata(keys, made, "m")
         return
     with pytest.raises(LensError) as caught:
         check_metadata(keys, made, "m")
-    assert f"does not read of its metadata {told}; give" in str(caught.value)
+    assert f"does not read of its metadata {message}; give" in str(caught.value)
 
 
 @pytest.mark.parametrize(

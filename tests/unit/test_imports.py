@@ -95,16 +95,16 @@ def test_no_arrow_but_those_of_the_table(package: str, rooms: dict[str, tuple[st
     drawn = set()
     for path in files_of(package):
         parts = list(path.relative_to(ROOT).with_suffix("").parts)
-        here = parts[1]
-        assert here in rooms, f"{path} stands in a room that the table does not have"
+        room = parts[1]
+        assert room in rooms, f"{path} stands in a room that the table does not have"
         for name in imports(path):
             if name.split(".")[0] != package:
                 continue
-            there = room_of(name.split("."), rooms)
-            if there == here or (str(path.relative_to(ROOT)), there) in LAZY:
+            target = room_of(name.split("."), rooms)
+            if target == room or (str(path.relative_to(ROOT)), target) in LAZY:
                 continue
-            assert there in rooms[here], f"{path} imports {name}"
-            drawn.add((here, there))
+            assert target in rooms[room], f"{path} imports {name}"
+            drawn.add((room, target))
     unused = {(a, b) for a, allowed in rooms.items() for b in allowed} - drawn
     assert not unused, "arrows of the table that nothing draws any more"
 
@@ -164,10 +164,10 @@ def test_what_the_reference_contract_needs_is_small() -> None:
 def test_help_imports_nothing_heavy() -> None:
     heavy = {"torch", "pandas", "plotly", "rich", "jinja2", "ray"}
     code = f"import sys, lenses_min.cli.command_line as c; c.parser().format_help(); print({heavy} & set(sys.modules))"
-    found = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert found.stdout.strip() == "set()"
+    assert completed.stdout.strip() == "set()"
 
 
 def test_a_file_is_read_in_one_sitting() -> None:

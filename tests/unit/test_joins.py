@@ -1,4 +1,4 @@
-"""How an answer joins its prompt, and what a run tells where it does not."""
+"""How an answer joins its prompt, and the warning where it does not."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,7 @@ SPACE, NOTHING, EITHER, RATHER_NOT = (" ",), ("",), (" ", ""), ("", " ")
 
 
 @pytest.mark.parametrize(
-    ("prompt", "answer", "found"),
+    ("prompt", "answer", "expected"),
     [
         ("The capital is called", "Berlin", SPACE),
         ("The year 19", "84", SPACE),
@@ -60,8 +60,8 @@ SPACE, NOTHING, EITHER, RATHER_NOT = (" ",), ("",), (" ", ""), ("", " ")
         ("a framework", ".NET", EITHER),
     ],
 )
-def test_what_stands_between(prompt: str, answer: str, found: tuple[str, ...]) -> None:
-    assert joins(prompt, answer) == found
+def test_what_stands_between(prompt: str, answer: str, expected: tuple[str, ...]) -> None:
+    assert joins(prompt, answer) == expected
 
 
 def corrected(kind: str, **special: str) -> Tokens:
@@ -122,9 +122,9 @@ def test_the_second_join_is_told() -> None:
 def test_one_warning_names_eight_prompts_and_counts_the_others() -> None:
     tokens = corrected("words")
     prompts = [Prompt(f"p{i}", "orig", "The capital", "nobody") for i in range(11)]
-    (told,) = prompt_warnings(tokens, tokens.encode_all(prompts, 99, joint=True), [], own=True)
-    assert told.startswith("p0/orig ('nobody'), p1/orig ('nobody'), ")
-    assert "p7/orig ('nobody') and 3 more: unresolved: " in told
+    (warning,) = prompt_warnings(tokens, tokens.encode_all(prompts, 99, joint=True), [], own=True)
+    assert warning.startswith("p0/orig ('nobody'), p1/orig ('nobody'), ")
+    assert "p7/orig ('nobody') and 3 more: unresolved: " in warning
 
 
 def test_the_reference_keeps_its_rule_for_its_own_prompts_and_says_where_it_is_wrong() -> None:

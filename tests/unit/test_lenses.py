@@ -78,8 +78,8 @@ def save_artifacts(
     folder: Path, width: int = D, q: torch.Tensor | None = None, **whiten: object
 ) -> None:
     folder.mkdir(parents=True)
-    kept = {"mean": torch.zeros(width), "var": torch.ones(width), "eps": 0.0} | whiten
-    torch.save(kept, folder / "whiten.pt")
+    content = {"mean": torch.zeros(width), "var": torch.ones(width), "eps": 0.0} | whiten
+    torch.save(content, folder / "whiten.pt")
     torch.save(torch.eye(width) if q is None else q, folder / "Q_prism.pt")
 
 

@@ -73,9 +73,9 @@ def test_every_text_comes_back(corrected: bool, fact_run: Run) -> None:
     row = vars(fact_run.records()[0]) | {"top": tuple((text, 0.5) for text in HARD)}
     rows = [type(fact_run.records()[0])(**(row | {"token": text})) for text in HARD]
     text = store.csv_text(rows, store.RECORD_COLUMNS, corrected)
-    columns, found = tables.read_rows(tables.split(text, corrected), RecordRow)
+    columns, read_back = tables.read_rows(tables.split(text, corrected), RecordRow)
     assert columns == store.RECORD_COLUMNS
-    assert found == rows
+    assert read_back == rows
 
 
 def cut(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
@@ -123,9 +123,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_bad_directory_is_one_clear_error(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(GOLDEN / "outputs" / "fact", folder)
-    harm, told = BAD[name]
+    harm, message = BAD[name]
     harm(folder)
-    with pytest.raises(LensError, match=told):
+    with pytest.raises(LensError, match=message):
         lm.load(folder)
 
 

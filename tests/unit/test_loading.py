@@ -27,8 +27,8 @@ def test_the_head_is_float32_in_half_precision(models: Path) -> None:
 
 def norm(weight: list[float] | None = None, offset: bool = False, **eps: float) -> SimpleNamespace:
     """A norm as the bridge wraps it; 7 is the configuration's eps."""
-    kept = {} if weight is None else {"weight": torch.tensor(weight)}
-    inner = SimpleNamespace(**kept, **eps)
+    parameters = {} if weight is None else {"weight": torch.tensor(weight)}
+    inner = SimpleNamespace(**parameters, **eps)
     return SimpleNamespace(
         original_component=inner, uses_weight_offset=offset, config=SimpleNamespace(eps=7.0)
     )
@@ -43,10 +43,10 @@ def test_norms_without_a_weight_without_an_eps_and_without_a_module() -> None:
     ]
     blocks = [*(SimpleNamespace(ln1=module) for module in modules), SimpleNamespace()]
     cfg = SimpleNamespace(d_model=2, device="cpu", rmsnorm_uses_offset=True)
-    found = read_norms(SimpleNamespace(cfg=cfg, unembed=head, blocks=blocks))
-    assert found.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
-    assert found.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
-    assert found.identity.tolist() == [[False], [False], [False], [True], [True]]
+    norms = read_norms(SimpleNamespace(cfg=cfg, unembed=head, blocks=blocks))
+    assert norms.scale.tolist() == [[1, 2], [1, 1], [2, 3], [1, 1], [1, 1]]
+    assert norms.eps.tolist() == [[0.5], [0.25], [7], [0], [0]]
+    assert norms.identity.tolist() == [[False], [False], [False], [True], [True]]
 
 
 def test_names_of_norms() -> None:
@@ -59,46 +59,47 @@ def test_names_of_norms() -> None:
 
 
 def weights(*kinds: torch.dtype) -> SimpleNamespace:
-    kept = {
+    parameters = {
         f"p{i}": torch.nn.Parameter(torch.ones(3, dtype=k), requires_grad=False)
         for i, k in enumerate(kinds)
     }
-    return SimpleNamespace(original_model=torch.nn.ParameterDict(kept))
+    return SimpleNamespace(original_model=torch.nn.ParameterDict(parameters))
 
 
 def test_the_fingerprint_tells_every_bit_name_and_dtype() -> None:
     kinds = (torch.int8, torch.bfloat16, torch.float32, torch.float64)
-    found = {fingerprint(weights(*kinds), "m"), fingerprint(weights(*reversed(kinds)), "m")}
+    fingerprints = {fingerprint(weights(*kinds), "m"), fingerprint(weights(*reversed(kinds)), "m")}
     for i in range(len(kinds)):
         changed = weights(*kinds)
         changed.original_model[f"p{i}"].data[1] = 2
-        found.add(fingerprint(changed, "m"))
-    assert len(found) == 6
-    assert fingerprint(weights(*kinds), "m") in found
+        fingerprints.add(fingerprint(changed, "m"))
+    assert len(fingerprints) == 6
+    assert fingerprint(weights(*kinds), "m") in fingerprints
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"), [(1, "p0;"), (2, "p0 and 1 more;"), (3, "p0 and 2 more;")]
+    ("bad", "message"), [(1, "p0;"), (2, "p0 and 1 more;"), (3, "p0 and 2 more;")]
 )
-def test_weights_that_are_not_finite_are_counted(bad: int, told: str) -> None:
+def test_weights_that_are_not_finite_are_counted(bad: int, message: str) -> None:
     model = weights(*[torch.float32] * 4)
     for i in range(bad):
         model.original_model[f"p{i}"].data[0] = torch.inf
     with pytest.raises(LensError) as caught:
         fingerprint(model, "org/m")
     assert (
-        str(caught.value) == f"org/m has weights that are not finite: {told} get a sound checkpoint"
+        str(caught.value)
+        == f"org/m has weights that are not finite: {message} get a sound checkpoint"
     )
 
 
 class Loader:
     """What transformers is asked for, in place of its class that loads a model."""
 
-    asked: ClassVar[dict[str, Any]] = {}
+    arguments_seen: ClassVar[dict[str, Any]] = {}
 
     @classmethod
-    def from_pretrained(cls, name: str, **wanted: Any) -> tuple[Any, dict[str, Any]]:
-        cls.asked = wanted | {"name": name}
+    def from_pretrained(cls, name: str, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        cls.arguments_seen = arguments | {"name": name}
         return cls.model(), dict.fromkeys(
             ("missing_keys", "unexpected_keys", "mismatched_keys"), ()
         )
@@ -120,11 +121,11 @@ def test_transformers_reads_all_weights_and_runs_no_code(
     file: dict[str, str], loader: type[Loader]
 ) -> None:
     """Blocks of a .gguf file are unpacked: kernels for them would be downloaded."""
-    where = {"local_files_only": True} | file
-    read_model("folder", where, "config", Placement("cpu", torch.bfloat16), "m")
+    location = {"local_files_only": True} | file
+    read_model("folder", location, "config", Placement("cpu", torch.bfloat16), "m")
     if file:
-        assert loader.asked.pop("quantization_config").dequantize
-    assert loader.asked == where | {
+        assert loader.arguments_seen.pop("quantization_config").dequantize
+    assert loader.arguments_seen == location | {
         "name": "folder",
         "config": "config",
         "dtype": torch.bfloat16,
@@ -147,15 +148,15 @@ def test_a_device_map_of_accelerate_changes_no_number(
     mapped = Placement(
         "cpu", torch.float32, device_map=dict.fromkeys(parts, "cpu") | {"model.layers": "disk"}
     )
-    where = {"local_files_only": True}
-    hf_model, _ = read_model(name, where, read_config(name, where, name), mapped, name)
+    location = {"local_files_only": True}
+    hf_model, _ = read_model(name, location, read_config(name, location, name), mapped, name)
     bridge = loading.boot(hf_model, mapped, name)
     assert set(bridge.original_model.hf_device_map) == set(parts)
-    (residuals, final), (ours, same) = (
+    (residuals, final), (own, same) = (
         capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge)
     )
     assert torch.equal(final, same)
-    assert all(torch.equal(residuals.at(y), ours.at(y)) for y in range(7))
+    assert all(torch.equal(residuals.at(layer), own.at(layer)) for layer in range(7))
 
 
 @pytest.mark.parametrize("file", [{}, {"gguf_file": "m.gguf"}])
@@ -165,7 +166,7 @@ def test_a_sharded_model_is_never_moved_to_a_device(
     monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
     read_model("folder", file, None, SHARDED, "m")
     spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
-    assert {key: loader.asked[key] for key in spread} == spread
+    assert {key: loader.arguments_seen[key] for key in spread} == spread
 
 
 def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.LoadedModel) -> None:
@@ -177,7 +178,7 @@ def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.L
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ValueError(" one line\nand  another."), "one line and another"),
         (KeyError(), "KeyError"),
@@ -188,7 +189,7 @@ def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.L
         (AssertionError(), "AssertionError"),
     ],
 )
-def test_what_a_library_raises_becomes_one_line(error: Exception, told: str) -> None:
+def test_what_a_library_raises_becomes_one_line(error: Exception, message: str) -> None:
     def read(advice: str = "") -> None:
         with library_errors("read the weights of org/m", advice):
             raise error
@@ -196,7 +197,7 @@ def test_what_a_library_raises_becomes_one_line(error: Exception, told: str) -> 
     for advice, end in (("", ""), ("get another", "; get another")):
         with pytest.raises(LensError) as caught:
             read(advice)
-        assert str(caught.value) == f"cannot read the weights of org/m: {told}{end}"
+        assert str(caught.value) == f"cannot read the weights of org/m: {message}{end}"
         assert caught.value.__cause__ is error
 
 
@@ -213,9 +214,9 @@ def test_an_error_of_ours_passes_as_it_is() -> None:
 
 
 def config(**known: Any) -> Any:
-    found = SimpleNamespace(**{"architectures": [], "model_type": "llama"} | known)
-    found.get_text_config = lambda: found
-    return found
+    namespace = SimpleNamespace(**{"architectures": [], "model_type": "llama"} | known)
+    namespace.get_text_config = lambda: namespace
+    return namespace
 
 
 TWO_HALVES = {"architectures": ["XForConditionalGeneration"], "is_encoder_decoder": True}
@@ -256,7 +257,7 @@ def test_a_tokenizer_file_is_read_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Except where a .gguf file holds the tokenizer."""
-    asked: list[tuple[str, str, dict[str, Any]]] = []
+    calls: list[tuple[str, str, dict[str, Any]]] = []
 
     class Tokenizer:
         def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
@@ -266,20 +267,20 @@ def test_a_tokenizer_file_is_read_as_it_stands(
             return "a"
 
     def note(kind: str) -> Callable[..., Any]:
-        return lambda name, **more: asked.append((kind, name, more)) or Tokenizer()
+        return lambda name, **more: calls.append((kind, name, more)) or Tokenizer()
 
     for kind in ("PreTrainedTokenizerFast", "AutoTokenizer"):
         monkeypatch.setattr(getattr(pretrained, kind), "from_pretrained", note(kind))
     monkeypatch.setattr(pretrained.gguf_file, "split_digits", lambda *given: None)
-    where, never = {"local_files_only": True}, {"trust_remote_code": False}
-    file, name = where | {"gguf_file": "m.gguf"}, str(tmp_path)
-    read_tokenizer(name, where, "m")
+    location, never = {"local_files_only": True}, {"trust_remote_code": False}
+    file, name = location | {"gguf_file": "m.gguf"}, str(tmp_path)
+    read_tokenizer(name, location, "m")
     (tmp_path / "tokenizer.json").write_text("{}")
-    read_tokenizer(name, where, "m")
+    read_tokenizer(name, location, "m")
     read_tokenizer(name, file, "m")
-    assert asked == [
-        ("AutoTokenizer", name, where | never),
-        ("PreTrainedTokenizerFast", name, where),
+    assert calls == [
+        ("AutoTokenizer", name, location | never),
+        ("PreTrainedTokenizerFast", name, location),
         ("AutoTokenizer", name, file | never),
     ]
 
@@ -287,25 +288,27 @@ def test_a_tokenizer_file_is_read_as_it_stands(
 def test_what_was_read_first_reaches_what_is_read_later(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
-    name, where = str(models / "rms-rope"), {"local_files_only": True}
+    arguments: dict[str, object] = {}
+    name, location = str(models / "rms-rope"), {"local_files_only": True}
 
     def place(options: object, config: Any) -> Placement:
-        asked["placed"] = config.model_type
+        arguments["placed"] = config.model_type
         return Placement("cpu", torch.float16)
 
-    def read(name: str, where: object, config: Any, placement: Placement, model: str) -> None:
-        asked.update(name=name, where=where, config=config.model_type, dtype=placement.dtype)
+    def read(name: str, location: object, config: Any, placement: Placement, model: str) -> None:
+        arguments.update(
+            name=name, location=location, config=config.model_type, dtype=placement.dtype
+        )
         raise LensError("enough")
 
     monkeypatch.setattr(loading, "place", place)
     monkeypatch.setattr(loading, "read_model", read)
     with pytest.raises(LensError, match="enough"):
         load(RunOptions(name))
-    assert asked == {
+    assert arguments == {
         "placed": "llama",
         "name": name,
-        "where": where,
+        "location": location,
         "config": "llama",
         "dtype": torch.float16,
     }

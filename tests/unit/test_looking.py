@@ -1,4 +1,4 @@
-"""`show`, `report` and the notebook: what is told, whatever the texts of a run are, and one clear error."""
+"""`show`, `report` and the notebook: their content for any texts of a run, and one clear error."""
 
 import json
 import os
@@ -52,11 +52,11 @@ def test_hostile_texts_in_the_terminal(
 
 
 def test_what_the_document_shows_of_the_defects() -> None:
-    told = {
+    shown = {
         name: [w[:3] for w in facts.warnings(lm.load(OUTPUTS / name))]
         for name in ("fact", "layernorm-prism", "bf16")
     }
-    assert told == {"fact": [], "layernorm-prism": ["R1:"], "bf16": []}
+    assert shown == {"fact": [], "layernorm-prism": ["R1:"], "bf16": []}
     run = lm.load(OUTPUTS / "fact")
     last = run.document["diagnostics"]["last_layer_consistency"]
     last |= {"warn_high_last_layer_kl": True, "kl_to_final_bits": 1.012}
@@ -69,11 +69,11 @@ def test_what_the_document_shows_of_the_defects() -> None:
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes)))
+        self.elements.append((tag, dict(attributes)))
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -88,13 +88,15 @@ def read_page(text: str) -> tuple[Tags, dict[str, dict]]:
 def test_no_text_of_a_run_becomes_markup(hostile: Path) -> None:
     text = page([lm.load(hostile)])
     tags, drawn = read_page(text)
-    names = [tag for tag, _ in tags.found]
+    names = [tag for tag, _ in tags.elements]
     assert names.count("script") == 3
     assert not {"img", "a"} & set(names)
-    assert not [key for _, attributes in tags.found for key in attributes if key.startswith("on")]
+    assert not [
+        key for _, attributes in tags.elements for key in attributes if key.startswith("on")
+    ]
     assert not [
         value
-        for _, attributes in tags.found
+        for _, attributes in tags.elements
         for value in attributes.values()
         if "http" in (value or "")
     ]
@@ -111,7 +113,9 @@ def test_no_text_of_a_run_becomes_markup(hostile: Path) -> None:
 
 def flat(value: object) -> list[str]:
     return (
-        [one for part in value for one in flat(part)] if isinstance(value, list) else [value or ""]
+        [item for part in value for item in flat(part)]
+        if isinstance(value, list)
+        else [value or ""]
     )
 
 
@@ -128,13 +132,15 @@ def test_the_heatmap_has_every_row_under_every_choice() -> None:
         ["raw"],
         ["prism"],
     ]
-    for trace, lens in zip(traces, run.lenses):
+    for trace, lens in zip(traces, run.lenses, strict=True):
         rows = {(row.layer, row.pos): row for row in run.records(lens)}
         assert len(rows) == 7 * 17
-        for (y, s), row in rows.items():
-            assert trace.meta["z"]["entropy, bits"][y][s] == pytest.approx(row.entropy, rel=1e-5)
-            assert trace.meta["z"]["p(top-1)"][y][s] == pytest.approx(row.top[0][1], rel=1e-5)
-            assert trace.hovertext[y][s].count("<br>") == len(row.top) + 2
+        for (layer, pos), row in rows.items():
+            assert trace.meta["z"]["entropy, bits"][layer][pos] == pytest.approx(
+                row.entropy, rel=1e-5
+            )
+            assert trace.meta["z"]["p(top-1)"][layer][pos] == pytest.approx(row.top[0][1], rel=1e-5)
+            assert trace.hovertext[layer][pos].count("<br>") == len(row.top) + 2
     notes = [
         t.text[0]
         for t in heatmap.heatmap(run, [*run.lenses, "tuned"]).data
@@ -185,7 +191,7 @@ def test_several_runs_are_overlaid_by_depth() -> None:
     assert {max(t.x) for t in drawn} == {100}
     assert {len(t.x) for t in drawn} == {13, 7}
     assert {t.name.split(",")[0]: t.line.color for t in drawn} == dict(
-        zip(("deep-tied", "Fact"), figures.COLOURS)
+        zip(("deep-tied", "Fact"), figures.COLOURS[:2], strict=True)
     )
 
 
@@ -207,7 +213,7 @@ def test_a_choice_that_a_trace_needs_is_offered() -> None:
         tags, drawn = read_page(page([run := lm.load(case)]))
         offered = choices([run], run.lenses)
         assert offered["lens"] == lenses
-        assert [dict(a)["name"] for tag, a in tags.found if tag == "select"] == list(offered)
+        assert [dict(a)["name"] for tag, a in tags.elements if tag == "select"] == list(offered)
         for trace in [trace for figure in drawn.values() for trace in figure["data"]]:
             assert set(trace.get("meta", {}).get("show", {})) <= set(offered)
             assert {figures.ALL, *lenses} >= set(
@@ -246,13 +252,13 @@ def test_what_cannot_be_read_or_written_is_one_clear_error(
     command: str, tmp_path: Path, capsys
 ) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
-    for folder, told in (
+    for folder, message in (
         (tmp_path, "holds no run"),
         (tmp_path / "none", "No such file or directory"),
     ):
         assert command_line.main([command, str(OUTPUTS / "fact"), str(folder), *out]) == 1
         err = capsys.readouterr().err
-        assert told in err
+        assert message in err
         assert len(err.splitlines()) == 1
     with pytest.raises(SystemExit) as stopped:
         command_line.main([command])
@@ -276,8 +282,8 @@ def test_show_loads_no_model_code() -> None:
         "print({'torch', 'pandas'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, "show", str(OUTPUTS / "fact")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.endswith("set()\n")
+    completed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert completed.stdout.endswith("set()\n")
 
 
 def test_a_run_in_a_notebook(hostile: Path) -> None:
@@ -285,7 +291,7 @@ def test_a_run_in_a_notebook(hostile: Path) -> None:
     html = run._repr_html_()
     tags = Tags()
     tags.feed(html)
-    assert {tag for tag, _ in tags.found} <= {"pre", "span"}
+    assert {tag for tag, _ in tags.elements} <= {"pre", "span"}
     text = "".join(tags.texts)
     assert "L_semantic = 4" in text
     assert all(terminal.token(row, 14).plain in text for row in run.passes()["pos/orig"])

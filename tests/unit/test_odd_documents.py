@@ -1,4 +1,4 @@
-"""Documents and rows that are not as a run writes them: `show` and `report` say what is there."""
+"""Documents and rows that no run writes: `show` and `report` show what they have."""
 
 import json
 from dataclasses import replace
@@ -55,8 +55,10 @@ def test_a_document_that_is_none_of_a_run_s_is_shown(case: str, own_run: Run) ->
             odd = replace(run, document=with_odd(document, path, value))
             checks = facts.raw_checks(odd)
             assert all(isinstance(s["layer"], int) for c in checks.values() for s in c["samples"])
-            said = [facts.heading(odd), *facts.warnings(odd), *raw_lines(odd, "x")]
-            assert all(isinstance(text, str) for text in (*said, *next(iter(odd.prompts.values()))))
+            lines = [facts.heading(odd), *facts.warnings(odd), *raw_lines(odd, "x")]
+            assert all(
+                isinstance(text, str) for text in (*lines, *next(iter(odd.prompts.values())))
+            )
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,10 @@ def test_lenses_that_are_no_list_are_told(given: object) -> None:
 def test_threads_are_counted(given: object) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", threads=given)  # type: ignore[arg-type]
-    told = f"threads must be a whole number, 0 for as many as torch takes by itself, got {given!r}"
-    assert str(caught.value) == told
+    message = (
+        f"threads must be a whole number, 0 for as many as torch takes by itself, got {given!r}"
+    )
+    assert str(caught.value) == message
 
 
 def test_a_device_map_is_for_gpus_alone() -> None:

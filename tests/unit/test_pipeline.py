@@ -181,22 +181,23 @@ def test_further_lenses_share_the_forward_and_leave_the_contract_as_it_is(
 
 def test_the_final_lens_meets_the_norm_lens_at_the_last_layer_alone(side_by_side: Run) -> None:
     norm, final, raw = (side_by_side.passes(lens)["pos/orig"] for lens in side_by_side.lenses)
-    assert [row.kl_to_final_bits == other.kl_to_final_bits for row, other in zip(norm, final)] == [
-        False
-    ] * 6 + [True]
-    assert all(row.entropy != other.entropy for row, other in zip(norm, raw))
+    assert [
+        row.kl_to_final_bits == other.kl_to_final_bits
+        for row, other in zip(norm, final, strict=True)
+    ] == [False] * 6 + [True]
+    assert all(row.entropy != other.entropy for row, other in zip(norm, raw, strict=True))
 
 
 def test_the_manifest_tells_milestones_of_every_further_lens_and_how_any_two_agree(
     side_by_side: Run,
 ) -> None:
-    told = side_by_side.manifest
-    assert list(told["lenses"]) == ["final", "raw"]
-    assert told["lenses"]["final"]["milestones"] == milestones(
+    manifest = side_by_side.manifest
+    assert list(manifest["lenses"]) == ["final", "raw"]
+    assert manifest["lenses"]["final"]["milestones"] == milestones(
         side_by_side.passes("final")["pos/orig"]
     )
-    assert list(told["lenses"]["raw"]) == ["milestones", "ablation_summary", "control_summary"]
-    pairs = {(entry["lens"], entry["against"]): entry for entry in told["last_layer_agreement"]}
+    assert list(manifest["lenses"]["raw"]) == ["milestones", "ablation_summary", "control_summary"]
+    pairs = {(entry["lens"], entry["against"]): entry for entry in manifest["last_layer_agreement"]}
     assert set(pairs) == {
         ("norm", "final"),
         ("norm", "raw"),
@@ -218,9 +219,9 @@ def test_sidecars_of_every_lens_obey_the_schema(side_by_side: Run, tmp_path: Pat
         for table in ("records", "pure-next-token")
         for lens in ("final", "raw")
     } < names
-    found = read_run(tmp_path, "Fact")
-    assert len(found.tables) == 7
-    assert validate(found) == []
+    finished = read_run(tmp_path, "Fact")
+    assert len(finished.tables) == 7
+    assert validate(finished) == []
 
 
 def test_without_prism_in_the_list_its_artifacts_are_not_read(models: Path) -> None:

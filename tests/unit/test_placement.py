@@ -27,13 +27,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def build(**free: list[float]) -> None:
         monkeypatch.setattr(placement, "available", free.__contains__)
         names = {
-            kind: [kind] if len(sizes) == 1 else [f"{kind}:{i}" for i in range(9)]
+            kind: [kind] if len(sizes) == 1 else [f"{kind}:{i}" for i in range(len(sizes))]
             for kind, sizes in free.items()
         }
         monkeypatch.setattr(
             placement,
             "free_memory",
-            lambda kind: {n: int(s * GIB) for n, s in zip(names[kind], free[kind])},
+            lambda kind: {n: int(s * GIB) for n, s in zip(names[kind], free[kind], strict=True)},
         )
 
     return build
@@ -60,8 +60,8 @@ def test_compute_dtype(device: str, model_id: str, family: str, dtype: torch.dty
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_named_dtype_overrides_the_policy(device: str, dtype: str, machine: Any) -> None:
     machine(cuda=[999], cpu=[99])
-    found = place(RunOptions("org/M-34B", device=device, dtype=dtype), config("gemma2"))
-    assert (found.device, found.dtype) == (
+    placement_ = place(RunOptions("org/M-34B", device=device, dtype=dtype), config("gemma2"))
+    assert (placement_.device, placement_.dtype) == (
         "cuda" if device == "auto" else device,
         getattr(torch, dtype),
     )
@@ -120,22 +120,22 @@ def test_the_float32_copy_of_a_large_vocabulary_counts(machine: Any) -> None:
 def test_what_is_taken_fits_by_the_contract(size: float, free: float, machine: Any) -> None:
     machine(cuda=[free, free / 2], cpu=[free * 2])
     try:
-        found = place(RunOptions(f"org/x-{size}b"), config())
+        taken = place(RunOptions(f"org/x-{size}b"), config())
     except LensError:
         assert size * 1e9 * 2 * 1.3 / GIB + 1.5 >= free
         return
-    share, base = placement.OVERHEAD[found.device.split(":")[0]]
-    room = {"cuda:0": free, "cpu": 2 * free}[found.device]
-    assert size * 1e9 * found.dtype.itemsize * (1 + share) / GIB + base < room
+    share, base = placement.OVERHEAD[taken.device.split(":")[0]]
+    room = {"cuda:0": free, "cpu": 2 * free}[taken.device]
+    assert size * 1e9 * taken.dtype.itemsize * (1 + share) / GIB + base < room
 
 
 def test_sharding_leaves_every_gpu_its_room(machine: Any) -> None:
     machine(cuda=[24, 24], cpu=[99])
-    found = place(RunOptions("org/M-13B", device_map="auto"), config(head=(32_000, 5120)))
-    assert (found.device, found.device_map, found.dtype) == ("cuda", "auto", torch.float16)
-    assert found.max_memory == {i: int((24 - 1.5) * GIB / 1.3) for i in range(2)}
+    taken = place(RunOptions("org/M-13B", device_map="auto"), config(head=(32_000, 5120)))
+    assert (taken.device, taken.device_map, taken.dtype) == ("cuda", "auto", torch.float16)
+    assert taken.max_memory == {i: int((24 - 1.5) * GIB / 1.3) for i in range(2)}
     room = "cuda:0 17.3 GiB of 24.0 GiB free, cuda:1 17.3 GiB of 24.0 GiB free"
-    assert found.notes == (f"weights of 24.2 GiB (by its name), room for weights: {room}",)
+    assert taken.notes == (f"weights of 24.2 GiB (by its name), room for weights: {room}",)
     with pytest.raises(
         LensError, match=r"M-70B does not fit on the GPUs together \(weights of 130.4 GiB"
     ):
@@ -152,9 +152,9 @@ def test_sharding_without_gpus_is_one_clear_error(machine: Any) -> None:
 
 def test_an_absent_device_falls_back_with_a_warning(machine: Any) -> None:
     machine(cpu=[1])
-    found = place(RunOptions("m", device="cuda"), config())
-    told = "device cuda was asked for but is not available: running on cpu"
-    assert found == Placement("cpu", torch.float32, (), (told,))
+    taken = place(RunOptions("m", device="cuda"), config())
+    warning = "device cuda was asked for but is not available: running on cpu"
+    assert taken == Placement("cpu", torch.float32, (), (warning,))
 
 
 @pytest.mark.parametrize(("cuda", "mps"), [(False, True), (True, False)])

@@ -30,12 +30,12 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
 @given(SEEDS, st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_moments_of_a_stream_are_those_of_the_whole(seed: int, sizes: list[int]) -> None:
     x = draw(seed, sum(sizes), 3) * 5 + 100
-    found = prism.Moments(3)
+    moments = prism.Moments(3)
     for part in torch.split(x, sizes):
-        found.add(part)
-    assert found.count == len(x)
-    assert torch.allclose(found.mean, x.mean(0))
-    assert torch.allclose(found.variance, x.var(0, correction=0))
+        moments.add(part)
+    assert moments.count == len(x)
+    assert torch.allclose(moments.mean, x.mean(0))
+    assert torch.allclose(moments.variance, x.var(0, correction=0))
 
 
 def test_a_reservoir_keeps_all_it_can_and_samples_evenly_beyond() -> None:
@@ -64,10 +64,10 @@ def test_procrustes_is_orthogonal_and_takes_one_basis_to_the_other(seed: int, k:
 @given(SEEDS)
 def test_directions_are_those_of_the_singular_value_decomposition(seed: int) -> None:
     weight = draw(seed, 40, 5) * torch.tensor([5.0, 4, 3, 2, 1])
-    found = prism.leading(prism.gram_of(weight.float()), 3)
+    directions = prism.leading(prism.gram_of(weight.float()), 3)
     left = np.linalg.svd(weight.numpy().T)[0][:, :3]
-    assert np.abs(np.sum(found.numpy() * left, 0)) == pytest.approx(1, abs=1e-4)
-    assert (found.gather(0, found.abs().argmax(0, keepdim=True)) > 0).all()
+    assert np.abs(np.sum(directions.numpy() * left, 0)) == pytest.approx(1, abs=1e-4)
+    assert (directions.gather(0, directions.abs().argmax(0, keepdim=True)) > 0).all()
 
 
 def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Path) -> None:
@@ -81,11 +81,13 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
         prompts=str(BUILT_IN),
         k=20,
     )
-    told = prism.fit(fact_model, options)
-    layers, found = [0, 2, 4, 5], prism.material(fact_model, options)
-    assert [len(ids) for ids in found[:2]] == [16, 16]
-    assert len(found) == told["sequences"] > 17 + 10, "17 are those of the built-in prompts"
-    rows = torch.cat(list(prism.normed_rows(fact_model, found, layers)))
+    provenance = prism.fit(fact_model, options)
+    layers, sequences = [0, 2, 4, 5], prism.material(fact_model, options)
+    assert [len(ids) for ids in sequences[:2]] == [16, 16]
+    assert len(sequences) == provenance["sequences"] > 17 + 10, (
+        "17 are those of the built-in prompts"
+    )
+    rows = torch.cat(list(prism.normed_rows(fact_model, sequences, layers)))
     whiten = torch.load(tmp_path / "out" / "Fact" / "whiten.pt", weights_only=True)
     assert torch.allclose(whiten["mean"], rows.mean(0), atol=1e-5)
     assert torch.allclose(whiten["var"], rows.var(0, correction=0), rtol=1e-4, atol=1e-6)
@@ -97,13 +99,17 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
     assert np.abs(np.linalg.svd(e @ q.numpy() @ u)[1]) == pytest.approx(1, abs=1e-2), (
         "E_k goes to the span of U_k"
     )
-    assert json.loads(json.dumps(told)) == json.loads(
+    assert json.loads(json.dumps(provenance)) == json.loads(
         (tmp_path / "out" / "Fact" / "provenance.json").read_text()
     )
-    assert (told["k"], told["layers"], told["d_model"]) == (20, ["embed", 1, 3, 4], 128)
-    assert told["residuals"] == told["sampled"] == len(rows)
-    assert told["orthogonality_error"] < 1e-5
-    assert told["norms"] == "reference formula"
+    assert (provenance["k"], provenance["layers"], provenance["d_model"]) == (
+        20,
+        ["embed", 1, 3, 4],
+        128,
+    )
+    assert provenance["residuals"] == provenance["sampled"] == len(rows)
+    assert provenance["orthogonality_error"] < 1e-5
+    assert provenance["norms"] == "reference formula"
     assert sorted(p.name for p in (tmp_path / "out" / "Fact").iterdir()) == [
         "Q_prism.pt",
         "provenance.json",

@@ -1,4 +1,4 @@
-"""Step 8: what the model says without a lens."""
+"""Step 8: the model's own predictions, without a lens."""
 
 import numpy as np
 import pytest
@@ -17,9 +17,9 @@ MAIN, TEST_PROMPTS = built_in().passes[0], built_in().test_prompts
 
 def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) -> None:
     final = capture(fact_model.bridge, fact_model.tokens.model_input(MAIN.text), 6, [0])[1]
-    found = final_and_temperatures(to_host(at_temperatures(final)), fact_model.tokens)
-    entries = [(1.0, 20, found["final_prediction"])]
-    entries += [(entry["temperature"], 15, entry) for entry in found["temperature_exploration"]]
+    blocks = final_and_temperatures(to_host(at_temperatures(final)), fact_model.tokens)
+    entries = [(1.0, 20, blocks["final_prediction"])]
+    entries += [(entry["temperature"], 15, entry) for entry in blocks["temperature_exploration"]]
     assert [temperature for temperature, _, _ in entries] == [1.0, 0.1, 2.0]
     for temperature, k, entry in entries:
         z = final.double().numpy() / temperature
@@ -34,11 +34,11 @@ def test_temperatures_rescale_the_first_prompts_logits(fact_model: LoadedModel) 
 
 
 def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: LoadedModel) -> None:
-    found = run_test_prompts(
+    entries = run_test_prompts(
         TEST_PROMPTS, fact_model.tokens, lambda batch: last_logits(fact_model.bridge, batch), None
     )
-    assert [entry["prompt"] for entry in found] == list(TEST_PROMPTS)
-    for entry in found:
+    assert [entry["prompt"] for entry in entries] == list(TEST_PROMPTS)
+    for entry in entries:
         alone = capture(fact_model.bridge, fact_model.tokens.model_input(entry["prompt"]), 6, [0])[
             1
         ]
@@ -53,9 +53,9 @@ def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) ->
     def half(batch: list[list[int]]) -> torch.Tensor:
         return last_logits(fact_model.bridge, batch).bfloat16()
 
-    found = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half, None)
-    values = [p for entry in found for _, p in entry["topk"]]
+    entries = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half, None)
+    values = [p for entry in entries for _, p in entry["topk"]]
     assert torch.tensor(values).bfloat16().double().tolist() == values
     assert any(
-        float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in found
+        float(torch.tensor(entry["entropy"]).bfloat16()) != entry["entropy"] for entry in entries
     )

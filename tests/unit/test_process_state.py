@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,19 +220,21 @@ def test_a_task_on_ray_works_where_it_was_asked_for_and_changes_nothing_in_its_w
 ) -> None:
     """Ray keeps a worker for further tasks. The run itself is in a process of its own: here a shell."""
     on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
-    there = folder / "there"
-    there.mkdir()
+    directory = folder / "there"
+    directory.mkdir()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(sys, "executable", str(folder / "shell"))
     (folder / "shell").write_text('#!/bin/sh\necho "$(pwd) ${OMP_NUM_THREADS-none}"\n')
     (folder / "shell").chmod(0o755)
-    said: list[str] = []
+    outputs: list[str] = []
+    job = Job(RunOptions("any", device="cpu"))
+
+    def perform(threads: str | None) -> None:
+        outputs.append(on_ray.perform(job, str(directory), threads).output)
+
     for threads in (None, "3"):
-        job = Job(RunOptions("any", device="cpu"))
-        assert (
-            changes(lambda: said.append(on_ray.perform(job, str(there), threads).said)) == []  # noqa: B023
-        )
-    assert said == [f"{there} none", f"{there} 3"]
+        assert changes(partial(perform, threads)) == []
+    assert outputs == [f"{directory} none", f"{directory} 3"]
 
 
 def test_variables_that_are_set_changed_and_deleted_within(
@@ -249,11 +252,11 @@ def test_variables_that_are_set_changed_and_deleted_within(
 def test_messages_go_to_the_standard_error_of_now(capsys: pytest.CaptureFixture[str]) -> None:
     """A handler that keeps the stream of its first call writes to a closed one later."""
     log = logging.getLogger("lenses_min")
-    for said in ("first", "second"):
+    for message in ("first", "second"):
         with configure_logging(logging.INFO):
-            log.info(said)
+            log.info(message)
             log.debug("a detail")
-        assert capsys.readouterr().err == f"INFO {said}\n"
+        assert capsys.readouterr().err == f"INFO {message}\n"
     log.info("nobody asked")
     assert capsys.readouterr().err == ""
 

@@ -103,8 +103,8 @@ def test_the_block_is_of_the_pass_nearest_to_its_bound() -> None:
         {"kl_bits": kl, "max_logit_error": 0.0, "bound_bits": bound}
         for kl, bound in ((0.4, 0.5), (0.2, 0.21), (1e-9, 1e-6))
     ]
-    held = proof.proof(errors, "bfloat16", {"kl_bits": 0.0})
-    assert (held["kl_bits"], held["bound_bits"], held["holds"]) == (0.2, 0.21, True)
+    block = proof.proof(errors, "bfloat16", {"kl_bits": 0.0})
+    assert (block["kl_bits"], block["bound_bits"], block["holds"]) == (0.2, 0.21, True)
     errors[2]["kl_bits"] = 2e-6
     assert proof.worst_of(errors) == 2
     assert not proof.proof(errors, "bfloat16", {})["holds"]
@@ -143,18 +143,18 @@ def test_logits_of_400_are_rounded_and_no_fault(
 @pytest.mark.parametrize("name", ["softcap-postnorm", "layernorm-parallel", "fact", "deep-tied"])
 def test_the_proof_holds_with_room_in_every_dtype(name: str, dtype: str, models: Path) -> None:
     """Nearest to its bound comes softcap-postnorm in float16, whose soft cap rounds three times: 0.41."""
-    held = pipeline.self_test(options(models / name, dtype=dtype))
-    assert held["holds"]
-    assert held["parts_at"] is None
-    assert -1e-12 <= held["kl_bits"] <= held["bound_bits"] / 2
-    bridge = held["transformers"]
+    block = pipeline.self_test(options(models / name, dtype=dtype))
+    assert block["holds"]
+    assert block["parts_at"] is None
+    assert -1e-12 <= block["kl_bits"] <= block["bound_bits"] / 2
+    bridge = block["transformers"]
     assert -1e-12 <= bridge["kl_bits"] <= bridge["bound_bits"] / 2
 
 
 @pytest.mark.parametrize("dtype", HALF)
 def test_a_soft_cap_left_out_is_found_in_half_precision(dtype: str, models: Path) -> None:
-    held = pipeline.self_test(options(models / "softcap-postnorm", "reference", dtype=dtype))
-    assert (held["holds"], held["parts_at"]) == (False, "the output transform")
+    block = pipeline.self_test(options(models / "softcap-postnorm", "reference", dtype=dtype))
+    assert (block["holds"], block["parts_at"]) == (False, "the output transform")
 
 
 # What TransformerLens ignores.
@@ -184,14 +184,14 @@ def test_the_numbers_of_the_untouched_model_are_those_of_transformers(
     from transformers import AutoModelForCausalLM
 
     path, ids = folder("gpt2", scale_attn_weights=False), (1, 9, 30, 12, 40)
-    found = of_transformers(AutoModelForCausalLM.from_pretrained(path).eval(), ids, "m")
+    reading = of_transformers(AutoModelForCausalLM.from_pretrained(path).eval(), ids, "m")
     plain = AutoModelForCausalLM.from_pretrained(path).eval()
     with torch.no_grad():
         output = plain(torch.tensor([ids]), output_hidden_states=True)
-    assert found.logits == pytest.approx(output.logits[0, -1].numpy(), abs=1e-4)
-    for y, state in enumerate(output.hidden_states[:-1]):
-        assert found.stream[y] == pytest.approx(state[0, -1].numpy(), abs=1e-4)
-    assert found.normed == pytest.approx(output.hidden_states[-1][0, -1].numpy(), abs=1e-4)
+    assert reading.logits == pytest.approx(output.logits[0, -1].numpy(), abs=1e-4)
+    for layer, state in enumerate(output.hidden_states[:-1]):
+        assert reading.stream[layer] == pytest.approx(state[0, -1].numpy(), abs=1e-4)
+    assert reading.normed == pytest.approx(output.hidden_states[-1][0, -1].numpy(), abs=1e-4)
 
 
 # Planted faults: each is found, and its place is named.
@@ -255,12 +255,12 @@ def test_residuals_of_another_layer_are_found_though_the_logits_are_right(
 def test_a_lens_that_leaves_the_model_is_an_error_under_the_corrected_contract(
     models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Planted behind the check at loading; under the reference contract, which is known to be off, it is told."""
+    """Planted behind the check at loading; under the reference contract, whose defects are known, it is logged."""
     real = pipeline.build_lenses
 
-    def untransformed(model: Any, asked: RunOptions) -> Any:
+    def untransformed(model: Any, run_options: RunOptions) -> Any:
         object.__setattr__(model, "head", replace(model.head, transform=None))
-        return real(model, asked)
+        return real(model, run_options)
 
     monkeypatch.setattr(pipeline, "build_lenses", untransformed)
     model = options(models / "softcap-postnorm")
@@ -268,8 +268,8 @@ def test_a_lens_that_leaves_the_model_is_an_error_under_the_corrected_contract(
         pipeline.run(model)
     with caplog.at_level(logging.ERROR, "lenses_min"):
         logging.getLogger("lenses_min").propagate = True
-        held = pipeline.run(replace(model, contract="reference")).manifest["last_layer_proof"]
-    assert (held["holds"], held["parts_at"]) == (False, "the output transform")
+        block = pipeline.run(replace(model, contract="reference")).manifest["last_layer_proof"]
+    assert (block["holds"], block["parts_at"]) == (False, "the output transform")
     assert "they part at the output transform" in caplog.text
 
 
@@ -286,12 +286,12 @@ def test_a_transform_that_transformer_lens_does_not_tell_of_is_refused_at_loadin
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_the_manifest_has_both_halves_of_the_proof(contract: str, models: Path) -> None:
-    held = pipeline.run(options(models / "rms-rope", contract)).manifest["last_layer_proof"]
+    block = pipeline.run(options(models / "rms-rope", contract)).manifest["last_layer_proof"]
     errors = ["kl_bits", "max_logit_error", "bound_bits"]
-    assert list(held) == [*errors, "dtype", "holds", "parts_at", "transformers"]
-    assert list(held["transformers"]) == [*errors, "parts_at"]
-    assert held["holds"]
-    assert held["transformers"]["kl_bits"] <= held["transformers"]["bound_bits"] == 1e-6
+    assert list(block) == [*errors, "dtype", "holds", "parts_at", "transformers"]
+    assert list(block["transformers"]) == [*errors, "parts_at"]
+    assert block["holds"]
+    assert block["transformers"]["kl_bits"] <= block["transformers"]["bound_bits"] == 1e-6
 
 
 # What cannot be read at all.
@@ -303,8 +303,8 @@ def test_a_projection_before_the_unembedding_is_refused_under_either_contract(
     more: dict[str, Any], contract: str, folder: Callable[..., Path]
 ) -> None:
     model = folder("opt", word_embed_proj_dim=16, **more)
-    told = r"residual stream is 32 wide and its unembedding 16, .* under either contract"
-    with pytest.raises(LensError, match=told) as caught:
+    message = r"residual stream is 32 wide and its unembedding 16, .* under either contract"
+    with pytest.raises(LensError, match=message) as caught:
         pipeline.run(options(model, contract))
     assert "--contract" not in str(caught.value)
 
@@ -358,8 +358,8 @@ def test_options_of_every_depth_are_named() -> None:
     """Those of RoPE and of the text part of a model; sizes, ids and what changes no number are not."""
     rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0}
     text = {"rope_parameters": rope, "hidden_size": 32, "use_cache": False, "bos_token_id": 7}
-    told = "rope_parameters.factor=2.0, rope_parameters.rope_type=yarn"
-    assert unusual_options(CONFIG_MAPPING["llama"](**text)) == told
+    options = "rope_parameters.factor=2.0, rope_parameters.rope_type=yarn"
+    assert unusual_options(CONFIG_MAPPING["llama"](**text)) == options
     capped = CONFIG_MAPPING["gemma3"](text_config={"final_logit_softcapping": 30.0})
     assert unusual_options(capped) == "final_logit_softcapping=30.0"
     assert unusual_options(CONFIG_MAPPING["llama"]()) == "none"

@@ -1,6 +1,7 @@
 """Runs of the reference's other dates: read whole, shown, drawn, and saved again byte for byte."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def same(value: Any, cell: str) -> bool:
-    """Whether a value of a frame is what a cell says."""
+    """Whether a value of a frame is that of a cell."""
     if value is None or value == "" or (isinstance(value, float) and pd.isna(value)):
         return cell in ("", "nan")
     return str(value) == cell or (not isinstance(value, str) and float(value) == float(cell))
@@ -88,10 +89,10 @@ def test_a_run_of_any_date_is_shown_and_drawn(
 ) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
     assert command_line.main([command, str(runs[date]), *out]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert printed.err == ""
     assert "NaN" not in (tmp_path / "r.html").read_text().split('id="figures"')[1] if out else True
-    assert out or "L_semantic = 4" in said.out
+    assert out or "L_semantic = 4" in printed.out
 
 
 def test_runs_of_all_dates_side_by_side(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
@@ -146,7 +147,7 @@ def test_the_raw_check_of_several_facts_never_turns_back(runs: dict[str, Path]) 
     drawn = figures.raw_against_norm([lm.load(runs["2025-10-13"])])
     for trace in drawn.data:
         assert list(trace.x).count(None) == len(published.FACTS) - 1
-        pairs = [(a, b) for a, b in zip(trace.x, trace.x[1:]) if None not in (a, b)]
+        pairs = [(a, b) for a, b in pairwise(trace.x) if None not in (a, b)]
         assert pairs
         assert all(a < b for a, b in pairs)
 

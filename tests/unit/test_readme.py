@@ -1,4 +1,4 @@
-"""What the README shows of Python runs as it stands there."""
+"""The Python code of the README runs unchanged."""
 
 import re
 from pathlib import Path

@@ -57,7 +57,7 @@ def context(prompt: Prompt = MAIN, ids: tuple[int, ...] = (2, 2)) -> RowContext:
 
 
 def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With run.py's window of one token nobody could tell, so it is two here."""
+    """With run.py's window of one token this would not show, so it is two here."""
     monkeypatch.setattr(records, "COPY_WINDOW", 2)
     for prompt in (MAIN, ABLATION):
         row_of = context(prompt)
@@ -66,7 +66,7 @@ def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("prompt", "kind", "top", "found"),
+    ("prompt", "kind", "top", "is_answer"),
     [
         (MAIN, NormLens, 0, True),
         (MAIN, PrismLens, 0, True),
@@ -77,11 +77,11 @@ def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.Monke
     ],
 )
 def test_an_answer_without_an_id_is_found_by_its_text(
-    prompt: Prompt, kind: type[Lens], top: int, found: bool
+    prompt: Prompt, kind: type[Lens], top: int, is_answer: bool
 ) -> None:
     """The norm lens looks for Berlin even in the control pass (R6), Prism for the pass's own answer."""
-    assert context(prompt).is_answer(None, top, lens(kind).fallback_answer) is found
-    assert pure(context(prompt), kind, [top])[0].is_answer is found
+    assert context(prompt).is_answer(None, top, lens(kind).fallback_answer) is is_answer
+    assert pure(context(prompt), kind, [top])[0].is_answer is is_answer
 
 
 def test_at_its_bound_entropy_collapses_and_a_copy_does_not() -> None:

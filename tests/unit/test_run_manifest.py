@@ -11,7 +11,7 @@ from lenses_min.output.run import Run
 
 
 def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
-    told = fact_run.manifest
+    content = fact_run.manifest
     run = [
         "options",
         "inputs",
@@ -29,9 +29,9 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "elapsed_s",
         "peak_memory",
     ]
-    assert list(told) == ["model_id", "contract", *asdict(fact_model.facts), *run]
-    assert told["contract"] == "reference"
-    assert set(told["versions"]) == {
+    assert list(content) == ["model_id", "contract", *asdict(fact_model.facts), *run]
+    assert content["contract"] == "reference"
+    assert set(content["versions"]) == {
         "lenses-min",
         "python",
         "torch",
@@ -39,21 +39,29 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
         "transformers",
         "numpy",
     }
-    assert [list(prompt) for prompt in told["prompts"]] == [
+    assert [list(prompt) for prompt in content["prompts"]] == [
         ["prompt_id", "prompt_variant", "token_ids"]
     ] * 3
-    assert datetime.datetime.fromisoformat(told["finished_at"]).utcoffset() == datetime.timedelta(0)
+    assert datetime.datetime.fromisoformat(
+        content["finished_at"]
+    ).utcoffset() == datetime.timedelta(0)
 
 
 def test_elapsed_seconds_are_told_to_the_millisecond(
     sweep, fact_options: RunOptions, fact_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
-    told = manifest.manifest(fact_model.facts, fact_options, sweep(fact_options), {}, [], {}, 100.0)
-    assert told["elapsed_s"] == 7.654
+    content = manifest.manifest(
+        fact_model.facts, fact_options, sweep(fact_options), {}, [], {}, 100.0
+    )
+    assert content["elapsed_s"] == 7.654
 
 
 def test_an_error_report_names_model_options_and_error(fact_options: RunOptions) -> None:
-    told = manifest.error_report(fact_options, ValueError("no"))
-    assert list(told) == ["model", "options", "error_type", "message", "time"]
-    assert (told["model"], told["error_type"], told["message"]) == ("tiny/Fact", "ValueError", "no")
+    content = manifest.error_report(fact_options, ValueError("no"))
+    assert list(content) == ["model", "options", "error_type", "message", "time"]
+    assert (content["model"], content["error_type"], content["message"]) == (
+        "tiny/Fact",
+        "ValueError",
+        "no",
+    )

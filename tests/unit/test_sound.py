@@ -131,8 +131,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_is_missing_or_not_read_is_refused(name: str, store: str, tmp_path: Path) -> None:
-    change, told = CHANGES[name]
-    assert told in refusal(checkpoint(tmp_path, change, store))
+    change, message = CHANGES[name]
+    assert message in refusal(checkpoint(tmp_path, change, store))
 
 
 FREQUENCIES = torch.tensor([1.0, 0.1, 0.01, 0.001])
@@ -169,8 +169,8 @@ def test_what_the_model_makes_itself_and_other_heads_are_named_in_a_warning(
     folder = checkpoint(tmp_path, lambda t: t.update(more), family=family)
     model = read(folder)
     first, *others = sorted(more)
-    told = f"{first} and {len(others)} more" if others else first
-    assert model.warnings == (f"weights that do not lead to the logits are not read: {told}",)
+    names = f"{first} and {len(others)} more" if others else first
+    assert model.warnings == (f"weights that do not lead to the logits are not read: {names}",)
     assert same_as_transformers(model, folder)
 
 
@@ -239,8 +239,8 @@ def test_files_beside_those_that_are_read_are_named(tmp_path: Path) -> None:
     for name in ("pytorch_model.bin", "consolidated.00.pth", "consolidated.safetensors"):
         (folder / name).write_bytes(b"")
     (folder / "training_args.bin").write_bytes(b"")
-    told = "model.safetensors is read, and not consolidated.safetensors and 1 more"
-    assert read(folder).warnings == (f"of several weight files {told}",)
+    warning = "model.safetensors is read, and not consolidated.safetensors and 1 more"
+    assert read(folder).warnings == (f"of several weight files {warning}",)
 
 
 class Harm:
@@ -259,8 +259,10 @@ def test_weights_too_large_for_float16_name_the_wider_dtypes(tmp_path: Path) -> 
     folder = checkpoint(tmp_path, lambda t: t[UP].mul_(1e6))
     with pytest.raises(LensError) as caught:
         load(RunOptions(str(folder), device="cpu", dtype="float16"))
-    told = f"not finite: {UP}; float16 ends at 65504: use --dtype bfloat16 or float32, else get a"
-    assert told in str(caught.value)
+    message = (
+        f"not finite: {UP}; float16 ends at 65504: use --dtype bfloat16 or float32, else get a"
+    )
+    assert message in str(caught.value)
     assert load(RunOptions(str(folder), device="cpu", dtype="bfloat16")).facts.dtype == "bfloat16"
 
 

@@ -1,4 +1,4 @@
-"""MODEL → where it is read from: what is on disk is read, what is nowhere is told before any connection."""
+"""MODEL → where it is read from: what is on disk is read, what is nowhere is reported before any connection."""
 
 import json
 import os
@@ -91,9 +91,9 @@ def test_what_is_a_path_is_never_looked_up(
     monkeypatch.setattr(source, "hub_source", lambda model: pytest.fail("looked up"))
     with pytest.raises(LensError) as caught:
         source_of(name)
-    told = str(caught.value)
-    assert told.startswith(". holds no config.json" if name == "." else ABSENT + name)
-    assert str(tmp_path.parent) in told or name in (".", "/no/such", "~/missing", "\0")
+    message = str(caught.value)
+    assert message.startswith(". holds no config.json" if name == "." else ABSENT + name)
+    assert str(tmp_path.parent) in message or name in (".", "/no/such", "~/missing", "\0")
 
 
 def test_an_absolute_path_is_told_once(folder: Path) -> None:
@@ -107,15 +107,15 @@ def test_an_id_of_the_hub_that_is_nowhere_is_told_before_any_connection(
 ) -> None:
     with pytest.raises(LensError) as caught:
         source_of(name)
-    told = f"there is no folder {Path.cwd() / name} and no cached model {name}"
+    message = f"there is no folder {Path.cwd() / name} and no cached model {name}"
     assert str(caught.value) == (
-        f"{told}, and HF_HUB_OFFLINE forbids to connect; download it where that is allowed: hf download {name}"
+        f"{message}, and HF_HUB_OFFLINE forbids to connect; download it where that is allowed: hf download {name}"
     )
     lines: list[str] = []
     monkeypatch.setattr(source.log, "warning", lambda text, *parts: lines.append(text % parts))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert source_of(name) == (name, {})
-    assert lines == [f"{told}: downloading it from the Hugging Face hub"]
+    assert lines == [f"{message}: downloading it from the Hugging Face hub"]
 
 
 def test_a_cached_model_is_read_as_its_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +148,10 @@ def test_a_folder_without_a_config_tells_what_is_inside(folder: Path, cache: Pat
     (folder / "inner").mkdir()
     (folder / "config.json").rename(folder / "inner" / "config.json")
     (folder / "m.gguf").write_text("")
-    told = "holds no config.json; give a Hugging Face checkpoint folder or a .gguf file"
-    with pytest.raises(LensError, match=f"{told}; perhaps m.gguf, inner inside it$"):
+    message = "holds no config.json; give a Hugging Face checkpoint folder or a .gguf file"
+    with pytest.raises(LensError, match=f"{message}; perhaps m.gguf, inner inside it$"):
         source_of(str(folder))
-    with pytest.raises(LensError, match=f"{told}; perhaps snapshots/0123abcd inside it$"):
+    with pytest.raises(LensError, match=f"{message}; perhaps snapshots/0123abcd inside it$"):
         source_of(str(cache.parents[1]))
 
 
@@ -163,13 +163,13 @@ def test_an_adapter_is_named_with_its_base(folder: Path) -> None:
     with pytest.raises(LensError, match="holds a model and a LORA adapter, and reading either"):
         source_of(str(folder))
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    told = (
+    message = (
         f"{folder} is a LORA adapter of org/base, not a model; merge it first (merge_and_unload and"
     )
     for _ in range(2):  # with and without the config of the base
         with pytest.raises(LensError) as caught:
             source_of(str(folder))
-        assert str(caught.value).startswith(told)
+        assert str(caught.value).startswith(message)
         (folder / "config.json").unlink(missing_ok=True)
     (folder / "adapter_config.json").write_text("[]")
     with pytest.raises(LensError, match="is a PEFT adapter of the model that it was trained on"):
@@ -212,11 +212,11 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_config_that_is_none_is_told_with_its_fault(name: str, folder: Path) -> None:
-    content, told = TEXTS[name]
+    content, message = TEXTS[name]
     (folder / "config.json").write_bytes(content)
     with pytest.raises(LensError) as caught:
         source_of(str(folder))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(folder) in str(caught.value)
 
 
@@ -249,12 +249,12 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_weights_that_are_not_there_are_told(name: str, folder: Path) -> None:
-    make, told = FILES[name]
+    make, message = FILES[name]
     (folder / "model.safetensors").unlink()
     make(folder)
     with pytest.raises(LensError) as caught:
         check_weight_files(folder, "m")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_folder_is_not_asked_for_its_weights_before_they_are_read(folder: Path) -> None:

@@ -39,8 +39,8 @@ def test_the_built_in_prompts_are_those_of_run_py() -> None:
 def test_json_lines_say_the_same(own: str, tmp_path: Path) -> None:
     import yaml
 
-    told = yaml.safe_load(Path(own).read_text(encoding="utf-8"))
-    lines = [*told["passes"], *({"test_prompt": text} for text in told["test_prompts"])]
+    content = yaml.safe_load(Path(own).read_text(encoding="utf-8"))
+    lines = [*content["passes"], *({"test_prompt": text} for text in content["test_prompts"])]
     path = tmp_path / "own.jsonl"
     path.write_text("\n\n".join(map(json.dumps, lines)), encoding="utf-8")
     assert read_suite(path) == replace(read_suite(Path(own)), keywords=frozenset())
@@ -105,15 +105,15 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_told_at_once_with_file_entry_and_field(name: str, tmp_path: Path) -> None:
-    text, told = FAULTS[name]
+    text, lines = FAULTS[name]
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(LensError) as caught:
         read_suite(tmp_path / name)
-    assert str(caught.value).splitlines() == [f"{tmp_path / name}: {line}" for line in told]
+    assert str(caught.value).splitlines() == [f"{tmp_path / name}: {line}" for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("none.yaml", None, "cannot read the prompts of .*none.yaml: .*No such file"),
         ("open.yaml", "passes: [\n", "cannot read the prompts of .*open.yaml: .*line 2, column 1"),
@@ -126,11 +126,11 @@ def test_every_fault_is_told_at_once_with_file_entry_and_field(name: str, tmp_pa
     ],
 )
 def test_an_unreadable_file_fails_before_the_model_is_read(
-    name: str, text: str | bytes | None, told: str, tmp_path: Path
+    name: str, text: str | bytes | None, message: str, tmp_path: Path
 ) -> None:
     if text is not None:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(LensError, match=told):
+    with pytest.raises(LensError, match=message):
         pipeline.run(RunOptions("no/model", prompts=str(tmp_path / name)))
 
 
@@ -140,7 +140,10 @@ def test_the_built_in_file_given_as_one_s_own_says_what_the_default_run_says(
     """Its three prompts share a padded forward here, and none in the default run."""
     run = pipeline.run(replace(fact_options, prompts=str(BUILT_IN)))
     assert len(run.pure()) == len(fact_run.pure())
-    for a, b in [*zip(run.pure(), fact_run.pure()), *zip(run.records(), fact_run.records())]:
+    for a, b in [
+        *zip(run.pure(), fact_run.pure(), strict=True),
+        *zip(run.records(), fact_run.records(), strict=True),
+    ]:
         assert words(a) == words(b)
         assert numbers(a) == pytest.approx(numbers(b), rel=1e-4, abs=2e-6)
     assert run.document["test_prompts"] == fact_run.document["test_prompts"]
@@ -184,7 +187,7 @@ def test_a_batch_equals_each_prompt_alone(
     ]:
         left, right = own_run.rows(table, lens), other.rows(table, lens)
         assert len(left) == len(right) > 20
-        for a, b in zip(left, right):
+        for a, b in zip(left, right, strict=True):
             assert numbers(a) == pytest.approx(numbers(b), rel=1e-4, abs=2e-6)
             assert words(a) == words(b)
 
@@ -232,15 +235,15 @@ def test_the_rows_of_a_run_of_one_s_own(own_run: Run, tmp_path: Path) -> None:
         None,
     ]
     assert own_run.document["passes"][3]["gold_alignment"] == "unresolved", "an unknown token"
-    told = own_run.manifest
-    assert list(told["lenses"]["raw"]) == [
+    manifest = own_run.manifest
+    assert list(manifest["lenses"]["raw"]) == [
         "be/orig",
         "pa/orig",
         "long/tail",
         "none/orig",
         "two/orig",
     ]
-    assert {entry["lens"] for entry in told["last_layer_agreement"]} == {"norm", "final", "raw"}
+    assert {entry["lens"] for entry in manifest["last_layer_agreement"]} == {"norm", "final", "raw"}
     for table in ("agreement", "answers"):
         assert len(own_run.frame(table)) == len(own_run.rows(table)) > 50
 
@@ -289,15 +292,15 @@ def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, mod
                 out.hidden_states[2][0, -1].double().numpy(), head, np.zeros(head.shape[1])
             )
         )
-    found = {
+    by_key = {
         (row.lens, row.layer): row for row in own_run.rows("answers") if row.prompt_id == "long"
     }
     for key, rows in ((("model", 6), z), (("norm", 6), z), (("raw", 2), raw)):
         bits = oracle.surprisal_bits(rows, answer)
-        assert found[key].surprisal_bits == pytest.approx(bits, rel=1e-4, abs=1e-4), key
-        assert found[key].p_joint == pytest.approx(2**-bits, rel=1e-3), key
-        assert found[key].n_tokens == 3
-    assert len(found) == 3 * 7 + 1
+        assert by_key[key].surprisal_bits == pytest.approx(bits, rel=1e-4, abs=1e-4), key
+        assert by_key[key].p_joint == pytest.approx(2**-bits, rel=1e-3), key
+        assert by_key[key].n_tokens == 3
+    assert len(by_key) == 3 * 7 + 1
 
 
 def test_prompts_that_are_too_long_are_named_together(
@@ -310,8 +313,8 @@ def test_prompts_that_are_too_long_are_named_together(
     ]
     path.write_text(json.dumps({"passes": passes}))
     each = r"prompt p{}/orig has \d+ tokens and 2 of its answer, "
-    told = f"^{each.format(200)}{each.format(300)}the model reads 1 to "
-    with pytest.raises(LensError, match=told):
+    message = f"^{each.format(200)}{each.format(300)}the model reads 1 to "
+    with pytest.raises(LensError, match=message):
         pipeline.run(replace(fact_options, prompts=str(path)))
 
 

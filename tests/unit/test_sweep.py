@@ -50,12 +50,12 @@ class Fake:
         return future
 
     def perform(self, job: Job) -> Outcome:
-        told = {
+        written = {
             "options": asdict(job.options),
             "inputs": inputs(job.options),
             "model_id": job.options.model_id,
         }
-        manifest = {**self.run.manifest, **told}
+        manifest = {**self.run.manifest, **written}
         replace(
             self.run, name=job.options.file_stem, manifest=manifest, folder=job.options.out_dir
         ).save()
@@ -94,17 +94,17 @@ def test_every_option_of_run_reaches_every_run(tmp_path: Path) -> None:
     prompts.write_text('{"id": "a", "context": "b", "answer": "c"}\n')
     flags = FLAGS.format(prompts).split()
     args = vars(command_line.parser().parse_args(["run", "m", "--out-dir", "x", *flags]))
-    asked = RunOptions(
+    options = RunOptions(
         **{name: value for name, value in args.items() if name in asdict(RunOptions("m"))}
     )
     defaults = RunOptions("m", out_dir="x")
-    same = {name for name, value in asdict(asked).items() if value == getattr(defaults, name)}
+    same = {name for name, value in asdict(options).items() if value == getattr(defaults, name)}
     assert same == {"model", "model_id", "out_dir"}
     jobs = jobs_of(
         command_line.parser().parse_args(["sweep", "m", "org/n", "--self-test", *flags]), Path("x")
     )
     assert jobs == [
-        Job(replace(asked, model=name, model_id=name), self_test=True) for name in ("m", "org/n")
+        Job(replace(options, model=name, model_id=name), self_test=True) for name in ("m", "org/n")
     ]
 
 
@@ -138,8 +138,8 @@ def test_a_list_names_models_and_options_of_their_own(
     )
     assert start(out, "b", more=f"--models {path} --copy-margin 0.3") == 0
     assert engine.done == ["b", "a", "a-loose"]
-    told = json.loads((out / "run-latest" / folders.MANIFEST).read_text())["jobs"]
-    assert {(one["copy_threshold"], one["copy_margin"]) for one in told.values()} == {
+    recorded = json.loads((out / "run-latest" / folders.MANIFEST).read_text())["jobs"]
+    assert {(job["copy_threshold"], job["copy_margin"]) for job in recorded.values()} == {
         (0.95, 0.3),
         (0.5, 0.3),
     }
@@ -156,9 +156,9 @@ def test_everything_wrong_is_told_before_anything_runs(
         start(out, "b/a", more=f"--models {path} --copy-margin 3 --lens x --jobs 0 --prompts /none")
         == 2
     )
-    told = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     for line, begin in zip(
-        told,
+        lines,
         [
             "lenses-min: error: copy_margin must be a probability between 0 and 1, got 3.0",
             f"{path}:1: unknown job keys modle",
@@ -177,9 +177,9 @@ def test_everything_wrong_is_told_before_anything_runs(
     assert start(out, more=f"--models {tmp_path / 'none'}") == 2
     path.write_text("# none\n")
     assert start(out, more=f"--models {path}") == 2
-    told = capsys.readouterr().err
-    assert "cannot read the list of models" in told
-    assert f"{path} names no model; write one a line" in told
+    lines = capsys.readouterr().err
+    assert "cannot read the list of models" in lines
+    assert f"{path} names no model; write one a line" in lines
     assert not out.exists()
     assert engine.done == []
 
@@ -195,15 +195,15 @@ def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> N
 
     engine.faults |= {"a": refuse, "c": lambda job: Outcome(-9, "one\nKilled"), "d": lost}
     assert start(out, "org/a", "org/b", "c", "d", "e") == 1
-    found = summary(out)
-    assert {name: row["status"] for name, row in found.items()} == {
+    rows = summary(out)
+    assert {name: row["status"] for name, row in rows.items()} == {
         **dict.fromkeys(("org/a", "c", "d"), "failed"),
         **dict.fromkeys(("org/b", "e"), "done"),
     }
-    assert found["org/a"]["error"] == "fits on no device"
-    assert found["c"]["error"] == "the run ended with status -9: Killed"
-    assert found["d"]["error"].endswith("RuntimeError: the worker is gone")
-    row = found["org/b"]
+    assert rows["org/a"]["error"] == "fits on no device"
+    assert rows["c"]["error"] == "the run ended with status -9: Killed"
+    assert rows["d"]["error"].endswith("RuntimeError: the worker is gone")
+    row = rows["org/b"]
     assert (row["L_copy"], row["L_semantic"], row["delta_layers"], row["answer_rank_lens"]) == (
         "1",
         "4",
@@ -292,15 +292,15 @@ def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(
     fact_run: Run, tmp_path: Path
 ) -> None:
     options = RunOptions("org/no-such-model", out_dir=str(tmp_path))
-    told = {"options": asdict(options), "inputs": {"model": "0" * 40}}
+    content = {"options": asdict(options), "inputs": {"model": "0" * 40}}
     versions = fact_run.manifest["versions"] | {
         "torch": fact_run.manifest["versions"]["torch"].split("+")[0] + "+cu1"
     }
-    manifest = {**fact_run.manifest, **told, "versions": versions}
+    manifest = {**fact_run.manifest, **content, "versions": versions}
     run = replace(fact_run, name=options.file_stem, folder=options.out_dir, manifest=manifest)
     run.save()
     assert folders.complete(tmp_path, options)
-    replace(run, manifest={**run.manifest, "inputs": {**told["inputs"], "prompts": "x"}}).save()
+    replace(run, manifest={**run.manifest, "inputs": {**content["inputs"], "prompts": "x"}}).save()
     assert not folders.complete(tmp_path, options)
 
 
@@ -328,14 +328,14 @@ def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
 def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fake, capsys) -> None:
     engine.faults["b"] = lambda job: Outcome(1, "no luck")
     assert command_line.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
-    told, err = capsys.readouterr()
+    out_text, err = capsys.readouterr()
     assert "a: done" in err
     assert re.search(r"b: the run ended with status 1: no luck.*\nno luck\n", err)
-    assert [line.split()[:4] for line in told.splitlines()[1:3]] == [
+    assert [line.split()[:4] for line in out_text.splitlines()[1:3]] == [
         ["a", "done", "6", "1"],
         ["b", "failed", "-", "-"],
     ]
-    assert told.rstrip().endswith("run-latest/summary.csv")
+    assert out_text.rstrip().endswith("run-latest/summary.csv")
 
 
 BIG, MACHINES = (
@@ -345,7 +345,7 @@ BIG, MACHINES = (
 
 
 @pytest.mark.parametrize(
-    ("model", "device", "gpu", "asked"),
+    ("model", "device", "gpu", "expected"),
     [
         ("org/M-7B", "auto", BIG, {"num_gpus": 0.25}),
         ("org/M-70B", "cuda", BIG, {"num_gpus": 1}),
@@ -360,20 +360,20 @@ BIG, MACHINES = (
     ],
 )
 def test_what_a_task_asks_of_a_cluster(
-    model: str, device: str, gpu: int, asked: dict[str, float] | str
+    model: str, device: str, gpu: int, expected: dict[str, float] | str
 ) -> None:
     on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     sharded = device == "sharded"
     options = RunOptions(
         model, device="auto" if sharded else device, device_map="auto" if sharded else "none"
     )
-    if isinstance(asked, str):
+    if isinstance(expected, str):
         refused = on_ray.Ray(MACHINES, gpu).submit(Job(options)).exception()
         assert isinstance(refused, LensError)
         assert f"{model} fits on no machine of the cluster" in str(refused)
-        assert asked in str(refused)
+        assert expected in str(refused)
     else:
-        assert on_ray.resources(options, MACHINES, gpu) == asked
+        assert on_ray.resources(options, MACHINES, gpu) == expected
 
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "missing/", "org/absent", "broken", "m.gguf"])
@@ -386,8 +386,8 @@ def test_a_model_that_is_not_there_asks_for_what_any_needs(
     (tmp_path / "broken").mkdir()
     for name in ("config.json", "model.safetensors", "model.safetensors.index.json"):
         (tmp_path / "broken" / name).write_text("{")
-    asked = on_ray.resources(RunOptions(model, device="cpu"), MACHINES, 0)
-    assert asked == {"memory": 4 * 2**30}
+    amounts = on_ray.resources(RunOptions(model, device="cpu"), MACHINES, 0)
+    assert amounts == {"memory": 4 * 2**30}
 
 
 def test_an_estimate_that_fails_is_the_failure_of_its_run_alone(

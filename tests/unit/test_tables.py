@@ -35,9 +35,9 @@ def test_layer_table(fact_run: Run, snapshot) -> None:
 
 
 def test_milestones(fact_run: Run, data_regression: DataRegressionFixture) -> None:
-    found = dict(fact_run.milestones)
-    assert all(isinstance(key, str) for key in found), "YAML would keep other keys, JSON would not"
-    data_regression.check(found)
+    layers = dict(fact_run.milestones)
+    assert all(isinstance(key, str) for key in layers), "YAML would keep other keys, JSON would not"
+    data_regression.check(layers)
 
 
 def test_numbers_of_every_pass(

@@ -18,7 +18,7 @@ PASS = '{"id": "a", "context": "b", "answer": "c"}'
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "expected"),
     [
         (
             "whole.json",
@@ -55,13 +55,13 @@ PASS = '{"id": "a", "context": "b", "answer": "c"}'
     ],
 )
 def test_a_key_that_comes_twice_is_told_with_every_place(
-    name: str, text: str, told: list[str], tmp_path: Path
+    name: str, text: str, expected: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(LensError) as caught:
         read_suite(tmp_path / name)
-    found = [line.removesuffix("; keep one of them") for line in str(caught.value).splitlines()]
-    assert found == [f"{tmp_path / name}: {line}" for line in told]
+    lines = [line.removesuffix("; keep one of them") for line in str(caught.value).splitlines()]
+    assert lines == [f"{tmp_path / name}: {line}" for line in expected]
 
 
 def test_merged_and_repeated_mappings_of_yaml_are_no_repetition() -> None:
@@ -106,13 +106,15 @@ def test_a_byte_order_mark_and_any_case_of_the_ending(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("passes: [{id: a, context: b, answer: 2001-99-99}]", "month must be in 1..12"),
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_what_the_libraries_raise_becomes_one_error(text: str, told: str, tmp_path: Path) -> None:
+def test_what_the_libraries_raise_becomes_one_error(
+    text: str, message: str, tmp_path: Path
+) -> None:
     for name in ("own.yaml", "own.json"):
         (tmp_path / name).write_text(text)
         with pytest.raises(LensError, match="cannot read the prompts of"):
@@ -125,8 +127,8 @@ def test_join_is_a_space_or_nothing(tmp_path: Path) -> None:
     path.write_text(json.dumps({"passes": [{**entry, "join": ""}, {**entry, "id": "b"}]}))
     assert [prompt.join for prompt in read_suite(path).passes] == ["", None]
     path.write_text(json.dumps({"passes": [{**entry, "join": "\n"}]}))
-    told = r'passes\[0\] \(a/orig\): join: must be " " or "", what stands between context and answer, got "\\n"'
-    with pytest.raises(LensError, match=told):
+    message = r'passes\[0\] \(a/orig\): join: must be " " or "", what stands between context and answer, got "\\n"'
+    with pytest.raises(LensError, match=message):
         read_suite(path)
 
 
@@ -136,12 +138,12 @@ def test_jobs_with_a_mark_and_with_a_key_twice(
     path = tmp_path / "jobs.jsonl"
     path.write_bytes(codecs.BOM_UTF8 + b'\n{"model": "a", "model": "b"}')
     assert command_line.main(["batch", str(path)]) == 2
-    told = (
+    message = (
         'the key "model" comes twice in one object: line 2 column 2 and line 2 column 16; keep one'
     )
-    assert f"{path}:2: {told}" in capsys.readouterr().err
+    assert f"{path}:2: {message}" in capsys.readouterr().err
     path.write_bytes(codecs.BOM_UTF8 + b'# models\n{"model": "a", "model": "b"}')
     assert (
         command_line.main(["sweep", "--models", str(path), "--out-dir", str(tmp_path / "out")]) == 2
     )
-    assert f"{path}:2: {told}" in capsys.readouterr().err
+    assert f"{path}:2: {message}" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def entry(bits: float, norm: bool = False, raw: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "risk"),
+    ("values", "risk"),
     [
         (entry(0.49), "low"),
         (entry(0.5), "medium"),
@@ -29,8 +29,8 @@ def entry(bits: float, norm: bool = False, raw: bool = False) -> dict[str, Any]:
         (entry(0.1, raw=True), "low"),
     ],
 )
-def test_the_risk_of_a_lens_artifact(found: dict[str, Any], risk: str) -> None:
-    assert raw_lens.raw_lens_check("full", [found])["summary"]["lens_artifact_risk"] == risk
+def test_the_risk_of_a_lens_artifact(values: dict[str, Any], risk: str) -> None:
+    assert raw_lens.raw_lens_check("full", [values])["summary"]["lens_artifact_risk"] == risk
 
 
 def test_half_a_bit_at_the_last_layer_is_no_warning() -> None:
@@ -45,5 +45,5 @@ def test_half_a_bit_at_the_last_layer_is_no_warning() -> None:
 def test_a_margin_of_zero_is_not_positive(fact_run: Run) -> None:
     row = fact_run.pure()[-1]
     for margin, first in ((0.0, None), (1e-9, row.layer)):
-        found = milestones.control_summary([replace(row, control_margin=margin)])
-        assert found == {"first_control_margin_pos": first, "max_control_margin": margin}
+        summary = milestones.control_summary([replace(row, control_margin=margin)])
+        assert summary == {"first_control_margin_pos": first, "max_control_margin": margin}

@@ -43,7 +43,7 @@ def test_the_formula_is_the_oracle_s_and_the_last_layer_is_read_as_it_is() -> No
         torch.randn(5, D, generator=torch.Generator().manual_seed(9)),
         torch.tensor([0, 0, 1, 2, 2]),
     )
-    found = TunedLens(norms, head, weight, bias).decode(x, layers)
+    logits = TunedLens(norms, head, weight, bias).decode(x, layers)
     wide = [t.double().numpy() for t in (norms.scale[-1], head.weight.T, head.bias)]
     for i, layer in enumerate(layers.tolist()):
         a, c = (torch.zeros(D, D), torch.zeros(D)) if layer == N else (weight[layer], bias[layer])
@@ -51,7 +51,7 @@ def test_the_formula_is_the_oracle_s_and_the_last_layer_is_read_as_it_is() -> No
         expected = oracle.tuned_lens(
             *arguments, lambda row: oracle.rms_norm(row, wide[0], 1e-3), *wide[1:]
         )
-        assert found[i].double().numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        assert logits[i].double().numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_the_identity_is_the_final_lens_and_half_precision_stays() -> None:
@@ -67,8 +67,10 @@ def test_the_identity_is_the_final_lens_and_half_precision_stays() -> None:
 
 def state(prefix: str = "", n: int = N, width: int = D) -> dict[str, torch.Tensor]:
     _, _, weight, bias = parts()
-    named = {f"{prefix}{y}.weight": weight[y % N][:width, :width].clone() for y in range(n)}
-    return named | {f"{prefix}{y}.bias": bias[y % N][:width].clone() for y in range(n)}
+    named = {
+        f"{prefix}{layer}.weight": weight[layer % N][:width, :width].clone() for layer in range(n)
+    }
+    return named | {f"{prefix}{layer}.bias": bias[layer % N][:width].clone() for layer in range(n)}
 
 
 @pytest.mark.parametrize("prefix", ["", "layer_translators."])
@@ -83,9 +85,9 @@ def test_both_layouts_are_read(prefix: str, tmp_path: Path) -> None:
     assert torch.equal(read_translators(tmp_path, N, D)[0], 2 * weight), "our own file comes first"
 
 
-def write_config(folder: Path, **told: int) -> None:
+def write_config(folder: Path, **fields: int) -> None:
     torch.save(state(), folder / "params.pt")
-    (folder / "config.json").write_text(json.dumps(told))
+    (folder / "config.json").write_text(json.dumps(fields))
 
 
 BROKEN = {
@@ -173,9 +175,9 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
         == 0
     )
     assert "mean KL to the final output over layers" in capsys.readouterr().out
-    told = json.loads((out / "deep-tied" / "provenance.json").read_text())
+    provenance = json.loads((out / "deep-tied" / "provenance.json").read_text())
     final, start, tuned = (
-        fitting.mean(told["held_out_kl_bits"][name]) for name in ("final", "start", "tuned")
+        fitting.mean(provenance["held_out_kl_bits"][name]) for name in ("final", "start", "tuned")
     )
     assert tuned <= start < final / 4
     assert sorted(p.name for p in (out / "deep-tied").iterdir()) == [
@@ -192,9 +194,9 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
     )
     run = pipeline.run(options)
     run.save()
-    found = read_run(tmp_path / "o", "deep-tied")
-    assert {"records-tuned", "pure-next-token-tuned"} <= set(found.tables)
-    assert validate(found) == []
+    written = read_run(tmp_path / "o", "deep-tied")
+    assert {"records-tuned", "pure-next-token-tuned"} <= set(written.tables)
+    assert validate(written) == []
     assert run.pure("tuned")[12] == replace(run.pure("final")[12])
     assert run.pure("tuned")[5] != run.pure("final")[5]
 

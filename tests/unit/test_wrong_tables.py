@@ -56,12 +56,12 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], None], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_cell_is_named_by_file_row_and_column(name: str, tmp_path: Path) -> None:
     published.write(tmp_path, "2025-08-30", "Fact")
-    change, told = WRONG[name]
+    change, message = WRONG[name]
     lines = published.read(FACT / PURE, "2025-08-30")
     change(lines)
     text = published.text_of(lines, "2025-08-24")
     (tmp_path / PURE).write_text(text, encoding="utf-8", newline="")
-    with pytest.raises(LensError, match=f"{PURE}.*{told}"):
+    with pytest.raises(LensError, match=f"{PURE}.*{message}"):
         lm.load(tmp_path)
 
 
