@@ -67,7 +67,10 @@ def test_exact_arithmetic_meets_what_was_captured_in_half_precision(
         read_run(tmp_path, options.file_stem),
         by_name(case.tolerance),
     )
-    assert {m.place.column_text for m in result.mismatches} <= {"diagnostics.use_fp32_unembed", "dtype"}
+    assert {m.place.column_text for m in result.mismatches} <= {
+        "diagnostics.use_fp32_unembed",
+        "dtype",
+    }
     assert (
         max(
             s.worst_fraction
