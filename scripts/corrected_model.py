@@ -54,17 +54,13 @@ class CaseModel:
         usable = self.document["diagnostics"]["prism_summary"]["compatible"]
         self.prism = self.read_prism() if usable else None
 
-    def read_prism(self) -> tuple[oracle.Array, oracle.Array, float, oracle.Array]:
-        """Return mean [D], variance [D], eps and rotation [D, D] of the case's Prism artifacts."""
+    def read_prism(self) -> tuple[tuple[oracle.Array, oracle.Array, float], oracle.Array]:
+        """Return the whitening (mean [D], variance [D], eps) and the rotation [D, D] of the case's Prism artifacts."""
         folder = self.case.prism_path() / self.file_stem
         whitening = torch.load(folder / "whiten.pt", weights_only=True)
         rotation = torch.load(folder / "Q_prism.pt", weights_only=True)
-        return (
-            whitening["mean"].double().numpy(),
-            whitening["var"].double().numpy(),
-            float(whitening["eps"]),
-            rotation.double().numpy(),
-        )
+        mean, var = whitening["mean"].double().numpy(), whitening["var"].double().numpy()
+        return (mean, var, float(whitening["eps"])), rotation.double().numpy()
 
     @property
     def answer_ids(self) -> dict[str, int | None]:

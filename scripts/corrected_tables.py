@@ -95,10 +95,8 @@ def copy_collapse(model: CaseModel, row: Row, text: str, p: oracle.Array) -> boo
     return oracle.copy_collapse(
         oracle.top_k(p, 1),
         model.context_ids(text),
-        row["prob1"],
-        row["prob2"],
-        options.get("copy_threshold", 0.95),
-        options.get("copy_margin", 0.10),
+        (row["prob1"], row["prob2"]),
+        (options.get("copy_threshold", 0.95), options.get("copy_margin", 0.10)),
         row["top1"],
     )
 

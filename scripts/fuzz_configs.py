@@ -92,10 +92,8 @@ def changed(key: str, value: Any, draw: random.Random) -> Any:
         return value
     if isinstance(value, bool):
         return not value
-    if "eps" in key:
-        return draw.choice((1e-6, 1e-3, 1e-2))
     if isinstance(value, float):
-        return value * draw.choice((0.25, 0.5, 2.0))
+        return changed_float(key, value, draw)
     if "softcap" in key or "soft_cap" in key:
         return draw.choice((1.0, 5.0))
     if isinstance(value, str) and value in (*ACTIVATIONS, "relu2", "xielu"):
@@ -105,6 +103,13 @@ def changed(key: str, value: Any, draw: random.Random) -> Any:
     if key == "attn_config":
         return {k: changed(k, v, draw) if draw.random() < 0.4 else v for k, v in value.items()}
     return OTHERS.get(key, value)
+
+
+def changed_float(key: str, value: float, draw: random.Random) -> float:
+    """Another value of a number; an eps is drawn as a whole."""
+    if "eps" in key:
+        return draw.choice((1e-6, 1e-3, 1e-2))
+    return value * draw.choice((0.25, 0.5, 2.0))
 
 
 def configuration(family: str, draw: random.Random) -> dict[str, Any]:

@@ -71,9 +71,13 @@ def tuned_lens(
 
 
 def prism_lens(
-    y: Array, mean: Array, var: Array, eps: float, Q: Array, W_U: Array, b_U: Array
+    y: Array, whitening: tuple[Array, Array, float], Q: Array, W_U: Array, b_U: Array
 ) -> Array:
-    """((y - mean) / sqrt(var + eps)) @ Q @ W_U + b_U, [D] -> [V]; y = norm(x) and mean, var [D], Q [D, D]."""
+    """((y - mean) / sqrt(var + eps)) @ Q @ W_U + b_U, [D] -> [V]; y = norm(x), Q [D, D].
+
+    `whitening` is mean [D], var [D] and eps.
+    """
+    mean, var, eps = whitening
     return (y - mean) / np.sqrt(var + eps) @ Q @ W_U + b_U
 
 
@@ -178,12 +182,19 @@ def is_contiguous_run(window: Ids, ctx_ids: Ids) -> bool:
 
 
 def copy_collapse(
-    window: Ids, ctx_ids: Ids, p1: float, p2: float, threshold: float, margin: float, top1_text: str
+    window: Ids,
+    ctx_ids: Ids,
+    p: tuple[float, float],
+    limits: tuple[float, float],
+    top1_text: str,
 ) -> bool:
     """The last top-1 ids are a run of the prompt, p1 > threshold, p1 - p2 > margin, the text has a word.
 
+    `p` are p1 and p2, `limits` threshold and margin.
+
     It has one where at least one character is neither whitespace nor ASCII punctuation.
     """
+    (p1, p2), (threshold, margin) = p, limits
     has_word = any(not (char.isspace() or char in PUNCTUATION) for char in top1_text)
     return is_contiguous_run(window, ctx_ids) and p1 > threshold and p1 - p2 > margin and has_word
 

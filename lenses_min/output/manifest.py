@@ -27,12 +27,12 @@ def manifest(
     options: RunOptions,
     passes: Sequence[PassResult],
     settings: Mapping[str, Any],
-    warnings: Sequence[str],
-    last_layer_proof: Mapping[str, Any],
+    checks: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
     """`run-<name>.manifest.json`; `settings`: the BOS, the arithmetic of `--device auto`, and what torch is set to.
 
+    `checks` has the `last_layer_proof` and the `warnings`.
     `elapsed_s` are seconds since `started` on the performance counter.
     """
     block = suite_block if options.prompts else lens_block
@@ -51,11 +51,11 @@ def manifest(
             for p, ids in read
         ],
         "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
-        "last_layer_proof": dict(last_layer_proof),
+        "last_layer_proof": checks["last_layer_proof"],
         "last_layer_agreement": next(
             (p.agreement for p in passes if p.encoded.prompt.write_records), []
         ),
-        "warnings": list(warnings),
+        "warnings": checks["warnings"],
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
         "peak_memory": peak_memory(),

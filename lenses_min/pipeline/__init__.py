@@ -63,11 +63,12 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     compose = partial(suite_document, suite.keywords) if options.prompts else document
     bos = {"ids": list(model.tokens.bos.ids), "rule": model.tokens.bos.rule}
     how = {"bos": bos, "placement": list(model.placement.notes), "determinism": settings()}
+    checks = {"last_layer_proof": last_layer_proof, "warnings": warnings}
     return Run(
         options.file_stem,
         records.tables_of(options, passes),
         compose(model.facts, options, passes, test_prompts, summaries["prism"]),
-        manifest(model.facts, options, passes, how, warnings, last_layer_proof, started),
+        manifest(model.facts, options, passes, how, checks, started),
         next((result.residuals for result in passes if result.residuals), {}),
         options.out_dir,
     )

@@ -120,7 +120,7 @@ def lens_of(
         normed = oracle.rms_norm(x, scales[layer], eps)
         if name == "prism":
             return oracle.prism_lens(
-                normed, wide(whiten["mean"]), wide(whiten["var"]), whiten["eps"], q, head, zero
+                normed, (wide(whiten["mean"]), wide(whiten["var"]), whiten["eps"]), q, head, zero
             )
         if name == "tuned" and layer < len(layers):
             weight, bias = wide(moved[f"{layer}.weight"]), wide(moved[f"{layer}.bias"])

@@ -200,6 +200,7 @@ def decoder(case: str, lens: str) -> Decode:
 
     def prism(x: Array, layer: int) -> Array:
         normed = oracle.reference_norm(x, norms[layer].scale, norms[layer].eps)
-        return oracle.prism_lens(normed, mean, var, float(whiten["eps"]), Q, tiny.W_U, tiny.b_U)
+        whitening = mean, var, float(whiten["eps"])
+        return oracle.prism_lens(normed, whitening, Q, tiny.W_U, tiny.b_U)
 
     return prism

@@ -58,7 +58,7 @@ def pure_cells(case: str, key: tuple[str, str], decode: Decode, layer: int) -> C
     rank, args = oracle.answer_rank(p, own), CASES[case].get("args", {})
     limits = args.get("copy_threshold", 0.95), args.get("copy_margin", 0.10)
     text = tiny.text(ids[0])
-    copied = oracle.copy_collapse(ids[:1], done.ctx_ids, p[ids[0]], p[ids[1]], *limits, text)
+    copied = oracle.copy_collapse(ids[:1], done.ctx_ids, (p[ids[0]], p[ids[1]]), limits, text)
     return listed(tiny, z, 5) | {
         "prompt_id": key[0], "prompt_variant": key[1], "layer": layer, "pos": len(done.input_ids) - 1,
         "token": "⟨NEXT⟩", "copy_collapse": copied, "is_answer": oracle.is_answer(rank, text, "Berlin"),

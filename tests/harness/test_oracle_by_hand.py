@@ -70,17 +70,17 @@ def test_ranks_and_sums_by_hand() -> None:
         ({"window": [9, 7]}, False),
         ({"window": [7, 5]}, False),
         ({"window": []}, False),
-        ({"p1": 0.95}, False),
-        ({"p1": 1.0, "p2": 0.875}, True),
-        ({"p1": 1.0, "p2": 0.875, "margin": 0.125}, False),
+        ({"p": (0.95, 0.01)}, False),
+        ({"p": (1.0, 0.875)}, True),
+        ({"p": (1.0, 0.875), "limits": (0.95, 0.125)}, False),
         ({"top1_text": " ."}, False),
         ({"top1_text": " \n"}, False),
         ({"top1_text": ""}, False),
     ],
 )
 def test_copy_collapse_by_hand(changed: Cells, copies: bool) -> None:
-    usual: Cells = {"window": [7, 9], "ctx_ids": [5, 7, 9, 5], "p1": 0.96, "p2": 0.01}
-    usual |= {"threshold": 0.95, "margin": 0.1, "top1_text": " a."}
+    usual: Cells = {"window": [7, 9], "ctx_ids": [5, 7, 9, 5], "p": (0.96, 0.01)}
+    usual |= {"limits": (0.95, 0.1), "top1_text": " a."}
     assert oracle.copy_collapse(**{**usual, **changed}) is copies
 
 
@@ -122,7 +122,7 @@ def test_norms_and_lenses_by_hand() -> None:
     assert oracle.norm_lens(x, scale, 11.0, W_U, b) == pytest.approx([1 / 3 + 7.5, 3.0])
     assert oracle.final_lens(x, lambda y: y - 1, W_U, b) == pytest.approx([12.5, 5.5])
     swap = np.array([[0.0, 1.0], [1.0, 0.0]])
-    whitened = oracle.prism_lens(x, np.array([0.0, 1.0]), np.array([0.0, 3.0]), 1.0, swap, W_U, b)
+    whitened = oracle.prism_lens(x, (np.array([0.0, 1.0]), np.array([0.0, 3.0]), 1.0), swap, W_U, b)
     assert whitened == pytest.approx([5.5, 0.5])  # ((1, 6) / (1, 2)) swapped: (3, 1)
     assert oracle.output_transform(x, 2.0) == pytest.approx([2.0, 14.0])
     assert oracle.output_transform(x, 2.0, 4.0) == pytest.approx(

@@ -78,7 +78,7 @@ def test_prism_equals_the_oracle_and_reduces_to_the_norm_lens(seed: int, layers:
     for i, layer in enumerate(layers):
         normed = oracle.reference_norm(wide(x[i]), wide(norms.scale[layer]), EPS)
         expected = oracle.prism_lens(
-            normed, wide(mean), wide(var), 1e-8, wide(q), wide(head.weight.T), wide(head.bias)
+            normed, (wide(mean), wide(var), 1e-8), wide(q), wide(head.weight.T), wide(head.bias)
         )
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     unit = Whitening(torch.zeros(D), torch.ones(D), torch.eye(D))

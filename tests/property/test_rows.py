@@ -40,7 +40,7 @@ def test_copy_rule_equals_the_oracle(
     )
     context = RowContext(encoded, Tokens(None, Bos((), "none"), {top: text}), 0.95, 0.10)
     assert context.copies([top], [p1, p2]) == oracle.copy_collapse(
-        [top], ids, p1, p2, 0.95, 0.10, text
+        [top], ids, (p1, p2), (0.95, 0.10), text
     )
     assert is_run([top], ids) == (top in ids)
 

@@ -51,8 +51,9 @@ def test_elapsed_seconds_are_told_to_the_millisecond(
     sweep, fact_options: RunOptions, fact_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
+    checks = {"last_layer_proof": {}, "warnings": []}
     content = manifest.manifest(
-        fact_model.facts, fact_options, sweep(fact_options), {}, [], {}, 100.0
+        fact_model.facts, fact_options, sweep(fact_options), {}, checks, 100.0
     )
     assert content["elapsed_s"] == 7.654
 
