@@ -33,6 +33,34 @@ class Option:
     expands: bool = False
 
 
+@dataclass(frozen=True)
+class Contract:
+    """What a run does where the two contracts differ; the ids are those of the reference's defects."""
+
+    name: str
+    model_norms: bool  # R1, R2: call the model's own norm modules, else the reference's RMS formula
+    output_transform: bool  # R3: apply the model's soft cap or logit scale to the logits of a lens
+    every_record: bool  # R4, R7: write records of every layer and position
+    standard_csv: bool  # R5: write CSV as Python's csv module does
+    own_answers: bool  # R6: compare with the pass's own answer where it has no id
+    rank_logits: bool  # rank by logits, else by float32 probabilities
+    declared_bos: bool  # R14: read the BOS that the checkpoint declares, once
+    joined_answers: bool  # R15: an answer joins its prompt as text does
+    lists_differences: bool  # the document lists what is done otherwise than by the reference
+    needs_proof: bool  # a run whose last layer is not the model's output is an error
+
+
+BEHAVIOURS = [f.name for f in fields(Contract) if f.name != "name"]
+REFERENCE = Contract("reference", **dict.fromkeys(BEHAVIOURS, False))
+CORRECTED = Contract("corrected", **dict.fromkeys(BEHAVIOURS, True))
+CONTRACTS = {contract.name: contract for contract in (REFERENCE, CORRECTED)}
+
+
+def contract_of(document: Mapping[str, Any]) -> Contract:
+    """The contract that a run's document names; run.py's name none and keep the reference's."""
+    return CONTRACTS.get(str(document.get("contract")), REFERENCE)
+
+
 def option(default: Any, help: str, **more: Any) -> Any:
     """A field of a dataclass of options that stands on the command lines derived from it."""
     return field(default=default, metadata={OPTION: Option(help, **more)})
@@ -82,7 +110,7 @@ class RunOptions:
     lenses: tuple[str, ...] = option(
         ("norm", "prism"), "norm,final,raw,prism,tuned", flag="--lens", metavar="LENS,…"
     )
-    contract: str = option("reference", "default: %(default)s", choices=("reference", "corrected"))
+    contract: str = option("reference", "default: %(default)s", choices=tuple(CONTRACTS))
     tuned_dir: str = option(
         "tuned", "fitted translators, <dir>/<name>/ (default: %(default)s)", expands=True
     )
@@ -171,14 +199,15 @@ class RunOptions:
             yield f"lenses must be names such as norm,final,raw,prism,tuned, got {self.lenses!r}"
 
     @property
-    def corrected(self) -> bool:
-        """Whether the defects R1 to R7 of the reference are mended."""
-        return self.contract == "corrected"
+    def rules(self) -> Contract:
+        """What the run does by its contract."""
+        return CONTRACTS[self.contract]
 
     @property
     def extended(self) -> bool:
         """Whether the run writes more than the reference does, the agreement of its lenses among it."""
-        return self.corrected or bool(self.prompts) or not {*self.lenses} <= {"norm", "prism"}
+        further = not {*self.lenses} <= {"norm", "prism"}
+        return self.rules is not REFERENCE or bool(self.prompts) or further
 
     @property
     def file_stem(self) -> str:

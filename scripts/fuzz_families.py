@@ -126,7 +126,7 @@ def perform(example: Example, folder: Path) -> list[str]:
     for block in run.document["passes"]:
         name, plain = block["prompt_id"], read(block["context_prompt"])
         found += distribution(f"{name} model", block["final_prediction"], plain.p[-1], labels)
-        if run.corrected:
+        if run.rules.every_record:
             found += lens_differences(run, name, plain, labels)
     for block in run.document["test_prompts"]:
         found += distribution("test prompt", block, read(block["prompt"]).p[-1], labels)

@@ -32,14 +32,14 @@ class RowContext:
     copy_threshold: float
     copy_margin: float
     keywords: frozenset[str] = frozenset()
-    corrected: bool = False
+    every_record: bool = False
     own_answers: bool = False
 
     def records(self, rows: Rows, metrics: Measures[np.ndarray], lens: Lens) -> list[RecordRow]:
         """Rows of a records file: every row decoded, from the lens's first layer on."""
         out = []
         for i, (layer, pos) in enumerate(zip(rows.layer, rows.pos, strict=True)):
-            if self.corrected or layer >= lens.first_record_layer:
+            if self.every_record or layer >= lens.first_record_layer:
                 token = self.tokens.text(self.encoded.token_ids[pos])
                 k = (
                     K_FULL

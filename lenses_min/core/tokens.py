@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers.models import Unigram
 
 from ..errors import LensError
+from ..options import REFERENCE, Contract
 from ..prompts.joins import joins
 from ..prompts.suite import Prompt
 from .types import Bos, Encoded, Gold
@@ -22,7 +23,7 @@ HOW = {" ": "after a space", "": "right after the prompt"}
 class Tokens:
     """A tokenizer with a contract's rules; `vocab` is V, `other` the BOS rule of the other contract.
 
-    `corrected` leaves out a BOS that the text has already, and lets every answer join its prompt as the text has it.
+    `rules` decide whether a BOS that the text begins with is left out, and how every answer joins its prompt.
     """
 
     tokenizer: Any
@@ -30,7 +31,7 @@ class Tokens:
     _texts: dict[int, str] = field(default_factory=dict, repr=False)
     vocab: int = sys.maxsize
     other: Bos | None = None
-    corrected: bool = False
+    rules: Contract = REFERENCE
 
     def context(self, text: str) -> list[int]:
         """Ids of the text without special tokens; raises LensError where the model has no such id."""
@@ -44,7 +45,7 @@ class Tokens:
 
     def model_input(self, text: str) -> list[int]:
         """The ids that the model reads: BOS, where there is one, then the text."""
-        return self.preceded(text, self.bos, self.corrected)
+        return self.preceded(text, self.bos, self.rules.declared_bos)
 
     def preceded(self, text: str, bos: Bos, once: bool) -> list[int]:
         """The ids of BOS and a text; `once` leaves BOS out where the text begins with it."""
@@ -97,7 +98,7 @@ class Tokens:
 
     def unbounded(self, prompt: Prompt, joint: bool) -> Encoded:
         """A prompt of any length in tokens; prompts of a file (`joint`) have the mended alignment."""
-        mended = self.corrected or joint
+        mended = self.rules.joined_answers or joint
         gold = self.align(prompt, mended)
         control = [self.align(prompt.control, mended)] if prompt.control and gold.answer_ids else []
         answers = tuple(g.first_id for g in (gold, *control) if g.first_id is not None)
@@ -110,7 +111,7 @@ class Tokens:
         read = self.model_input(prompt.text)
         bos = self.bos if self.other is None else self.other
         defects = {
-            "R14": read != self.preceded(prompt.text, bos, not self.corrected),
+            "R14": read != self.preceded(prompt.text, bos, not self.rules.declared_bos),
             "R15": self.align(prompt).answer_ids != self.align(prompt, mended=True).answer_ids,
         }
         return tuple(name for name, bites in defects.items() if bites)

@@ -45,7 +45,7 @@ def read_declared(name: str, location: Mapping[str, Any], tokenizer: Any) -> Dec
 
 
 def choose_bos(
-    tokenizer: Any, family: str, declared: Declared, setting: str, corrected: bool
+    tokenizer: Any, family: str, declared: Declared, setting: str, by_declaration: bool
 ) -> tuple[Bos, Bos]:
     """The rule of a run, and that of the other contract for comparison; `setting` is the option `bos`.
 
@@ -55,14 +55,14 @@ def choose_bos(
     reference = reference_bos(tokenizer, family, declared)
     declared_rule = corrected_bos(tokenizer, family, declared)
     if setting == "auto":
-        return (declared_rule, reference) if corrected else (reference, declared_rule)
+        return (declared_rule, reference) if by_declaration else (reference, declared_rule)
     own = Bos((), "--bos none")
     if setting == "model":
         stated = declared_bos(tokenizer, declared)
         if not stated.ids:
             raise LensError(f"--bos model: {stated.rule}; use --bos none or auto")
         own = Bos(stated.ids, f"--bos model: {stated.rule}")
-    return own, reference if corrected else own
+    return own, reference if by_declaration else own
 
 
 def reference_bos(tokenizer: Any, family: str, declared: Declared) -> Bos:

@@ -71,7 +71,7 @@ def load(options: RunOptions, prompt: str = "") -> LoadedModel:
     if entry and placement.device == "cpu":
         copy_mapped_weights(hf_model)
     vocab = vocabulary(hf_model)
-    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, corrected=options.corrected)
+    tokens = Tokens(tokenizer, bos, vocab=vocab, other=other, rules=options.rules)
     own = first_reading(hf_model, tokens, prompt or built_in().passes[0].text, model)
     bridge = boot(hf_model, placement, model)
     facts, head, norms = read_parts(bridge, own, options, str(config.model_type), placement)
@@ -110,7 +110,7 @@ def read_bos(
     ):
         declared = read_declared(name, location, tokenizer)
     family = str(config.model_type)
-    return choose_bos(tokenizer, family, declared, options.bos, options.corrected)
+    return choose_bos(tokenizer, family, declared, options.bos, options.rules.declared_bos)
 
 
 def read_parts(
@@ -121,8 +121,8 @@ def read_parts(
     with library_errors(f"read {options.model} through TransformerLens", ANOTHER):
         facts = read_facts(bridge, options, family, placement)
         check_finite(own, options.model, facts.dtype)
-        head = read_head(bridge, options.corrected)
-        if options.corrected:
+        head = read_head(bridge, options.rules.output_transform)
+        if options.rules.model_norms:
             return facts, head, own_norms(bridge, own, head, options.model)
         return facts, head, read_norms(bridge)
 
@@ -178,14 +178,14 @@ def norm_name(module: Any, cfg: Any) -> str:
     return "RMSNorm" if getattr(module, "uses_rms_norm", cfg.uses_rms_norm) else "LayerNorm"
 
 
-def read_head(bridge: Bridge, corrected: bool) -> Unembedding:
+def read_head(bridge: Bridge, output_transform: bool) -> Unembedding:
     """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3).
 
     They are where the tokens are read, also where a model is sharded.
     """
     linear, home = bridge.unembed.original_component, bridge.cfg.device
     bias = None if linear.bias is None else linear.bias.detach().to(home).float()
-    transform = bridge.adapter.apply_output_logits_transform if corrected else None
+    transform = bridge.adapter.apply_output_logits_transform if output_transform else None
     return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
 
 

@@ -45,7 +45,7 @@ def prove(model: LoadedModel, passes: Sequence[PassResult], options: RunOptions)
     errors = [result.error for result in passes]
     ids = passes[proof.worst_of(errors)].encoded.token_ids
     block = with_place(model, proof.proof(errors, model.facts.dtype, bridge), ids)
-    if not block["holds"] and options.corrected:
+    if not block["holds"] and options.rules.needs_proof:
         raise LensError(proof.sentence(block))
     if not block["holds"]:
         log.error("%s: %s", options.model_id, proof.sentence(block))

@@ -5,20 +5,21 @@ from typing import Any
 
 from ..core.tokens import Tokens
 from ..core.types import Bos, Encoded, ModelInfo
+from ..options import REFERENCE, Contract
 from .ledger import BY_ID, DEFECTS
 
 MOST_NAMED = 8  # prompts that one warning names
 
 
 def defect_warnings(
-    facts: ModelInfo, summaries: Mapping[str, Mapping[str, Any]], corrected: bool = False
+    facts: ModelInfo, summaries: Mapping[str, Mapping[str, Any]], rules: Contract = REFERENCE
 ) -> Iterator[str]:
     """The defects of the reference contract on a model, and the lenses that were skipped, with the reason.
 
     `summaries` has the summary of every lens by name. The corrected contract has none of these defects.
     """
     for defect in DEFECTS:
-        if defect.on_model(facts) and not corrected:
+        if defect.on_model(facts) and rules is REFERENCE:
             yield defect.model_warning.format(family=facts.family)
     for lens, summary in summaries.items():
         error = summary.get("error")
@@ -35,9 +36,9 @@ def prompt_warnings(
     """
     if tokens.bos.warning:
         yield tokens.bos.warning
-    if not tokens.corrected:
+    if not tokens.rules.declared_bos:
         yield from bos_warnings(tokens, encoded, tests)
-    if not tokens.corrected and not own:
+    if not tokens.rules.joined_answers and not own:
         yield from answer_warnings(tokens, encoded)
     else:
         for note, prompts in by_note((e.gold.note, e) for e in encoded if e.gold.note):

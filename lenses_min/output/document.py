@@ -13,7 +13,10 @@ from . import ledger
 
 def of_model(facts: ModelInfo, options: RunOptions) -> dict[str, Any]:
     """Fixed strings and facts of the model."""
-    learned, mended = facts.learned_positions, ledger.DIAGNOSTICS if options.corrected else {}
+    learned, mended = (
+        facts.learned_positions,
+        ledger.DIAGNOSTICS if options.rules.model_norms else {},
+    )
     return {
         "type": "diagnostics",
         "model": options.model_id,
@@ -39,13 +42,13 @@ def last_layer(
 ) -> dict[str, Any]:
     """The consistency of a pass; the corrected contract names the model's own output transform in it (R3)."""
     transform = {"cfg_transform": {"scale": facts.logit_scale, "softcap": facts.soft_cap}}
-    return {**consistency, **(transform if options.corrected else {})}
+    return {**consistency, **(transform if options.rules.output_transform else {})}
 
 
 def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
     """The first keys of a corrected document; a reference document has none of them."""
     defects = {defect for result in passes for defect in result.encoded.defects}
-    return ledger.heading(defects) if options.corrected else {}
+    return ledger.heading(defects) if options.rules.lists_differences else {}
 
 
 def copy_rule(options: RunOptions) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..options import CORRECTED, REFERENCE, contract_of
 from .run import block
 
 
@@ -38,7 +39,7 @@ def shows_layernorm(document: Mapping[str, Any]) -> bool:
     """Whether a reference document names LayerNorm as one of the norms that it reports."""
     diagnostics = block(document, "diagnostics")
     kinds = [diagnostics.get(key) for key in ("first_block_ln1_type", "final_ln_type")]
-    return "LayerNorm" in kinds and document.get("contract") != "corrected"
+    return "LayerNorm" in kinds and contract_of(document) is REFERENCE
 
 
 def shows_high_kl(document: Mapping[str, Any]) -> bool:
@@ -135,6 +136,6 @@ def heading(prompt_defects: Collection[str]) -> dict[str, object]:
     """The first keys of a corrected document; `prompt_defects`: the ids of the defects that its prompts have."""
     listed = [d for d in DEFECTS if not d.conditional or d.id in prompt_defects]
     return {
-        "contract": "corrected",
+        "contract": CORRECTED.name,
         "differs": [{"id": defect.id, "corrected": defect.corrected} for defect in listed],
     }

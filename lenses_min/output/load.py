@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LensError
+from ..options import contract_of
 from .run import Run
 from .store import COLUMNS, is_table_end
 from .tables import KINDS, Source, missing_columns, read_rows, split
@@ -52,7 +53,7 @@ def runs_in(place: Path) -> list[str]:
 def read(place: Path, name: str) -> Run:
     document = read_json(place / f"output-{name}.json")
     manifest = place / f"run-{name}.manifest.json"
-    sources = read_tables(place, name, document.get("contract") == "corrected")
+    sources = read_tables(place, name, contract_of(document).standard_csv)
     pure = sources.get(("pure", "norm"))
     if pure is None:
         raise LensError(f"{place} holds no output-{name}-pure-next-token.csv; the run is not whole")
@@ -75,11 +76,11 @@ def read(place: Path, name: str) -> Run:
     )
 
 
-def read_tables(place: Path, name: str, corrected: bool) -> dict[Key, Source]:
+def read_tables(place: Path, name: str, standard: bool) -> dict[Key, Source]:
     """Every table of a run by table and lens, the further ones last; raises LensError where one cannot be read."""
     sources: dict[Key, Source] = {}
     for kind, path in table_files(place, name).items():
-        key, source = read_table(path, kind, corrected)
+        key, source = read_table(path, kind, standard)
         if key in sources:
             raise LensError(f"{place} holds two tables {key[0]} of {key[1]}; take away {path.name}")
         sources[key] = source
@@ -120,12 +121,12 @@ def owner(file: str, names: Collection[str]) -> str:
     return max(known or ends, key=len, default="")
 
 
-def read_table(path: Path, kind: str, corrected: bool) -> tuple[Key, Source]:
+def read_table(path: Path, kind: str, standard: bool) -> tuple[Key, Source]:
     """Key and rows of a file; raises LensError that names the file, and row, column and text of a wrong cell."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             text = stream.read()
-        lines = split(text, corrected)
+        lines = split(text, standard)
         key = key_of(kind, lines[0] if lines else [])
         columns, rows = read_rows(lines, KINDS.get(key[0]))
     except (OSError, ValueError) as error:

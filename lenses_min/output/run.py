@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.milestones import milestones
 from ..core.rows import PureRow, RecordRow, by_pass, pass_name
+from ..options import Contract, contract_of
 from .store import (
     COLUMNS,
     cells,
@@ -49,9 +50,9 @@ class Run:
         return str(block(self.document, "diagnostics").get("model", self.name))
 
     @property
-    def corrected(self) -> bool:
-        """Whether the run keeps the corrected contract."""
-        return self.document.get("contract") == "corrected"
+    def rules(self) -> Contract:
+        """What the run did by its contract."""
+        return contract_of(self.document)
 
     @property
     def lenses(self) -> list[str]:
@@ -102,7 +103,7 @@ class Run:
         rows = self.rows(table, lens)
         columns = self.columns(table, lens)
         lines = [cells(row, columns) for row in rows]
-        shown = [list(map(plain, line)) for line in lines] if self.corrected else lines
+        shown = [list(map(plain, line)) for line in lines] if self.rules.standard_csv else lines
         return pandas.DataFrame(shown, columns=columns)
 
     def passes(self, lens: str = "norm") -> dict[str, list[PureRow]]:
@@ -165,7 +166,7 @@ class Run:
         rows, source = self.tables[table, lens], self.sources.get((table, lens))
         if source and list(rows) == list(source.rows):
             return source.text
-        return csv_text(rows, self.columns(table, lens), self.corrected)
+        return csv_text(rows, self.columns(table, lens), self.rules.standard_csv)
 
 
 def block(document: Any, *path: str) -> dict[str, Any]:

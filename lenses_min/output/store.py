@@ -83,13 +83,13 @@ def csv_cell(value: Any) -> str:
 
 
 def csv_text(
-    rows: Sequence[Row | Mapping[str, Any]], columns: Sequence[str], corrected: bool = False
+    rows: Sequence[Row | Mapping[str, Any]], columns: Sequence[str], standard: bool = False
 ) -> str:
     """A table in the reference's dialect, or in that of Python's csv module (R5)."""
     lines = [columns, *(cells(row, columns) for row in rows)]
     return (
         table_text(lines)
-        if corrected
+        if standard
         else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
     )
 

@@ -44,18 +44,18 @@ class Source:
     text: str
 
 
-def split(text: str, corrected: bool) -> list[list[str]]:
+def split(text: str, standard: bool) -> list[list[str]]:
     """The cells of every line of a file; raises ValueError where it is not in its dialect."""
     lines: list[list[str]] = []
     try:
-        for line in (corrected_lines if corrected else reference_lines)(text):
+        for line in (standard_lines if standard else reference_lines)(text):
             lines.append(line)
     except (csv.Error, ValueError) as error:
         raise ValueError(f"near row {len(lines) + 1}: {error}") from error
     return lines
 
 
-def corrected_lines(text: str) -> Iterator[list[str]]:
+def standard_lines(text: str) -> Iterator[list[str]]:
     """The dialect of the csv module; a cell that begins with a quote is a JSON string."""
     for line in csv.reader(io.StringIO(text, newline=""), strict=True):
         yield [json.loads(cell) if cell.startswith('"') else cell for cell in line]

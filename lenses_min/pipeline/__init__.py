@@ -47,7 +47,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     warnings = [
         *model.placement.warnings,
         *model.warnings,
-        *defect_warnings(model.facts, summaries, options.corrected),
+        *defect_warnings(model.facts, summaries, options.rules),
     ]
     for level, lines in ((logging.INFO, model.placement.notes), (logging.WARNING, warnings)):
         for line in lines:

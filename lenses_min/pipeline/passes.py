@@ -110,14 +110,14 @@ class PassRunner:
     def decode(self, blocks: Sequence[RowBlock]) -> list[LensMetrics]:
         """Rows of some prompts through every lens."""
         decodes = {lens.name: lens.decode for lens in self.lenses}
-        vocab, corrected = self.model.facts.d_vocab, self.options.corrected
-        return decode_rows(decodes, blocks, vocab, records.K_FULL, corrected)
+        vocab, rules = self.model.facts.d_vocab, self.options.rules
+        return decode_rows(decodes, blocks, vocab, records.K_FULL, rules.rank_logits)
 
     def full_layers(self, encoded: Encoded) -> range:
         """The layers whose every position is decoded; the reference has layer 0 alone (R4)."""
         if not encoded.prompt.write_records:
             return range(0)
-        return range(self.model.facts.n_layers + 1 if self.options.corrected else 1)
+        return range(self.model.facts.n_layers + 1 if self.options.rules.every_record else 1)
 
     def checked_layers(self, encoded: Encoded) -> list[int]:
         """The layers of the raw-lens check."""
@@ -143,7 +143,7 @@ class PassRunner:
             last_logits=LastLogits(logits["norm"], forward.final),
             raw_lens=self.raw_lens_metrics(one_pass),
             consistency=(
-                compare(logits["norm"], forward.final, rank_logits=self.options.corrected)
+                compare(logits["norm"], forward.final, rank_logits=self.options.rules.rank_logits)
                 if write_records or own
                 else None
             ),
@@ -176,9 +176,9 @@ class PassRunner:
         norm, raw = NormLens(self.model.norms, self.model.head), RawLens(self.model.head)
         rows = one_pass.rows.last_of(layers)
         block = RowBlock(rows, "raw", one_pass.encoded.answers)
-        vocab, corrected = self.model.facts.d_vocab, self.options.corrected
+        vocab, rules = self.model.facts.d_vocab, self.options.rules
         decodes = {"norm": norm.decode, "raw": raw.decode}
-        (metrics,) = decode_rows(decodes, [block], vocab, 1, corrected)
+        (metrics,) = decode_rows(decodes, [block], vocab, 1, rules.rank_logits)
         return RawLensMetrics(**metrics.by_lens)
 
     def result(self, one_pass: Pass, metrics: PassMetrics[np.ndarray]) -> PassResult:
@@ -191,8 +191,8 @@ class PassRunner:
             options.copy_threshold,
             options.copy_margin,
             self.suite.keywords,
-            options.corrected,
-            own_answers=options.corrected or own,
+            every_record=options.rules.every_record,
+            own_answers=options.rules.own_answers or own,
         )
         with_records = self.lenses if encoded.prompt.write_records else ()
         return PassResult(

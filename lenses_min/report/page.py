@@ -77,7 +77,7 @@ def about(run: Run, label: str) -> dict[str, Any]:
         "width": stats.get("d_model", ""),
         "vocabulary": stats.get("d_vocab", ""),
         "computed on": computed_on(run),
-        "contract": "corrected" if run.corrected else "reference",
+        "contract": run.rules.name,
         "lenses": ", ".join(run.lenses),
         "last layer to the model's output": bits(error, ".3g") if is_number(error) else "",
     }

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lenses_min.core.tokens import VARIANTS, Tokens
 from lenses_min.model.bos import Declared, choose_bos
+from lenses_min.options import CORRECTED
 from lenses_min.prompts.suite import Prompt
 from tests.tiny_tokenizers import KINDS, TEXT, WORDS, tokenizer
 
@@ -27,8 +28,8 @@ def built(kind: str, before: tuple[str, ...], after: tuple[str, ...], bos: bool)
     """A tokenizer under the corrected contract."""
     named = {"bos_token": "<s>"} if bos else {}
     made = tokenizer(kind, before, after, eos_token="</s>", **named)
-    own, other = choose_bos(made, "llama", Declared(), "auto", corrected=True)
-    return Tokens(made, own, other=other, corrected=True)
+    own, other = choose_bos(made, "llama", Declared(), "auto", by_declaration=True)
+    return Tokens(made, own, other=other, rules=CORRECTED)
 
 
 @settings(deadline=None)

@@ -17,6 +17,7 @@ from lenses_min.core.tokens import Tokens
 from lenses_min.model import gguf_cache
 from lenses_min.model.bos import Declared, choose_bos, read_declared
 from lenses_min.model.pretrained import read_tokenizer
+from lenses_min.options import CORRECTED, REFERENCE
 from spec.runs.run import read_run
 from spec.schema.validate import validate
 from tests.tiny_tokenizers import tokenizer
@@ -81,16 +82,16 @@ def test_each_family_by_its_files(name: str, tmp_path: Path) -> None:
     location = {"local_files_only": True}
     read = read_tokenizer(str(folder), location, "m")
     declared = read_declared(str(folder), location, read)
-    own, other = choose_bos(read, family, declared, "auto", corrected=False)
+    own, other = choose_bos(read, family, declared, "auto", by_declaration=False)
     assert (list(own.ids), list(other.ids)) == (reference, corrected)
-    assert choose_bos(read, family, declared, "auto", corrected=True) == (other, own)
+    assert choose_bos(read, family, declared, "auto", by_declaration=True) == (other, own)
     assert own.rule
     assert other.rule
 
 
 def test_the_rule_and_a_warning_where_config_json_names_no_token() -> None:
     read = tokenizer()
-    own, _ = choose_bos(read, "llama", Declared(bos_token_id=115), "auto", corrected=True)
+    own, _ = choose_bos(read, "llama", Declared(bos_token_id=115), "auto", by_declaration=True)
     assert own.rule == "bos_token_id 115 of config.json is no token of the tokenizer"
     assert own.warning == f"{own.rule}: no BOS is read"
 
@@ -103,7 +104,7 @@ def test_the_option_overrides_either_contract() -> None:
         own, _ = choose_bos(read, "qwen2", declared, "model", corrected)
         assert (own.ids, own.rule) == ((S,), "--bos model: bos_token of the tokenizer")
     with pytest.raises(LensError, match=r"--bos model: neither .* declares a BOS; use --bos none"):
-        choose_bos(tokenizer(eos_token="</s>"), "llama", Declared(), "model", corrected=True)
+        choose_bos(tokenizer(eos_token="</s>"), "llama", Declared(), "model", by_declaration=True)
 
 
 def test_a_bos_of_the_text_is_read_once_by_the_corrected_contract_and_twice_by_the_reference() -> (
@@ -112,7 +113,7 @@ def test_a_bos_of_the_text_is_read_once_by_the_corrected_contract_and_twice_by_t
     read = tokenizer(bos_token="<s>", unk_token="<unk>")
     for corrected, times in ((True, 1), (False, 2)):
         own, other = choose_bos(read, "llama", Declared(), "auto", corrected)
-        tokens = Tokens(read, own, other=other, corrected=corrected)
+        tokens = Tokens(read, own, other=other, rules=CORRECTED if corrected else REFERENCE)
         for text in ("<s>The capital", "<s> The capital", " <s>The capital"):
             assert tokens.model_input(text).count(S) == times
         assert tokens.model_input("The capital").count(S) == 1
@@ -120,9 +121,9 @@ def test_a_bos_of_the_text_is_read_once_by_the_corrected_contract_and_twice_by_t
 
 def test_an_unknown_word_is_no_bos_though_the_tokenizer_lends_its_id() -> None:
     own, _ = choose_bos(
-        read := tokenizer(bos_token="<unk>"), "llama", Declared(), "auto", corrected=True
+        read := tokenizer(bos_token="<unk>"), "llama", Declared(), "auto", by_declaration=True
     )
-    assert Tokens(read, own, corrected=True).model_input("nobody") == [0, 0]
+    assert Tokens(read, own, rules=CORRECTED).model_input("nobody") == [0, 0]
 
 
 @pytest.fixture

@@ -140,10 +140,13 @@ def on_gpus(
             bridge, norms = model.bridge, on_device(model.norms)
         else:
             bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
-            head = load.read_head(bridge, options.corrected)
+            head = load.read_head(bridge, options.rules.output_transform)
             norms = readout.own_norms(bridge, model.own, head, name)
         model = replace(
-            model, bridge=bridge, norms=norms, head=load.read_head(bridge, options.corrected)
+            model,
+            bridge=bridge,
+            norms=norms,
+            head=load.read_head(bridge, options.rules.output_transform),
         )
         assert len({p.device for p in bridge.original_model.parameters()}) == gpus
         yield (
@@ -212,7 +215,7 @@ def test_transfers_do_not_grow(
         formula = FormulaNorms(
             *(torch.ones(n + 1, k, device=CUDA) for k in (width, 1)), own[:1, : n + 1].T > 0
         )
-        norms = ModuleNorms((None, *[module] * n)) if options.corrected else formula
+        norms = ModuleNorms((None, *[module] * n)) if options.rules.every_record else formula
         head = Unembedding(torch.zeros(vocab, width, device=CUDA), own[0])
         model = replace(
             fact_model, norms=norms, head=head, facts=replace(fact_model.facts, n_layers=n)
@@ -230,7 +233,7 @@ def test_transfers_do_not_grow(
         (of_rows,) = runner.decode([RowBlock(one_pass.rows, own[0], (7,), runner.pairs)])
         (of_answer,) = runner.decode([RowBlock(captured.answer_residuals, own[0], (8, 9))])
         host = to_host(runner.metrics(one_pass, of_rows, of_answer))
-    rows = (n + 1) * length if options.corrected else length + n
+    rows = (n + 1) * length if options.rules.every_record else length + n
     assert len(host.by_lens["tuned"].kl) == rows
     assert len(host.answer.by_lens["tuned"].kl) == 2 * (n + 1)
     assert {("raw", "prism"), ("final", "raw")} <= set(host.by_pair) & set(host.agreement)

@@ -9,6 +9,7 @@ import pytest
 from lenses_min import RunOptions, pipeline
 from lenses_min.core.tokens import Tokens
 from lenses_min.model.bos import Declared, choose_bos
+from lenses_min.options import CORRECTED
 from lenses_min.output.defects import prompt_warnings
 from lenses_min.prompts.joins import joins
 from lenses_min.prompts.suite import Prompt
@@ -66,8 +67,8 @@ def test_what_stands_between(prompt: str, answer: str, expected: tuple[str, ...]
 
 def corrected(kind: str, **special: str) -> Tokens:
     made = tokenizer(kind, **special)
-    own, other = choose_bos(made, "llama", Declared(), "auto", corrected=True)
-    return Tokens(made, own, other=other, corrected=True)
+    own, other = choose_bos(made, "llama", Declared(), "auto", by_declaration=True)
+    return Tokens(made, own, other=other, rules=CORRECTED)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_one_warning_names_eight_prompts_and_counts_the_others() -> None:
 
 def test_the_reference_keeps_its_rule_for_its_own_prompts_and_says_where_it_is_wrong() -> None:
     made = tokenizer("bytes over words", bos_token="<s>")
-    own, other = choose_bos(made, "llama", Declared(), "auto", corrected=False)
+    own, other = choose_bos(made, "llama", Declared(), "auto", by_declaration=False)
     tokens = Tokens(made, own, other=other)
     merging = Prompt("a", "orig", "The capital of", "Germany")
     encoded = tokens.encode_all([merging, Prompt("b", "orig", "The capital", "of")], 99)
