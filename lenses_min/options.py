@@ -108,7 +108,10 @@ class RunOptions:
         "", "default: $LOGOS_RAW_LENS or sample", choices=("off", "sample", "full")
     )
     lenses: tuple[str, ...] = option(
-        ("norm", "prism"), "norm,final,raw,prism,tuned", flag="--lens", metavar="LENS,…"
+        ("norm", "prism"),
+        "names of lenses, such as final,raw,tuned",
+        flag="--lens",
+        metavar="LENS,…",
     )
     contract: str = option("reference", "default: %(default)s", choices=tuple(CONTRACTS))
     tuned_dir: str = option(

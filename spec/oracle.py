@@ -48,6 +48,10 @@ def layer_norm(x: Array, scale: Array, bias: Array, eps: float) -> Array:
     return centred / np.sqrt(np.mean(centred**2) + eps) * scale + bias
 
 
+# Lenses beside run.py's two; a run has a table of records and one of the next token for each.
+FURTHER_LENSES = ("final", "raw", "tuned")
+
+
 def raw_lens(x: Array, W_U: Array, b_U: Array) -> Array:
     """x @ W_U + b_U, [D] -> [V]: the un-normalised residual read out."""
     return x @ W_U + b_U

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from ..options import RunOptions
+from ..options import RunOptions, options_of
 
 
 def inputs(options: RunOptions) -> dict[str, str]:
@@ -16,8 +16,9 @@ def inputs(options: RunOptions) -> dict[str, str]:
     """
     local = os.path.exists(options.model)
     fitted = {
-        name: str(Path(getattr(options, f"{name}_dir")) / options.file_stem)
-        for name in ("prism", "tuned")
+        name.removesuffix("_dir"): str(Path(getattr(options, name)) / options.file_stem)
+        for name, _, _ in options_of(RunOptions)
+        if name.endswith("_dir")
     }
     named = {"model": options.model, "prompts": options.prompts, **fitted}
     fingerprints = {

@@ -103,7 +103,7 @@ def verdict(audit: Audit) -> str:
     counts = f"{decisions:,} decisions in {len(audit.cases)} cases"
     listed = len(audit.fragile) - len(audit.new)
     summary = f"{listed} known to be fragile, {len(audit.new)} new, {len(audit.stale)} listed but not fragile"
-    advice = "" if audit.passes else "; review the list in spec/fragile.json"
+    advice = "" if audit.passes else "; review the list in spec/audit/fragile.json"
     return f"{counts}: {summary}{advice}"
 
 

@@ -8,15 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from ..oracle import FURTHER_LENSES
+
 RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = (
     "records",
     "pure-next-token",
     "records-prism",
     "pure-next-token-prism",
 )
-SIDECARS = tuple(
-    f"{table}-{lens}" for lens in ("final", "raw", "tuned") for table in (RECORDS, PURE)
-)
+SIDECARS = tuple(f"{table}-{lens}" for lens in FURTHER_LENSES for table in (RECORDS, PURE))
 AGREEMENT, ANSWERS = "agreement", "answers"
 TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
 DOCUMENT_PART, RESIDUAL_PART = "json", "residual"  # parts of a run besides the table kinds

@@ -73,7 +73,7 @@ def test_a_fragile_decision_that_is_not_listed_is_named(result: Audit, tmp_path:
     text = render_audit.text(changed)
     assert all(row in text for _, row, _ in removed[0]["decisions"])
     assert (
-        f"{len(changed.new)} new, 0 listed but not fragile; review the list in spec/fragile.json"
+        f"{len(changed.new)} new, 0 listed but not fragile; review the list in spec/audit/fragile.json"
         in text
     )
 

@@ -15,17 +15,15 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 
-from lenses_min import LensError, RunOptions, pipeline
+from lenses_min import LensError, RunOptions
 from lenses_min.core import probes
 from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
 from lenses_min.core.host import to_host
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
 from lenses_min.core.types import Lens, Norms, Rows, Unembedding
-from lenses_min.lenses.final import FinalLens
-from lenses_min.lenses.norm import NormLens
+from lenses_min.lenses import LENSES
 from lenses_min.lenses.prism import PrismLens, Whitening
-from lenses_min.lenses.raw import RawLens
 from lenses_min.lenses.tuned import TunedLens
 from lenses_min.model import load, readout
 from lenses_min.model.load import LoadedModel
@@ -48,16 +46,14 @@ def on_device(thing: Any, device: str = CUDA) -> Any:
 
 
 def lenses_of(norms: Norms, head: Unembedding) -> list[Lens]:
+    """Every lens of the registry; those that read artifacts are made here."""
     n, width = norms.last, head.weight.shape[1]
     frame = Whitening(torch.zeros(width), torch.ones(width), torch.eye(width))
     tuned = TunedLens(norms, head, torch.zeros(n, width, width), torch.zeros(n, width))
-    return [
-        NormLens(norms, head),
-        FinalLens(norms, head),
-        RawLens(head),
-        PrismLens(norms, head, frame),
-        tuned,
-    ]
+    fitted: dict[str, Lens] = {"prism": PrismLens(norms, head, frame), "tuned": tuned}
+    options = RunOptions("any")
+    built = (fitted.get(name) or build(norms, head, options)[0] for name, build in LENSES.items())
+    return [lens for lens in built if lens is not None]
 
 
 def test_the_fake_refuses_what_a_gpu_would_wait_for() -> None:
@@ -165,9 +161,7 @@ def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[PassRunner, FakeCuda]) ->
     runner, mode = on_gpus
     mode.down.clear(), mode.waits.clear()
     passes = runner.run()
-    assert [set(result.pure) for result in passes] == [
-        {"norm", "final", "raw", "prism", "tuned"}
-    ] * 2
+    assert [set(result.pure) for result in passes] == [set(LENSES)] * 2
     assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
     assert mode.waits == []
     forward = partial(last_logits, runner.model.bridge)
@@ -250,6 +244,3 @@ def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(
         assert str(bridge.unembed.original_component.weight.device) == "cuda:1"
         assert str(load.read_head(bridge, False).weight.device) == "cuda:0"
         assert str(load.read_norms(bridge).scale.device) == "cuda:0"
-        assert not pipeline.LENSES.keys() - {"norm", "final", "raw", "prism", "tuned"}, (
-            "each has its place here"
-        )

@@ -40,7 +40,7 @@ SPEC: dict[str, tuple[str, ...]] = {
     "errors": (),
     "oracle": (),
     "golden": ("errors",),
-    "runs": ("errors",),
+    "runs": ("errors", "oracle"),
     "schema": ("runs",),
     "compare": ("errors", "runs", "schema"),
     "runners": ("errors", "golden", "runs", "schema", "compare"),
