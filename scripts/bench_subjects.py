@@ -42,13 +42,13 @@ def random_llama(
 ) -> str:
     """Save a random Llama with the tokenizer of a tiny golden model, whose ids fit every vocabulary used here."""
     torch.manual_seed(0)
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": width,
         "intermediate_size": 3 * width,
         "num_hidden_layers": layers,
         "vocab_size": vocab,
     }
-    heads = {
+    heads: dict[str, Any] = {
         "num_attention_heads": max(1, width // 64),
         "num_key_value_heads": max(1, width // 128),
     }
@@ -123,7 +123,7 @@ class Subjects:
 
     def transformer_lens(self) -> None:
         """Read top-20 and rank by two readouts of one cache, since a readout has one selector."""
-        bridge = self.model.bridge
+        bridge: Any = self.model.bridge
         n = self.model.facts.n_layers
         names = [
             *(f"blocks.{i}.hook_resid_pre" for i in range(n)),

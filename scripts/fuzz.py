@@ -8,6 +8,7 @@ outcomes are a whole run, or one LensError about prompts that the model cannot r
 """
 
 import argparse
+import io
 import json
 import logging
 import random
@@ -228,7 +229,11 @@ class Draw(random.Random):
         """Passes, some the control of another, test prompts and keywords."""
         passes: list[dict[str, Any]] = []
         for i in range(self.randint(1, 5)):
-            entry = {"id": f"{self.name()}{i}", "context": self.text(8), "answer": self.some(3)}
+            entry: dict[str, Any] = {
+                "id": f"{self.name()}{i}",
+                "context": self.text(8),
+                "answer": self.some(3),
+            }
             entry |= {"variant": self.name()} if self.random() < 0.5 else {}
             entry |= {"records": True} if self.random() < 0.5 else {}
             if passes and self.random() < 0.5:
@@ -315,7 +320,8 @@ def main() -> int:
         "--first", type=int, default=0, help="the example to begin with (default: %(default)s)"
     )
     args = asked.parse_args()
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     started, outcomes = time.perf_counter(), Counter[str]()
     with configure_logging(logging.CRITICAL), silence_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

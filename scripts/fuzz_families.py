@@ -169,7 +169,9 @@ def distribution(
     if not abs(block["entropy"] - entropy) <= BITS_TOLERANCE * steps:
         found.append(f"{place}: entropy {block['entropy']}, transformers {entropy}")
     for (text, value), i in zip(block["topk"], np.argsort(-p, kind="stable"), strict=False):
-        close = [labels[j] for j in np.flatnonzero(np.abs(p - p[i]) <= P_TOLERANCE * steps)]
+        close = [
+            labels[j] for j in np.flatnonzero(np.abs(p - p[i]) <= P_TOLERANCE * steps).tolist()
+        ]
         if not abs(value - p[i]) <= P_TOLERANCE * steps or text not in close:
             told = f"{text!r} {value}, transformers {labels[i]!r} {p[i]}"
             return [*found, f"{place}: {told}"]

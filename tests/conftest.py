@@ -17,6 +17,8 @@ with install_import_hook(
     "lenses_min", "beartype.beartype"
 ):  # shapes in annotations are checked in every test
     import lenses_min.pipeline
+    import lenses_min.pipeline.passes
+    import lenses_min.prompts.suite
 
 from tests.process_state import differences, process_state
 
@@ -86,7 +88,7 @@ def sweep(
             if options.prompts
             else lenses_min.prompts.suite.built_in()
         )
-        return lenses_min.pipeline.PassRunner(fact_model, lenses, suite, options).run()
+        return lenses_min.pipeline.passes.PassRunner(fact_model, lenses, suite, options).run()
 
     return run
 

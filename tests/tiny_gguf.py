@@ -1,7 +1,7 @@
 """golden/models/byte-bpe as a .gguf file in half precision, its rotary halves as llama.cpp interleaves them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,19 @@ def from_folder(
     for name, weight in load_file(folder / "model.safetensors").items():
         moved = offset if name.endswith("norm.weight") else 0
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert theirs is not None
         writer.add_tensor(theirs, weight.numpy() + np.float32(moved))
     return finish(writer, path)
 
 
 def add_all(writer: gguf.GGUFWriter, keys: Mapping[str, Any]) -> None:
-    kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
-    kinds |= {str: writer.add_string, list: writer.add_array}
+    kinds: dict[type, Callable[[str, Any], None]] = {
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+        list: writer.add_array,
+    }
     for key, value in keys.items():
         if value is not None:
             kinds[type(value)](key, value)

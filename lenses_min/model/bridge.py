@@ -29,7 +29,7 @@ def boot(hf_model: Any, placement: Placement, model: str) -> Bridge:
             if placement.device_map
             else placement.device
         )
-        bridge = build_bridge_from_module(
+        bridge: Any = build_bridge_from_module(
             hf_model.eval(),
             adapter_name(type(hf_model), model),
             hf_config=hf_model.config,
@@ -59,5 +59,6 @@ def set_own_eps(bridge: Any) -> None:
     for part in bridge.modules():
         eps = getattr(getattr(part, "original_component", None), "eps", None)
         if isinstance(part, NormalizationBridge) and isinstance(eps, float):
-            part.config = copy(part.config)
-            part.config.eps = eps
+            config: Any = copy(part.config)
+            config.eps = eps
+            part.config = config

@@ -96,7 +96,8 @@ def check_tensors(
     """Raises LensError naming the tensors of the file that go into no weight of the model."""
     unread = sorted(info["unexpected_keys"])
     if family not in GGUF_ARCHS:  # for these transformers itself reports the unexpected ones
-        processor = TENSOR_PROCESSORS.get(family, TensorProcessor)(config=hf_model.config.to_dict())
+        processor_class: Any = TENSOR_PROCESSORS.get(family, TensorProcessor)
+        processor = processor_class(config=hf_model.config.to_dict())
         read = {*get_gguf_hf_weights_map(hf_model, processor), *scaled(family, tensors)}
         unread = [name for name in tensors if not {name, name.removesuffix(".weight")} & read]
     if unread:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 import lenses_min as lm
 from lenses_min.report.page import page
@@ -41,14 +41,15 @@ class Opened:
             "console", lambda message: self.messages.append(f"{message.type}: {message.text}")
         )
         self.tab.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
-        self.tab.on(
-            "dialog",
-            lambda dialog: (self.messages.append(f"dialog: {dialog.message}"), dialog.dismiss()),
-        )
+        self.tab.on("dialog", self.dismiss)
         self.tab.on("request", lambda request: self.messages.append(request.url))
         self.tab.goto(path.as_uri())
         self.tab.wait_for_selector("#heatmap0 .hm")
         self.own = [path.as_uri()]
+
+    def dismiss(self, dialog: Dialog) -> None:
+        self.messages.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def choose(self, name: str, value: str) -> None:
         self.tab.select_option(f"select[name={name}]", value)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def report() -> dict:
+def report() -> dict[str, Any]:
     """One `python -m spec check --json` over all cases."""
     done = subprocess.run(
         [sys.executable, "-m", "spec", "check", "--json"],
@@ -28,13 +29,13 @@ def report() -> dict:
 
 
 @pytest.mark.parametrize("case", load_cases())
-def test_case_matches_its_capture(report: dict, case: str) -> None:
+def test_case_matches_its_capture(report: dict[str, Any], case: str) -> None:
     entry = next(candidate for candidate in report["cases"] if candidate["case"] == case)
     assert entry["mismatches"] == []
     assert entry["violations"] == []
     assert sum(entry["values"].values()) > 1000
 
 
-def test_all_cases_were_compared(report: dict) -> None:
+def test_all_cases_were_compared(report: dict[str, Any]) -> None:
     assert len(report["cases"]) == 28
     assert report["matches"] is True

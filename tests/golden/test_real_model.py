@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -47,7 +48,8 @@ def folder(model: LoadedModel, gguf: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("smollm2")
     text = folder / "text.txt"
     text.write_text(topics["assert"] + topics["binary"] + topics["class"], encoding="utf-8")
-    file_stem, small = NAME.split("/")[1], {"tokens": 350, "length": 32}
+    file_stem = NAME.split("/")[1]
+    small: dict[str, Any] = {"tokens": 350, "length": 32}
     prism.fit(model, PrismOptions((str(text),), str(folder / "prisms" / file_stem), k=64, **small))
     tuned.fit(
         model, TunedOptions((str(text),), str(folder / "tuned" / file_stem), steps=0, **small)

@@ -84,7 +84,7 @@ def wait(holds: object, seconds: float = 240) -> None:
 
 
 def test_killed_at_random_points_a_sweep_ends_with_the_same_files(
-    models: Path, tmp_path: Path, expected
+    models: Path, tmp_path: Path, expected: dict[str, object]
 ) -> None:
     line, latest, draw = (
         command(models, tmp_path, "--jobs", "2"),
@@ -112,7 +112,7 @@ def test_killed_at_random_points_a_sweep_ends_with_the_same_files(
 
 
 def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(
-    models: Path, tmp_path: Path, expected
+    models: Path, tmp_path: Path, expected: dict[str, object]
 ) -> None:
     names = MODELS[:2]  # both at work when one is lost
     with started(

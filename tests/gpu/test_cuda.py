@@ -25,7 +25,7 @@ from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import ForwardRequest, capture_batch
 from lenses_min.core.host import to_host
 from lenses_min.model.load import LoadedModel, load
-from lenses_min.pipeline.passes import Pass
+from lenses_min.pipeline.passes import Pass, PassRunner
 from lenses_min.prompts.suite import built_in
 from spec.compare.diff import diff
 from spec.compare.tolerance import by_name
@@ -90,11 +90,9 @@ def test_cpu_and_cuda_say_the_same(device: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def runner_of(options: RunOptions) -> tuple[LoadedModel, pipeline.PassRunner]:
+def runner_of(options: RunOptions) -> tuple[LoadedModel, PassRunner]:
     model = load(options)
-    return model, pipeline.PassRunner(
-        model, pipeline.build_lenses(model, options)[0], built_in(), options
-    )
+    return model, PassRunner(model, pipeline.build_lenses(model, options)[0], built_in(), options)
 
 
 @pytest.mark.parametrize("contract", ["reference", "corrected"])

@@ -10,7 +10,7 @@ import torch
 from spec.runs import csv_dialect
 from spec.runs.run import sole_run
 
-Change = Callable[[Path], None]
+Change = Callable[[Path], object]
 Corruption = tuple[str, Change, str, str, str, str]  # case, change, rule, file part, row, column
 PURE, RECORDS, PURE_PRISM, RECORDS_PRISM = (
     "pure-next-token",

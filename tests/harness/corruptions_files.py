@@ -54,7 +54,7 @@ FILES: dict[str, Corruption] = {
     "records gone": ("fact", remove("output-Fact-records.csv"), "file.missing", RECORDS, "", ""),
     "stray file": (
         "fact",
-        lambda folder: (folder / "core").touch() or None,
+        lambda folder: (folder / "core").touch(),
         "file.stray",
         "core",
         "",
@@ -62,7 +62,7 @@ FILES: dict[str, Corruption] = {
     ),
     "document cut off": (
         "fact",
-        lambda folder: (folder / "output-Fact.json").write_text("{") and None,
+        lambda folder: (folder / "output-Fact.json").write_text("{"),
         "file.readable",
         ".json",
         "",

@@ -34,19 +34,20 @@ def perform() -> Iterator[Perform]:
     with subprocess.Popen(
         started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin
-        assert process.stdout
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin
+        assert stdout
 
         def ask(folder: Path, command: list[str]) -> tuple[int, str]:
             log = folder / "log.txt"
-            process.stdin.write(
+            stdin.write(
                 json.dumps({"folder": str(folder), "command": command, "log": str(log)}) + "\n"
             )
-            process.stdin.flush()
-            return int(process.stdout.readline()), log.read_text(encoding="utf-8")
+            stdin.flush()
+            return int(stdout.readline()), log.read_text(encoding="utf-8")
 
         yield ask
-        process.stdin.close()
+        stdin.close()
 
 
 @pytest.fixture

@@ -93,9 +93,10 @@ def test_no_cell_within_tolerance_is_reported(
 def test_any_json_leaf_beyond_tolerance_is_found(case: str, data: Any) -> None:
     run = captured(case)
     known_leaves = leaves(run.document)
-    path, value = (
-        data.draw(st.sampled_from(known_leaves)) if data else (("diagnostics", "L_copy"), 1)
-    )
+    path: tuple[str | int, ...] = ("diagnostics", "L_copy")
+    value: Any = 1
+    if data:
+        path, value = data.draw(st.sampled_from(known_leaves))
     exempt = path[-1] in ("artifact_path", "n_ctx") or path[-2:] == ("prism_summary", "error")
     assume(not exempt and not (len(path) > 2 and path[-3] == "topk" and path[-1] == 0))
     other: Any = {type(None): 1, bool: value is False, str: f"{value}x"}.get(type(value))

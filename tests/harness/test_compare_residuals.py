@@ -58,6 +58,6 @@ def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: f
     ],
 )
 def test_scaled_permuted_cut_widened_and_nan_tensors_are_found(
-    capture: Callable[..., Path], change
+    capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     assert mismatches(capture, change)

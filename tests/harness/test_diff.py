@@ -9,14 +9,16 @@ import torch
 from corrupting import PURE, both, cell, csv_path, key, lines, remove, tensor
 
 from spec.compare.column import column_of
-from spec.compare.diff import CHANGED, EQUAL, IDENTICAL, ONLY_A, ONLY_B, UNREADABLE, Diff, diff
+from spec.compare.diff import ONLY_A, ONLY_B, UNREADABLE, Diff, diff
 from spec.compare.diff_columns import pass_layer
 from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch
 from spec.compare.tolerance import BF16, FP32
+from spec.compare.verdicts import CHANGED, EQUAL, IDENTICAL
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
-from spec.report.diff import share, text
+from spec.report.columns import share
+from spec.report.diff import text
 from spec.runs.columns import without_numbers
 from spec.runs.places import Element, Place, TableRow, at_path
 

@@ -130,7 +130,7 @@ def test_machines_get_every_run(flat: tuple[Path, Path], capsys: Output) -> None
 
 
 def test_a_document_names_its_run(flat: tuple[Path, Path], capsys: Output) -> None:
-    documents = [folder / "output-Fact.json" for folder in flat]
+    documents = (flat[0] / "output-Fact.json", flat[1] / "output-Fact.json")
     status, output = diffed(*documents, capsys)
     assert status == 0
     assert output.splitlines()[-1] == (

@@ -10,17 +10,9 @@ import pytest
 from corrupting import csv_path
 
 from spec.__main__ import main
-from spec.compare.diff import (
-    CHANGED,
-    EQUAL,
-    IDENTICAL,
-    NOT_UNDERSTOOD,
-    ONLY_A,
-    UNREADABLE,
-    Diff,
-    diff,
-)
+from spec.compare.diff import ONLY_A, UNREADABLE, Diff, diff
 from spec.compare.tolerance import FP32
+from spec.compare.verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
 from spec.golden import GOLDEN, load_cases
 from spec.runners.check import Report, report
 from spec.runners.command import Outcome
@@ -93,9 +85,9 @@ def test_a_changed_digit_is_found_whatever_the_name(
         [(name, "text")],
         [(name, "bytes")],
     )
-    (result,) = checked(a, b, tmp_path).results
-    assert [m.file for m in result.comparison.mismatches] == [name]
-    assert result.verdicts[name] == CHANGED
+    (case,) = checked(a, b, tmp_path).results
+    assert [m.file for m in case.comparison.mismatches] == [name]
+    assert case.verdicts[name] == CHANGED
 
 
 @pytest.mark.parametrize("name", SIDECARS)
@@ -107,8 +99,8 @@ def test_a_dropped_file_is_found_whatever_the_name(
     result = compared((a, b))
     assert [(f.file, f.verdict) for f in result.files if f.verdict != IDENTICAL] == [(name, ONLY_A)]
     assert result.verdict == CHANGED
-    (result,) = checked(a, b, tmp_path).results
-    assert [(m.file, m.kind) for m in result.comparison.mismatches] == [(name, "missing file")]
+    (case,) = checked(a, b, tmp_path).results
+    assert [(m.file, m.kind) for m in case.comparison.mismatches] == [(name, "missing file")]
     (back,) = checked(b, a, tmp_path / "back").results
     assert [(m.file, m.kind) for m in back.comparison.mismatches] == [(name, "extra file")]
 

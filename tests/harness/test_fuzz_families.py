@@ -35,7 +35,7 @@ SAMPLE = ("bloom", "cohere2", "deepseek_v3", "falcon", "gemma3", "glm4_moe", "gr
 # Blocks whose norm is none of those that TransformerLens calls ln1, or lies deeper in the block.
 OWN_NORMS = ("falcon_mamba", "mamba", "mamba2", "nemotron_h", "recurrent_gemma", "rwkv", "zamba2")
 # What TransformerLens ignores; the refusal names it.
-IGNORED = {
+IGNORED: dict[str, dict[str, Any]] = {
     "gemma3": {"text_config": {"attn_logit_softcapping": 0.5}},
     "gpt2": {"scale_attn_weights": False},
 }
@@ -46,7 +46,7 @@ UNTAKEN = {
     "phi": {"qk_layernorm": True},
 }
 # What a model lacks and TransformerLens has a place for: RoPE, the last norm.
-ABSENT = {
+ABSENT: dict[str, dict[str, Any]] = {
     "granitemoehybrid": {"position_embedding_type": None},
     "opt": {"do_layer_norm_before": False, "hidden_size": 16, "word_embed_proj_dim": 16},
 }

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from spec.__main__ import main
-from spec.compare.diff import EQUAL, MADE_OTHERWISE, ONLY_B, SAME_BUT_TIMES, Diff, diff
+from spec.compare.diff import MADE_OTHERWISE, ONLY_B, SAME_BUT_TIMES, Diff, diff
 from spec.compare.how_made import how_made, never_twice
 from spec.compare.tolerance import FP32
+from spec.compare.verdicts import EQUAL
 from spec.golden import GOLDEN
 
 Output = pytest.CaptureFixture[str]

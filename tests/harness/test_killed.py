@@ -135,15 +135,24 @@ def test_a_run_killed_at_random_is_done_when_it_is_started_again(
     """From reading the model to the last file, in a process that imports once and is forked for each run."""
     code = HELPER.format(model=str(models / "fact"), out=str(tmp_path))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([sys.executable, "-c", code], cwd=GOLDEN.parent, **pipes) as helper:
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=GOLDEN.parent,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as helper:
+        stdin, stdout = helper.stdin, helper.stdout
+        assert stdin
+        assert stdout
 
         def ask(out: Path, after: float) -> int:
-            helper.stdin.write(f"{out} {after}\n")
-            helper.stdin.flush()
-            return int(helper.stdout.readline())
+            stdin.write(f"{out} {after}\n")
+            stdin.flush()
+            return int(stdout.readline())
 
-        whole = float(helper.stdout.readline())
+        whole = float(stdout.readline())
         out, draw, killed = tmp_path / "out", random.Random(7), 0
         for trial in range(8):
             if trial % 2:
@@ -159,7 +168,7 @@ def test_a_run_killed_at_random_is_done_when_it_is_started_again(
             assert not (out / "output-fact.json").exists() or validate(read_run(out, "fact")) == []
         assert killed
         assert ask(out, 0) == 0
-        helper.stdin.close()
+        stdin.close()
     assert validate(read_run(out)) == []
     assert {p.name for p in out.iterdir()} == {p.name for p in (tmp_path / "first").iterdir()}
     same = [p for p in out.iterdir() if not p.name.startswith("run-")]
@@ -212,7 +221,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(
-    disk: Path, fact_run: Run, fact_options: RunOptions, capsys, monkeypatch
+    disk: Path,
+    fact_run: Run,
+    fact_options: RunOptions,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda options: fact_run)
     assert perform(fact_options, disk) == 0
@@ -253,7 +266,7 @@ def test_files_that_may_not_grow(fact_run: Run, tmp_path: Path) -> None:
 
 
 def test_a_target_that_cannot_be_written_is_told_before_the_model_is_read(
-    disk: Path, capsys, monkeypatch
+    disk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda options: pytest.fail("the model was read"))
     (disk / "file").write_text("")

@@ -18,6 +18,7 @@ from spec.schema.document import MILESTONES
 from spec.schema.further_tables import check_further
 from spec.schema.row_order import check_order
 from spec.schema.rows import DocumentContext, Pass
+from spec.schema.rules import Rule
 from spec.schema.suite import check_suite
 
 SIZES = (200, 400)
@@ -79,7 +80,9 @@ def rows_of(count: int, **more: Any) -> list[Row]:
 
 
 def passes(count: int) -> DocumentContext:
-    known = {(name, Counted("v")): Pass("a", 1, ids_known=True) for name in names(count)}
+    known: dict[tuple[str, str], Pass] = {
+        (name, Counted("v")): Pass("a", 1, ids_known=True) for name in names(count)
+    }
     return DocumentContext(passes=known, own=True)
 
 
@@ -89,7 +92,7 @@ def by_order(count: int) -> None:
     rows = [*rows[::2], rows[0]]
     ends = dict.fromkeys(passes(count).passes, 0)
     violations = check_order(("f", PURE), rows, (), 0, passes(count), ends)
-    assert [v.rule for v in violations].count("rows.extra") == 1
+    assert [v.rule for v in violations].count(Rule.ROWS_EXTRA) == 1
 
 
 def by_further(kind: str) -> Callable[[int], None]:
@@ -108,7 +111,13 @@ def by_suite(count: int) -> None:
     """A block for every pass, each held to the rows of its own."""
     flags = dict.fromkeys(("copy_collapse", "entropy_collapse", "is_answer"), False)
     numbers = {"answer_rank": None, "kl_to_final_bits": 9.0, "control_margin": None}
-    gold = {"string": "a", "pieces": [], "first_id": None, "answer_ids": [], "variant": "unknown"}
+    gold: dict[str, Any] = {
+        "string": "a",
+        "pieces": [],
+        "first_id": None,
+        "answer_ids": [],
+        "variant": "unknown",
+    }
     block = {"gold_answer": gold, "gold_alignment": "unresolved", "control": None}
     block |= dict.fromkeys((*MILESTONES, "last_layer_consistency"))
     blocks = [{"prompt_id": n, "prompt_variant": Counted("v"), **block} for n in names(count)]

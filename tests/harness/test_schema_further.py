@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 from corruptions_further import FURTHER
@@ -26,7 +27,7 @@ keywords: [capital]
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
-    options = {
+    options: dict[str, Any] = {
         "prompts": str(folder / "prompts.yaml"),
         "lenses": ("final",),
         "keep_residuals": True,

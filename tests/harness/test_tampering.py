@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spec.commands.diff import DEFAULT
-from spec.compare.diff import CHANGED, IDENTICAL, diff
+from spec.compare.diff import diff
 from spec.compare.runs import compare
 from spec.compare.tolerance import FP32, by_name
-from spec.compare.verdicts import file_verdicts
+from spec.compare.verdicts import CHANGED, IDENTICAL, file_verdicts
 from spec.golden import GOLDEN
 from spec.runs.run import read_run
 

@@ -24,6 +24,7 @@ from lenses_min.core.answers import model_log_p
 from lenses_min.core.host import to_host
 from lenses_min.core.types import Rows
 from lenses_min.model import proof
+from lenses_min.prompts.suite import TEMPERATURES
 from spec import oracle
 
 from .strategies import logits
@@ -73,7 +74,7 @@ few = settings(max_examples=3)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 
 
-def near(exact: float, floor: float = FLOOR, relative: float = RELATIVE) -> Any:
+def near(exact: Any, floor: float = FLOOR, relative: float = RELATIVE) -> Any:
     return pytest.approx(exact, rel=relative, abs=floor)
 
 
@@ -175,7 +176,7 @@ def test_the_blocks_of_temperatures_are_exact(shape: Any) -> None:
     assert block["temp_est"] == near(best, relative=1e-5)
     assert block["kl_after_temp_bits"] == near(kl)
     assert (compared.kl_at_temperatures >= 0).all()
-    for i, t in enumerate((1.0, *probes.TEMPERATURES)):
+    for i, t in enumerate((1.0, *TEMPERATURES)):
         assert top.entropy[i] == near(oracle.entropy_bits(wide(z) / t))
         assert 0 <= top.entropy[i] <= log2(V)
         exact = np.sort(oracle.softmax(wide(z) / t))[::-1][:20]
@@ -250,7 +251,7 @@ class Memory(TorchDispatchMode):
     """The bytes of all tensors made while it is on, as far as they live, and the most of them at a time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # TorchDispatchMode is not annotated
         self.users: Counter[int] = Counter()
         self.sizes: dict[int, int] = {}
         self.most = 0

@@ -31,6 +31,11 @@ def wide(tensor: torch.Tensor) -> np.ndarray:
     return tensor.double().numpy()
 
 
+def bias_of(head: Unembedding) -> np.ndarray:
+    assert head.bias is not None
+    return wide(head.bias)
+
+
 @given(
     SEEDS,
     st.lists(st.integers(0, L - 1), min_size=1, max_size=6),
@@ -42,7 +47,7 @@ def test_norm_and_raw_lens_equal_the_oracle(seed: int, layers: list[int], scale:
     found = NormLens(norms, head).decode(x, torch.tensor(layers))
     raw = RawLens(head).decode(x, torch.tensor(layers))
     for i, layer in enumerate(layers):
-        arguments = wide(head.weight.T), wide(head.bias)
+        arguments = wide(head.weight.T), bias_of(head)
         expected = oracle.norm_lens(wide(x[i]), wide(norms.scale[layer]), EPS, *arguments)
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert wide(raw[i]) == pytest.approx(
@@ -62,7 +67,7 @@ def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(
             wide(x[i]),
             lambda row: oracle.reference_norm(row, wide(norms.scale[-1]), EPS),
             wide(head.weight.T),
-            wide(head.bias),
+            bias_of(head),
         )
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert torch.equal(found, NormLens(norms, head).decode(x, torch.full((len(layers),), L - 1)))
@@ -78,7 +83,7 @@ def test_prism_equals_the_oracle_and_reduces_to_the_norm_lens(seed: int, layers:
     for i, layer in enumerate(layers):
         normed = oracle.reference_norm(wide(x[i]), wide(norms.scale[layer]), EPS)
         expected = oracle.prism_lens(
-            normed, (wide(mean), wide(var), 1e-8), wide(q), wide(head.weight.T), wide(head.bias)
+            normed, (wide(mean), wide(var), 1e-8), wide(q), wide(head.weight.T), bias_of(head)
         )
         assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     unit = Whitening(torch.zeros(D), torch.ones(D), torch.eye(D))

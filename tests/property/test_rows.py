@@ -17,6 +17,7 @@ from lenses_min.core.rows import PureRow
 from lenses_min.core.tokens import Tokens
 from lenses_min.core.types import Bos, Encoded, Gold
 from lenses_min.output import store
+from lenses_min.output.run import Run
 from lenses_min.prompts.suite import Prompt
 from spec import oracle
 
@@ -95,8 +96,8 @@ def test_milestones_are_a_scan_of_the_rows(rows: list[PureRow]) -> None:
         "first_rank_le_5": oracle.first_layer([r.answer_rank for r in rows], lambda v: v <= 5),
         "first_rank_le_10": oracle.first_layer([r.answer_rank for r in rows], lambda v: v <= 10),
     }
-    both = expected["L_semantic"] is not None and expected["L_copy"] is not None
-    expected["delta_layers"] = expected["L_semantic"] - expected["L_copy"] if both else None
+    semantic, copy = expected["L_semantic"], expected["L_copy"]
+    expected["delta_layers"] = None if semantic is None or copy is None else semantic - copy
     assert found == expected
     margins = [r.control_margin for r in rows]
     summary = milestones.control_summary(rows)
@@ -106,7 +107,9 @@ def test_milestones_are_a_scan_of_the_rows(rows: list[PureRow]) -> None:
 
 def parse(text: str) -> list[list[str]]:
     """The dialect as its sentence says: quotes, doubled quotes and backslashes, ends of line outside quotes."""
-    lines, row, cell, quoted = [], [], "", False
+    lines: list[list[str]] = []
+    row: list[str] = []
+    cell, quoted = "", False
     i = 0
     while i < len(text):
         c = text[i]
@@ -163,7 +166,7 @@ def test_json_round_trips_any_token(token: str, value: float) -> None:
     assert json.loads(store.json_text({"topk": [[token, value]]})) == {"topk": [[token, value]]}
 
 
-def test_frames_have_the_columns_of_the_files(fact_run) -> None:
+def test_frames_have_the_columns_of_the_files(fact_run: Run) -> None:
     for table, columns in (("records", store.RECORD_COLUMNS), ("pure", store.PURE_COLUMNS)):
         frame = fact_run.frame(table)
         assert isinstance(frame, pd.DataFrame)

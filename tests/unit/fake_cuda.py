@@ -31,7 +31,7 @@ class FakeCuda(FakeTensorMode):
         device = torch.device(kwargs.get("device") or "cpu")
         if device.type == "cpu" and not any(isinstance(t, FakeTensor) for t in tensors):
             return func(*args, **kwargs)  # the host's own work
-        made = super().__torch_dispatch__(func, types, args, kwargs)
+        made: Any = super().__torch_dispatch__(func, types, args, kwargs)
         from_device = any(t.is_cuda for t in tensors)
         here = [t.is_cuda for t in tree_leaves(made) if isinstance(t, Tensor)]
         if from_device and not all(here) and func.namespace == "aten":
@@ -94,7 +94,11 @@ def move(module: nn.Module, device: Callable[[str], str]) -> None:
 
 @contextmanager
 def fake_cuda() -> Iterator[FakeCuda]:
-    own = {"__getitem__": pick, "contiguous": contiguous, "copy_": aten.copy_}
+    own: dict[str, Callable[..., Tensor]] = {
+        "__getitem__": pick,
+        "contiguous": contiguous,
+        "copy_": aten.copy_,
+    }
     with ExitStack() as stack:
         for name, instead in own.items():
             stack.enter_context(unguarded(name, instead))

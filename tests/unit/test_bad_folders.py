@@ -116,7 +116,7 @@ UNKNOWN = (
     f"which TransformerLens {version('transformer-lens')} does not know; use a model of one of the"
 )
 ENCODER = "not a causal language model; the lens reads decoders only"
-OTHERS = [
+OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("bert", {}, f"is of the type 'bert', {ENCODER}"),
     ("roberta", {}, f"is of the type 'roberta', {ENCODER}"),
     ("biogpt", {}, f"is BioGptForCausalLM, {UNKNOWN}"),

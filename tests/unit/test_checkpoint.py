@@ -43,13 +43,13 @@ def test_headers_count_exactly_and_names_count_last(models: Path, tmp_path: Path
 
 def test_a_config_counts_where_there_are_no_files() -> None:
     """Tied weights once; nothing is allocated."""
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": 128_256,
         "hidden_size": 8192,
         "intermediate_size": 28_672,
         "num_hidden_layers": 80,
     }
-    heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
+    heads: dict[str, Any] = {"num_attention_heads": 64, "num_key_value_heads": 8}
     assert count("org/x-1B", stored=LlamaConfig(**sizes, **heads)) == (
         70_553_706_496,
         "by its config",

@@ -90,7 +90,9 @@ def test_a_run_prints_its_layers_and_its_files(
     assert manifest["versions"]["transformer-lens"].startswith("4.")
 
 
-def test_quiet_prints_nothing_and_verbose_tells_steps(models: Path, tmp_path: Path, capsys) -> None:
+def test_quiet_prints_nothing_and_verbose_tells_steps(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(models / "rms-rope", tmp_path, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
     assert run(models / "fact", tmp_path, "--verbose") == 0
@@ -101,7 +103,7 @@ def test_quiet_prints_nothing_and_verbose_tells_steps(models: Path, tmp_path: Pa
     ("model", "defect"), [("softcap-postnorm", "R3"), ("layernorm-parallel", "R1")]
 )
 def test_a_defect_that_bites_is_one_warning(
-    model: str, defect: str, models: Path, tmp_path: Path, capsys
+    model: str, defect: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(models / model, tmp_path) == 0
     err = capsys.readouterr().err
@@ -129,7 +131,11 @@ def edit_weights(edit: Callable[[dict[str, torch.Tensor]], object]) -> Callable[
 
 
 def drop(*names: str) -> Callable[[Path], None]:
-    return lambda folder: list(map(Path.unlink, [folder / name for name in names]))
+    def apply(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return apply
 
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -164,7 +170,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_checkpoint_is_one_clear_error(
-    name: str, models: Path, tmp_path: Path, capsys
+    name: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harm, message = BAD[name]
     folder, out = tmp_path / "model", tmp_path / "out"
@@ -182,13 +188,15 @@ def test_a_bad_checkpoint_is_one_clear_error(
 
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "./missing", "missing.gguf", "a/b/c"])
-def test_a_missing_folder_or_file(model: str, tmp_path: Path, capsys) -> None:
+def test_a_missing_folder_or_file(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(model, tmp_path / "out", "--model-id", "x") == 1
     assert f"there is no checkpoint folder or .gguf file at {model}" in capsys.readouterr().err
 
 
 def test_prism_on_without_artifacts_and_an_unwritable_target(
-    models: Path, tmp_path: Path, capsys
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
         run(models / "fact", tmp_path / "out", "--prism", "on", "--prism-dir", str(tmp_path)) == 1
@@ -199,7 +207,9 @@ def test_prism_on_without_artifacts_and_an_unwritable_target(
     assert "cannot write to" in capsys.readouterr().err
 
 
-def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None:
+def test_wrong_options_exit_with_2(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(models / "fact", tmp_path, "--copy-threshold", "1.5") == 2
     assert (
         "copy_threshold must be a probability between 0 and 1, got 1.5" in capsys.readouterr().err
@@ -211,7 +221,9 @@ def test_wrong_options_exit_with_2(models: Path, tmp_path: Path, capsys) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -> None:
+def test_a_batch_goes_on_after_a_failure(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     jobs = [
         {"model": str(models / name), "out_dir": str(tmp_path), "device": "cpu"}
         for name in ("nothing", "fact")
@@ -233,7 +245,7 @@ def test_a_batch_goes_on_after_a_failure(models: Path, tmp_path: Path, capsys) -
     ],
 )
 def test_every_bad_job_is_told_with_its_line(
-    text: str, message: str, tmp_path: Path, capsys
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_text(text)
@@ -241,19 +253,21 @@ def test_every_bad_job_is_told_with_its_line(
     assert message in capsys.readouterr().err
 
 
-def test_a_missing_jobs_file(tmp_path: Path, capsys) -> None:
+def test_a_missing_jobs_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["batch", str(tmp_path / "none.jsonl")]) == 2
     assert "cannot read the jobs file" in capsys.readouterr().err
 
 
-def test_a_command_must_be_named(capsys) -> None:
+def test_a_command_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         command_line.main([])
     assert stopped.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, capsys) -> None:
+def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "jobs.jsonl"
     path.write_text('{"model": "a"}\n  \n{"modle": 1, "x": 2}\n[2]\n{"model": 3}\n')
     assert command_line.main(["batch", str(path)]) == 2
@@ -271,7 +285,11 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(tmp_path: Path, ca
     ("error", "message"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")]
 )
 def test_an_unforeseen_error_is_told_with_its_type(
-    error: Exception, message: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(options: object) -> None:
         raise error
@@ -282,7 +300,10 @@ def test_an_unforeseen_error_is_told_with_its_type(
 
 
 def test_every_step_on_a_line_of_its_own(
-    models: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And once: the handlers of the root logger do not see our messages too."""
     root = logging.StreamHandler(sys.stderr)
@@ -293,7 +314,9 @@ def test_every_step_on_a_line_of_its_own(
     )
 
 
-def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> None:
+def test_lenses_are_listed_with_commas(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(models / "fact", tmp_path, "--lens", "norm,final", "--quiet") == 0
     assert (tmp_path / "output-fact-records-final.csv").is_file()
     assert not (tmp_path / "output-fact-records-raw.csv").exists()
@@ -304,7 +327,7 @@ def test_lenses_are_listed_with_commas(models: Path, tmp_path: Path, capsys) -> 
 
 
 def test_auto_prints_its_arithmetic(
-    models: Path, tmp_path: Path, cpu_of_16_gib: None, capsys
+    models: Path, tmp_path: Path, cpu_of_16_gib: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", str(models / "fact"), "--out-dir", str(tmp_path)]
     assert command_line.main(command) == 0

@@ -47,7 +47,7 @@ def outputs(file: Path, out: Path, **options: Any) -> dict[str, Any]:
 
 
 def test_a_run_from_the_cache_is_the_same(
-    file: Path, cache: Path, tmp_path: Path, monkeypatch, messages
+    file: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
     plain = outputs(file, tmp_path / "plain", cache=False)
     assert not cache.exists()
@@ -60,7 +60,7 @@ def test_a_run_from_the_cache_is_the_same(
 
 
 def test_another_content_version_or_rule_is_another_entry(
-    file: Path, tmp_path: Path, monkeypatch
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / file.name
     other.write_bytes(file.read_bytes())
@@ -82,7 +82,7 @@ def read(file: Path) -> tuple[Path, Any, Any]:
 
 
 def test_a_killed_conversion_leaves_nothing_that_is_taken(
-    file: Path, cache: Path, monkeypatch
+    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, model, tokenizer = read(file)
     part = place.with_name(f".{place.name}")
@@ -104,14 +104,14 @@ def test_a_killed_conversion_leaves_nothing_that_is_taken(
 
 
 def test_what_cannot_be_kept_is_read_from_the_file(
-    file: Path, cache: Path, tmp_path: Path, monkeypatch, messages
+    file: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str]
 ) -> None:
     place, model, tokenizer = read(file)
+    other = read_tokenizer(str(file.parent), {"gguf_file": file.name}, "tiny")
+    other.add_tokens(["more"])
     monkeypatch.setattr(
         tokenizer, "save_pretrained", lambda folder: type(tokenizer).save_pretrained(other, folder)
     )
-    other = read_tokenizer(str(file.parent), {"gguf_file": file.name}, "tiny")
-    other.add_tokens(["more"])
     assert not gguf_cache.keep(place, model, tokenizer)
     assert "its tokenizer reads otherwise when it is saved" in messages[0]
     assert not place.exists()

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from syrupy.assertion import SnapshotAssertion
 
+from lenses_min.model.load import LoadedModel
 from lenses_min.output.defects import defect_warnings
 
 
-def test_every_warning(fact_model, snapshot: SnapshotAssertion) -> None:
+def test_every_warning(fact_model: LoadedModel, snapshot: SnapshotAssertion) -> None:
     facts = replace(fact_model.facts, first_norm="LayerNorm", output_transform=True)
     summaries = {
         "prism": {"error": "prism artifacts corrupt in x"},
@@ -17,7 +18,7 @@ def test_every_warning(fact_model, snapshot: SnapshotAssertion) -> None:
     assert list(defect_warnings(facts, summaries)) == snapshot
 
 
-def test_a_model_without_defects_gives_no_warning(fact_model) -> None:
+def test_a_model_without_defects_gives_no_warning(fact_model: LoadedModel) -> None:
     assert list(defect_warnings(fact_model.facts, {"prism": {"error": None}})) == []
     final_only = replace(fact_model.facts, final_norm="LayerNorm")
     assert len(list(defect_warnings(final_only, {}))) == 1

@@ -57,7 +57,10 @@ def test_what_is_here_and_where_the_ten_would_run(
 
 
 def test_models_that_are_named(
-    models: Path, cpu_of_16_gib: None, capsys: pytest.CaptureFixture[str], monkeypatch
+    models: Path,
+    cpu_of_16_gib: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(models)
     assert command_line.main(["doctor", "fact", "some/model"]) == 0

@@ -1,7 +1,7 @@
 """The GPU path without a GPU: on fake CUDA memory every lens decodes, nothing mixes devices, the host never waits."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.tuned import TunedLens
 from lenses_min.model import load, readout
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.weights import fingerprint
 from lenses_min.pipeline.passes import Pass, PassRunner
 from lenses_min.prompts.suite import built_in
 
@@ -59,7 +60,12 @@ def lenses_of(norms: Norms, head: Unembedding) -> list[Lens]:
 def test_the_fake_refuses_what_a_gpu_would_wait_for() -> None:
     with fake_cuda() as mode:
         x, y, host = torch.ones(3, device=CUDA), torch.ones(3, device="cuda:1"), torch.arange(2)
-        for wrong in (lambda: x + y, lambda: x + torch.ones(3), lambda: torch.cat([x, y])):
+        operations: tuple[Callable[[], Tensor], ...] = (
+            lambda: x + y,
+            lambda: x + torch.ones(3),
+            lambda: torch.cat([x, y]),
+        )
+        for wrong in operations:
             with pytest.raises((RuntimeError, TypeError), match="device"):
                 wrong()
         for waiting in (
@@ -135,7 +141,8 @@ def on_gpus(
             model.bridge.cfg.device = CUDA
             bridge, norms = model.bridge, on_device(model.norms)
         else:
-            bridge = sharded(options.model, model.facts.n_layers, model.bridge.tokenizer)
+            plain: Any = model.bridge
+            bridge = sharded(options.model, model.facts.n_layers, plain.tokenizer)
             head = load.read_head(bridge, options.rules.output_transform)
             norms = readout.own_norms(bridge, model.own, head, name)
         model = replace(
@@ -159,7 +166,8 @@ def on_gpus(
 def test_every_lens_decodes_on_the_gpus(on_gpus: tuple[PassRunner, FakeCuda]) -> None:
     """A whole run but for the numbers: forwards, lenses, metrics, rows, residuals to keep, test prompts."""
     runner, mode = on_gpus
-    mode.down.clear(), mode.waits.clear()
+    mode.down.clear()
+    mode.waits.clear()
     passes = runner.run()
     assert [set(result.pure) for result in passes] == [set(LENSES)] * 2
     assert len(mode.down) == 2 + 1, "one transfer a pass, one more for the residuals of the first"
@@ -181,7 +189,7 @@ def test_a_sharded_model_is_read_at_loading(
         with pytest.raises(
             LensError, match=r"weights that are not finite: lm_head.weight and 56 more"
         ):
-            load.fingerprint(bridge, "m")
+            fingerprint(bridge, "m")
         head = load.read_head(bridge, True)
         assert readout.own_norms(bridge, fact_model.own, head, "m").last == 6
 
@@ -206,9 +214,8 @@ def test_transfers_do_not_grow(
         x, own = torch.zeros(length, width, device=CUDA), torch.zeros(3, vocab, device=CUDA)
         module = torch.nn.LayerNorm(width)
         move(module, lambda _: CUDA)
-        formula = FormulaNorms(
-            *(torch.ones(n + 1, k, device=CUDA) for k in (width, 1)), own[:1, : n + 1].T > 0
-        )
+        scale, eps = (torch.ones(n + 1, k, device=CUDA) for k in (width, 1))
+        formula = FormulaNorms(scale, eps, own[:1, : n + 1].T > 0)
         norms = ModuleNorms((None, *[module] * n)) if options.rules.every_record else formula
         head = Unembedding(torch.zeros(vocab, width, device=CUDA), own[0])
         model = replace(
@@ -222,7 +229,8 @@ def test_transfers_do_not_grow(
         runner = PassRunner(
             model, [on_device(lens) for lens in lenses_of(norms, head)], built_in(), options
         )
-        mode.down.clear(), mode.waits.clear()
+        mode.down.clear()
+        mode.waits.clear()
         one_pass = Pass(encoded, captured, residuals.rows(runner.full_layers(encoded)))
         (of_rows,) = runner.decode([RowBlock(one_pass.rows, own[0], (7,), runner.pairs)])
         (of_answer,) = runner.decode([RowBlock(captured.answer_residuals, own[0], (8, 9))])

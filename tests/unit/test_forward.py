@@ -1,5 +1,7 @@
 """Step 2: one residual lookup. R8: no hook is left behind."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -54,7 +56,7 @@ def test_no_hook_stays_behind(fact_model: LoadedModel) -> None:
     assert live_hooks(fact_model) == before
 
 
-def test_layer_zero_holds_learned_positions(models, monkeypatch) -> None:
+def test_layer_zero_holds_learned_positions(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lenses_min import RunOptions
     from lenses_min.model.load import load
 
@@ -99,7 +101,7 @@ def test_only_wanted_positions_are_unembedded(fact_model: LoadedModel) -> None:
 
 
 def test_logits_are_the_same_where_the_unembedding_has_no_hook(
-    fact_model: LoadedModel, monkeypatch
+    fact_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = [
         fact_model.tokens.model_input(text) for text in ("The capital of Germany", "The capital")

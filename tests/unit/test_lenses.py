@@ -1,6 +1,7 @@
 """Steps 1, 4, 7 and 9: the lens interface, the norm lens, Prism behind the same interface, frozen contexts."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ def test_half_precision_ends_at_the_norm_and_begins_behind_it(
 ) -> None:
     """A bfloat16 residual is normed in float32, rounded once, and meets a float32 unembedding."""
     x, layers = rows()
+    assert head.bias is not None
     half = x.bfloat16()
     normed = norms.apply(half.float(), layers).bfloat16()
     assert torch.equal(norms.apply(half, layers), normed)
@@ -66,6 +68,7 @@ def test_half_precision_ends_at_the_norm_and_begins_behind_it(
 
 def test_raw_readout_is_the_unembedding_alone(head: Unembedding) -> None:
     x, layers = rows()
+    assert head.bias is not None
     assert torch.allclose(RawLens(head).decode(x, layers), x @ head.weight.T + head.bias)
 
 
@@ -100,7 +103,13 @@ def test_prism_with_identity_artifacts_is_the_norm_lens(
     assert (summary["present"], summary["compatible"], summary["k"]) == (True, True, None)
 
 
-BROKEN = {
+def save_truncated(folder: Path) -> None:
+    save_artifacts(folder)
+    path = folder / "Q_prism.pt"
+    path.write_bytes(path.read_bytes()[:99])
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda f: None, "Missing prism artifacts in"),
     "width": (lambda f: save_artifacts(f, D + 1), rf"incompatible with model dims \(d_model={D}\)"),
     "width of the mean": (
@@ -124,10 +133,7 @@ BROKEN = {
     "negative": (lambda f: save_artifacts(f, var=-torch.ones(D)), "corrupt .*variance below zero"),
     "keyless": (lambda f: save_artifacts(f, var=None), "corrupt .*AttributeError"),
     "truncated": (
-        lambda f: (
-            save_artifacts(f),
-            (f / "Q_prism.pt").write_bytes((f / "Q_prism.pt").read_bytes()[:99]),
-        ),
+        save_truncated,
         "corrupt",
     ),
     "pickled code": (lambda f: save_artifacts(f, mean=Path("x")), "corrupt .*UnpicklingError"),

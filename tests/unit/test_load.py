@@ -78,8 +78,13 @@ def test_every_text_comes_back(corrected: bool, fact_run: Run) -> None:
     assert read_back == rows
 
 
-def cut(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
-    return lambda folder: (path := folder / name).write_text(change(path.read_text())) and None
+def cut(name: str, change: Callable[[str], str]) -> Callable[[Path], object]:
+    return lambda folder: (path := folder / name).write_text(change(path.read_text()))
+
+
+def remove_files(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
 
 
 PURE = "output-Fact-pure-next-token.csv"
@@ -89,7 +94,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "cannot read .*: No such file or directory; give the directory of a run",
     ),
     "empty": (
-        lambda f: [path.unlink() for path in f.iterdir()],
+        remove_files,
         "no run: no output-NAME.json; give the --out-dir",
     ),
     "failed": (

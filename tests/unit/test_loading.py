@@ -11,12 +11,14 @@ import torch
 from lenses_min import LensError, RunOptions
 from lenses_min.core.forward import capture
 from lenses_min.errors import library_errors
+from lenses_min.model import gguf_file, pretrained
 from lenses_min.model import load as loading
-from lenses_min.model import pretrained
 from lenses_min.model.architecture import check_causal
-from lenses_min.model.load import fingerprint, load, norm_name, read_norms
+from lenses_min.model.bridge import boot
+from lenses_min.model.load import load, norm_name, read_norms
 from lenses_min.model.placement import Placement
 from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
+from lenses_min.model.weights import fingerprint
 
 
 def test_the_head_is_float32_in_half_precision(models: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_device_map_of_accelerate_changes_no_number(
     )
     location = {"local_files_only": True}
     hf_model, _ = read_model(name, location, read_config(name, location, name), mapped, name)
-    bridge = loading.boot(hf_model, mapped, name)
+    bridge = boot(hf_model, mapped, name)
     assert set(bridge.original_model.hf_device_map) == set(parts)
     (residuals, final), (own, same) = (
         capture(b, [5, 6, 7], 6, range(7)) for b in (bridge, fact_model.bridge)
@@ -174,7 +176,7 @@ def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.L
         hf_device_map={"lm_head": 1}, get_submodule=lambda name: torch.nn.Linear(1, 1)
     )
     with pytest.raises(LensError, match=r"m cannot be sharded: lm_head is not where its part of"):
-        loading.boot(hf_model, SHARDED, "m")
+        boot(hf_model, SHARDED, "m")
 
 
 @pytest.mark.parametrize(
@@ -267,11 +269,15 @@ def test_a_tokenizer_file_is_read_as_it_stands(
             return "a"
 
     def note(kind: str) -> Callable[..., Any]:
-        return lambda name, **more: calls.append((kind, name, more)) or Tokenizer()
+        def read(name: str, **more: Any) -> Tokenizer:
+            calls.append((kind, name, more))
+            return Tokenizer()
+
+        return read
 
     for kind in ("PreTrainedTokenizerFast", "AutoTokenizer"):
         monkeypatch.setattr(getattr(pretrained, kind), "from_pretrained", note(kind))
-    monkeypatch.setattr(pretrained.gguf_file, "split_digits", lambda *given: None)
+    monkeypatch.setattr(gguf_file, "split_digits", lambda *given: None)
     location, never = {"local_files_only": True}, {"trust_remote_code": False}
     file, name = location | {"gguf_file": "m.gguf"}, str(tmp_path)
     read_tokenizer(name, location, "m")

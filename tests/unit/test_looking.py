@@ -6,8 +6,10 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 import lenses_min as lm
 from lenses_min.cli import command_line
@@ -27,13 +29,17 @@ def shown(
     return capsys.readouterr().out.splitlines()
 
 
-def test_one_run_in_80_columns(capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
+def test_one_run_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
     lines = shown(capsys, monkeypatch, OUTPUTS / "softcap-postnorm")
     assert [line.rstrip() for line in lines] == snapshot
     assert max(len(line) for line in lines[3:]) <= 80
 
 
-def test_several_runs_side_by_side(capsys, monkeypatch: pytest.MonkeyPatch, snapshot) -> None:
+def test_several_runs_side_by_side(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
     monkeypatch.chdir(ROOT / "golden")
     cases = ("outputs/fact", "outputs/layernorm-parallel", "corrected/layernorm-parallel")
     lines = shown(capsys, monkeypatch, *map(Path, cases))
@@ -44,7 +50,7 @@ def test_several_runs_side_by_side(capsys, monkeypatch: pytest.MonkeyPatch, snap
 
 
 def test_hostile_texts_in_the_terminal(
-    hostile: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    hostile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = "\n".join(shown(capsys, monkeypatch, hostile))
     assert "<img src=x onerror=alert(1)>" in out
@@ -79,7 +85,7 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-def read_page(text: str) -> tuple[Tags, dict[str, dict]]:
+def read_page(text: str) -> tuple[Tags, dict[str, dict[str, Any]]]:
     tags = Tags()
     tags.feed(text)
     return tags, json.loads(next(t for t in tags.texts if t.startswith('{"curves"')))
@@ -115,7 +121,7 @@ def flat(value: object) -> list[str]:
     return (
         [item for part in value for item in flat(part)]
         if isinstance(value, list)
-        else [value or ""]
+        else [str(value or "")]
     )
 
 
@@ -234,7 +240,7 @@ def test_raw_off_is_told() -> None:
     assert any("pos/orig: not checked (raw lens off)" in text for text in tags.texts)
 
 
-def test_a_report_on_the_command_line(tmp_path: Path, capsys) -> None:
+def test_a_report_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "r.html"
     assert (
         command_line.main(
@@ -249,7 +255,7 @@ def test_a_report_on_the_command_line(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize("command", ["show", "report"])
 def test_what_cannot_be_read_or_written_is_one_clear_error(
-    command: str, tmp_path: Path, capsys
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
     for folder, message in (

@@ -1,6 +1,7 @@
 """Documents and rows that no run writes: `show` and `report` show what they have."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ FACT = Path(__file__).parents[2] / "golden" / "outputs" / "fact"
 
 
 GONE = object()
-ODD = (GONE, None, "x", ["x"], [{}], {"layer": "x"}, 5)
+ODD: tuple[Any, ...] = (GONE, None, "x", ["x"], [{}], {"layer": "x"}, 5)
 
 
 def places(value: Any, depth: int) -> list[tuple[Any, ...]]:
@@ -79,10 +80,15 @@ def test_numbers_that_are_none_are_not_drawn(tmp_path: Path) -> None:
     """A model that overflows leaves nan and inf in every column."""
     run = lm.load(FACT)
     for bad in (float("nan"), float("inf")):
-        numbers = dict.fromkeys(("entropy", "kl_to_final_bits", "cos_to_final", "p_top1"), bad)
+        numbers: dict[str, Any] = dict.fromkeys(
+            ("entropy", "kl_to_final_bits", "cos_to_final", "p_top1"), bad
+        )
         pure = [replace(row, **numbers) for row in run.pure()]
         records = [replace(row, entropy=bad, top=(("x", bad),)) for row in run.records()]
-        tables = {("records", "norm"): records, ("pure", "norm"): pure}
+        tables: dict[tuple[str, str], Sequence[Any]] = {
+            ("records", "norm"): records,
+            ("pure", "norm"): pure,
+        }
         replace(run, tables=tables).save(tmp_path)
         again = lm.load(tmp_path)
         assert repr(bad) in shown(again)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 import lenses_min
@@ -60,19 +62,20 @@ def test_the_package_runs_a_model_with_the_fields_of_its_options(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lenses_min.pipeline.run", lambda options: options)
-    assert lenses_min.run("org/m", device="cpu", prism="off") == RunOptions(
-        "org/m", device="cpu", prism="off"
-    )
+    options: object = lenses_min.run("org/m", device="cpu", prism="off")
+    assert options == RunOptions("org/m", device="cpu", prism="off")
 
 
 def test_the_ends_of_a_probability_are_probabilities() -> None:
-    options = RunOptions("m", copy_threshold=0, copy_margin=1.0, lenses=["norm"])
+    lenses: Any = ["norm"]
+    options = RunOptions("m", copy_threshold=0, copy_margin=1.0, lenses=lenses)
     assert (options.copy_threshold, options.copy_margin, options.lenses) == (0, 1.0, ("norm",))
 
 
 def test_wrong_types_are_told_word_for_word() -> None:
+    wrong: dict[str, Any] = {"keep_residuals": "yes", "out_dir": 5}
     with pytest.raises(LensError) as caught:
-        RunOptions("", model_id="m", keep_residuals="yes", out_dir=5)
+        RunOptions("", model_id="m", **wrong)
     assert str(caught.value) == (
         "keep_residuals must be true or false, got 'yes'; out_dir must be a string, got 5; "
         "model must be a Hugging Face id, a checkpoint folder or a .gguf file, got an empty string"
@@ -91,13 +94,13 @@ def test_wrong_types_are_told_word_for_word() -> None:
     ],
 )
 def test_the_norm_lens_is_always_first_and_none_comes_twice(
-    given: object, lenses: tuple[str, ...]
+    given: Any, lenses: tuple[str, ...]
 ) -> None:
     assert RunOptions("m", lenses=given).lenses == lenses
 
 
 @pytest.mark.parametrize("given", [None, 3, {"norm": 1}])
-def test_lenses_that_are_no_list_are_told(given: object) -> None:
+def test_lenses_that_are_no_list_are_told(given: Any) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", lenses=given)
     assert (

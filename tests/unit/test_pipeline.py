@@ -1,6 +1,6 @@
 """Steps 5 and 6: one pass runner for every prompt and variant. A new lens touches nothing in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,9 @@ def test_a_small_vocabulary_and_one_layer_clamp_top_k(tmp_path: Path) -> None:
     assert [entry["layer"] for entry in run.document["raw_lens_check"]["samples"]] == [0, 1]
 
 
-def test_only_the_detailed_pass_is_read_without_a_norm(sweep, fact_options: RunOptions) -> None:
+def test_only_the_detailed_pass_is_read_without_a_norm(
+    sweep: Callable[[RunOptions], list[Any]], fact_options: RunOptions
+) -> None:
     assert [len(result.raw_samples) for result in sweep(fact_options)] == [4, 0, 0]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -168,9 +169,7 @@ def test_what_is_available_is_asked_of_torch(
 
 def test_free_memory_is_each_devices_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: (5 + i, 80))
-    monkeypatch.setattr(
-        placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90)
-    )
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=7, total=90))
     for gpus, free in ((1, {"cuda": 5}), (2, {"cuda:0": 5, "cuda:1": 6})):
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
         assert placement.free_memory("cuda") == free

@@ -1,5 +1,7 @@
 """Step 8: the model's own predictions, without a lens."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,7 @@ def test_prompts_keep_their_order_and_equal_each_prompt_alone(fact_model: Loaded
 
 
 def test_probabilities_are_taken_in_the_models_dtype(fact_model: LoadedModel) -> None:
-    def half(batch: list[list[int]]) -> torch.Tensor:
+    def half(batch: Sequence[Sequence[int]]) -> torch.Tensor:
         return last_logits(fact_model.bridge, batch).bfloat16()
 
     entries = run_test_prompts(TEST_PROMPTS, fact_model.tokens, half, None)

@@ -19,13 +19,14 @@ from lenses_min.core import forward
 from lenses_min.core.last_layer import LastLogits
 from lenses_min.model import last_token, load, proof
 from lenses_min.model.architecture import unusual_options
+from lenses_min.model.bridge import boot
 from lenses_min.model.last_token import LastToken, of_transformers
 from spec.recipe import build, new_model
 
 CONTRACTS = ("reference", "corrected")
 HALF = ("float16", "bfloat16")
 # Options that TransformerLens leaves out where it computes attention by itself.
-IGNORED = {
+IGNORED: dict[str, tuple[str, dict[str, Any]]] = {
     "scale": ("gpt2", {"scale_attn_weights": False}),
     "scale-bfloat16": ("gpt2", {"scale_attn_weights": False, "dtype": "bfloat16"}),
     "scale-float16": ("gpt2", {"scale_attn_weights": False, "dtype": "float16"}),
@@ -39,7 +40,8 @@ def options(model: Path, contract: str = "corrected", **more: Any) -> RunOptions
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A tiny model by family and configuration, built once."""
-    root, built = tmp_path_factory.mktemp("models"), {}
+    root = tmp_path_factory.mktemp("models")
+    built: dict[str, Path] = {}
 
     def make(family: str, **overrides: Any) -> Path:
         key = repr((family, sorted(overrides.items())))
@@ -117,7 +119,7 @@ def lifted(source: Path, target: Path, by: float) -> Path:
     """The same model with every logit higher: a bias of the final norm along a direction of the unembedding."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(source)
+    model: Any = AutoModelForCausalLM.from_pretrained(source)
     with torch.no_grad():
         model.transformer.ln_f.weight[0] = 0
         model.transformer.ln_f.bias[0] = by / 8
@@ -188,6 +190,7 @@ def test_the_numbers_of_the_untouched_model_are_those_of_transformers(
     plain = AutoModelForCausalLM.from_pretrained(path).eval()
     with torch.no_grad():
         output = plain(torch.tensor([ids]), output_hidden_states=True)
+    assert reading.stream is not None
     assert reading.logits == pytest.approx(output.logits[0, -1].numpy(), abs=1e-4)
     for layer, state in enumerate(output.hidden_states[:-1]):
         assert reading.stream[layer] == pytest.approx(state[0, -1].numpy(), abs=1e-4)
@@ -224,14 +227,12 @@ FAULTS = {
 def test_a_fault_of_the_bridge_is_found_at_its_place(
     place: str, contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = load.boot
-
-    def boot(*args: Any) -> Any:
-        bridge = real(*args)
+    def faulty_boot(*args: Any) -> Any:
+        bridge = boot(*args)
         FAULTS[place](bridge)
         return bridge
 
-    monkeypatch.setattr(load, "boot", boot)
+    monkeypatch.setattr(load, "boot", faulty_boot)
     name = "softcap-postnorm" if place == "the output transform" else "rms-rope"
     with pytest.raises(LensError, match=rf"transformers computes\. .* part at {place}, by "):
         pipeline.self_test(options(models / name, contract))
@@ -357,9 +358,15 @@ def test_places_without_a_stack_of_blocks() -> None:
 def test_options_of_every_depth_are_named() -> None:
     """Those of RoPE and of the text part of a model; sizes, ids and what changes no number are not."""
     rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 2.0}
-    text = {"rope_parameters": rope, "hidden_size": 32, "use_cache": False, "bos_token_id": 7}
+    text: dict[str, Any] = {
+        "rope_parameters": rope,
+        "hidden_size": 32,
+        "use_cache": False,
+        "bos_token_id": 7,
+    }
     options = "rope_parameters.factor=2.0, rope_parameters.rope_type=yarn"
     assert unusual_options(CONFIG_MAPPING["llama"](**text)) == options
-    capped = CONFIG_MAPPING["gemma3"](text_config={"final_logit_softcapping": 30.0})
+    with_image_part: Any = CONFIG_MAPPING["gemma3"]
+    capped = with_image_part(text_config={"final_logit_softcapping": 30.0})
     assert unusual_options(capped) == "final_logit_softcapping=30.0"
     assert unusual_options(CONFIG_MAPPING["llama"]()) == "none"

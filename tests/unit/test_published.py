@@ -85,7 +85,11 @@ def test_a_table_named_like_a_lens_is_none(date: str, runs: dict[str, Path]) -> 
 @pytest.mark.parametrize("date", published.DATES)
 @pytest.mark.parametrize("command", ["show", "report"])
 def test_a_run_of_any_date_is_shown_and_drawn(
-    command: str, date: str, runs: dict[str, Path], tmp_path: Path, capsys
+    command: str,
+    date: str,
+    runs: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = ["-o", str(tmp_path / "r.html")] if command == "report" else []
     assert command_line.main([command, str(runs[date]), *out]) == 0
@@ -95,7 +99,9 @@ def test_a_run_of_any_date_is_shown_and_drawn(
     assert out or "L_semantic = 4" in printed.out
 
 
-def test_runs_of_all_dates_side_by_side(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
+def test_runs_of_all_dates_side_by_side(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = list(map(str, runs.values()))
     assert command_line.main(["show", *folders]) == 0
     assert capsys.readouterr().out.count("semantic") == 1
@@ -145,6 +151,7 @@ def test_passes_of_several_facts_are_kept_apart(runs: dict[str, Path]) -> None:
 def test_the_raw_check_of_several_facts_never_turns_back(runs: dict[str, Path]) -> None:
     """The samples of all facts stand in one list: each begins a curve of its own."""
     drawn = figures.raw_against_norm([lm.load(runs["2025-10-13"])])
+    assert drawn is not None
     for trace in drawn.data:
         assert list(trace.x).count(None) == len(published.FACTS) - 1
         pairs = [(a, b) for a, b in pairwise(trace.x) if None not in (a, b)]

@@ -1,16 +1,20 @@
 """The manifest and the error report: what a reader finds in them."""
 
 import datetime
+import time
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
 from lenses_min import RunOptions
+from lenses_min.model.load import LoadedModel
 from lenses_min.output import manifest
 from lenses_min.output.run import Run
 
 
-def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
+def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model: LoadedModel) -> None:
     content = fact_run.manifest
     run = [
         "options",
@@ -48,10 +52,13 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model) -> None:
 
 
 def test_elapsed_seconds_are_told_to_the_millisecond(
-    sweep, fact_options: RunOptions, fact_model, monkeypatch: pytest.MonkeyPatch
+    sweep: Callable[[RunOptions], list[Any]],
+    fact_options: RunOptions,
+    fact_model: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(manifest.time, "perf_counter", lambda: 107.65432)
-    checks = {"last_layer_proof": {}, "warnings": []}
+    monkeypatch.setattr(time, "perf_counter", lambda: 107.65432)
+    checks: dict[str, Any] = {"last_layer_proof": {}, "warnings": []}
     content = manifest.manifest(
         fact_model.facts, fact_options, sweep(fact_options), {}, checks, 100.0
     )

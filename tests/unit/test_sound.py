@@ -34,7 +34,7 @@ def store_bin(folder: Path, tensors: Tensors) -> None:
 def store_parts(folder: Path, tensors: Tensors) -> None:
     names = sorted(tensors)
     halves = (names[::2], names[1::2])
-    places = {}
+    places: dict[str, str] = {}
     for part, half in zip(PARTS, halves, strict=True):
         file = f"{part}.safetensors"
         save_file({name: tensors[name] for name in half}, folder / file, metadata={"format": "pt"})
@@ -44,6 +44,14 @@ def store_parts(folder: Path, tensors: Tensors) -> None:
 
 
 STORES = {"safetensors": store_whole, "bin": store_bin, "parts": store_parts}
+
+
+def added(more: Tensors) -> Change:
+    return lambda tensors: tensors.update(more)
+
+
+def converted(name: str, dtype: torch.dtype) -> Change:
+    return lambda tensors: tensors.update({name: tensors[name].to(dtype)})
 
 
 def checkpoint(
@@ -195,7 +203,7 @@ def test_names_of_the_part_below_the_head_are_read(tmp_path: Path) -> None:
 def test_what_only_looks_like_a_mask_is_refused(tmp_path: Path) -> None:
     for i, wrong in enumerate((torch.ones(32), mask() * 2, torch.ones(1, 1, 128, 128), -mask())):
         more = {"transformer.h.0.attn.bias": wrong}
-        folder = checkpoint(tmp_path / str(i), lambda t, m=more: t.update(m), family="gpt2")
+        folder = checkpoint(tmp_path / str(i), added(more), family="gpt2")
         assert f"{LEFT}transformer.h.0.attn.bias; the" in refusal(folder)
 
 
@@ -268,7 +276,7 @@ def test_weights_too_large_for_float16_name_the_wider_dtypes(tmp_path: Path) -> 
 
 def test_integers_are_no_weights(tmp_path: Path) -> None:
     for i, kind in enumerate((torch.int8, torch.uint8, torch.int32)):
-        folder = checkpoint(tmp_path / str(i), lambda t, k=kind: t.update({UP: t[UP].to(k)}))
+        folder = checkpoint(tmp_path / str(i), converted(UP, kind))
         assert (
             f"holds integers where weights should be, as quantized ones are: {UP}; give"
             in refusal(folder)

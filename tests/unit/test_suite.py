@@ -1,6 +1,7 @@
 """Prompts of one's own: the file and its faults, batches, whole answers, and what such a run writes."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
+from lenses_min.core.bridge import Bridge
+from lenses_min.core.forward import Captured, ForwardRequest, capture_batch
 from lenses_min.output.run import Run
 from lenses_min.pipeline import passes
 from lenses_min.prompts.suite import BUILT_IN, built_in, read_suite
@@ -193,14 +196,14 @@ def test_a_batch_equals_each_prompt_alone(
 
 
 def test_forwards_are_shared_by_prompts_of_like_length(
-    fact_options: RunOptions, own: str, monkeypatch
+    fact_options: RunOptions, own: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = []
-    real = passes.capture_batch
+    real = capture_batch
 
-    def count(bridge, asks, n):
-        batches.append([len(ask.ids) for ask in asks])
-        return real(bridge, asks, n)
+    def count(bridge: Bridge, requests: Sequence[ForwardRequest], n: int) -> list[Captured]:
+        batches.append([len(request.ids) for request in requests])
+        return real(bridge, requests, n)
 
     monkeypatch.setattr(passes, "capture_batch", count)
     run = pipeline.run(replace(fact_options, prompts=own, batch_size=2))
@@ -272,7 +275,7 @@ def test_an_answer_without_an_id_has_no_joint_probability(models: Path, tmp_path
 def test_the_joint_probability_is_the_product_along_the_answer(own_run: Run, models: Path) -> None:
     """By plain transformers, one forward for each beginning of the answer; the raw lens by the oracle."""
     plain = AutoModelForCausalLM.from_pretrained(models / "fact").eval()
-    tokenizer = AutoTokenizer.from_pretrained(models / "fact")
+    tokenizer: Any = AutoTokenizer.from_pretrained(models / "fact")
     head = plain.lm_head.weight.detach().double().numpy().T
     ids = next(p["token_ids"] for p in own_run.manifest["prompts"] if p["prompt_id"] == "long")
     answer = next(
@@ -319,7 +322,7 @@ def test_prompts_that_are_too_long_are_named_together(
 
 
 def test_residuals_are_those_of_the_first_pass_with_records(
-    fact_options, own: str, sweep, tmp_path: Path
+    fact_options: RunOptions, own: str, sweep: Callable[[RunOptions], list[Any]], tmp_path: Path
 ) -> None:
     options = replace(fact_options, prompts=own, keep_residuals=True)
     assert [bool(p.residuals) for p in sweep(options)] == [True, False, False, False, False]

@@ -19,6 +19,7 @@ from lenses_min.cli import command_line
 from lenses_min.output import manifest
 from lenses_min.output.inputs import inputs
 from lenses_min.output.run import Run
+from lenses_min.output.store import write_error
 from lenses_min.sweep import folder as folders
 from lenses_min.sweep import sweep
 from lenses_min.sweep.engines import Job, Outcome
@@ -146,7 +147,7 @@ def test_a_list_names_models_and_options_of_their_own(
 
 
 def test_everything_wrong_is_told_before_anything_runs(
-    tmp_path: Path, out: Path, engine: Fake, capsys
+    tmp_path: Path, out: Path, engine: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "models"
     path.write_text(
@@ -177,9 +178,9 @@ def test_everything_wrong_is_told_before_anything_runs(
     assert start(out, more=f"--models {tmp_path / 'none'}") == 2
     path.write_text("# none\n")
     assert start(out, more=f"--models {path}") == 2
-    lines = capsys.readouterr().err
-    assert "cannot read the list of models" in lines
-    assert f"{path} names no model; write one a line" in lines
+    message = capsys.readouterr().err
+    assert "cannot read the list of models" in message
+    assert f"{path} names no model; write one a line" in message
     assert not out.exists()
     assert engine.done == []
 
@@ -187,7 +188,7 @@ def test_everything_wrong_is_told_before_anything_runs(
 def test_a_model_that_fails_does_not_stop_the_rest(out: Path, engine: Fake) -> None:
     def refuse(job: Job) -> Outcome:
         report = {"message": "fits on no device"}
-        folders.write_error(out / "run-latest", job.options.file_stem, report)
+        write_error(out / "run-latest", job.options.file_stem, report)
         return Outcome(1, "lenses-min: error")
 
     def lost(job: Job) -> Outcome:
@@ -304,7 +305,9 @@ def test_a_hub_id_that_is_not_cached_here_agrees_with_any_commit(
     assert not folders.complete(tmp_path, options)
 
 
-def test_two_sweeps_in_one_folder_and_an_unwritable_one(out: Path, engine: Fake, capsys) -> None:
+def test_two_sweeps_in_one_folder_and_an_unwritable_one(
+    out: Path, engine: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
     out.mkdir()
     with FileLock(out / ".run-latest.lock"):
         assert start(out, "a") == 1
@@ -314,7 +317,9 @@ def test_two_sweeps_in_one_folder_and_an_unwritable_one(out: Path, engine: Fake,
     assert "cannot write to" in capsys.readouterr().err
 
 
-def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
+def test_self_tests_write_nothing(
+    out: Path, engine: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine.faults |= {
         "a": lambda job: Outcome(0, f"a: {job.self_test}"),
         "b": lambda job: Outcome(1, "b: no"),
@@ -325,7 +330,9 @@ def test_self_tests_write_nothing(out: Path, engine: Fake, capsys) -> None:
     assert not out.exists()
 
 
-def test_a_sweep_tells_its_progress_and_ends_with_a_table(out: Path, engine: Fake, capsys) -> None:
+def test_a_sweep_tells_its_progress_and_ends_with_a_table(
+    out: Path, engine: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine.faults["b"] = lambda job: Outcome(1, "no luck")
     assert command_line.main(["sweep", "a", "b", "--out-dir", str(out), "--verbose"]) == 1
     out_text, err = capsys.readouterr()
@@ -399,14 +406,16 @@ def test_an_estimate_that_fails_is_the_failure_of_its_run_alone(
     assert isinstance(refused, ZeroDivisionError)
 
 
-def test_a_cluster_that_does_not_answer_is_one_clear_error(out: Path, capsys) -> None:
+def test_a_cluster_that_does_not_answer_is_one_clear_error(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert start(out, "a", more="--engine ray --address 127.0.0.1:1") == 1
     assert "no Ray cluster at 127.0.0.1:1: " in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_without_ray_there_is_one_clear_error(
-    out: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "lenses_min.sweep.on_ray", raising=False)

@@ -8,6 +8,7 @@ import pytest
 from pytest_regressions.data_regression import DataRegressionFixture
 from pytest_regressions.dataframe_regression import DataFrameRegressionFixture
 from rich.console import Console
+from syrupy.assertion import SnapshotAssertion
 
 from lenses_min.output.run import Run
 from lenses_min.report import terminal
@@ -25,7 +26,7 @@ NUMBERS = [
 ]
 
 
-def test_layer_table(fact_run: Run, snapshot) -> None:
+def test_layer_table(fact_run: Run, snapshot: SnapshotAssertion) -> None:
     out = io.StringIO()
     Console(file=out, width=terminal.WIDTH, highlight=False).print(
         terminal.layer_table(fact_run.passes()["pos/orig"])
@@ -52,7 +53,11 @@ def test_numbers_of_every_pass(
 
 @pytest.mark.parametrize("tty", [False, True])
 def test_a_shown_run(
-    fact_run: Run, tty: bool, capsys, monkeypatch: pytest.MonkeyPatch, snapshot
+    fact_run: Run,
+    tty: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    snapshot: SnapshotAssertion,
 ) -> None:
     """Long paths stay whole, brackets in them are no markup, and only the table's head is set off."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -44,6 +45,7 @@ def test_the_formula_is_the_oracle_s_and_the_last_layer_is_read_as_it_is() -> No
         torch.tensor([0, 0, 1, 2, 2]),
     )
     logits = TunedLens(norms, head, weight, bias).decode(x, layers)
+    assert head.bias is not None
     wide = [t.double().numpy() for t in (norms.scale[-1], head.weight.T, head.bias)]
     for i, layer in enumerate(layers.tolist()):
         a, c = (torch.zeros(D, D), torch.zeros(D)) if layer == N else (weight[layer], bias[layer])
@@ -90,7 +92,7 @@ def write_config(folder: Path, **fields: int) -> None:
     (folder / "config.json").write_text(json.dumps(fields))
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda f: None, "no tuned lens in .*; fit one with lenses-min fit tuned"),
     "layers": (
         lambda f: save_file(state(n=1), f / "translators.safetensors"),

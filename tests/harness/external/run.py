@@ -103,9 +103,9 @@ def load(options: RunOptions, prompt: str) -> SimpleNamespace:
 
 def run_single_model(model_id: str) -> bool:
     forward.hook_name = hook_name
-    pipeline.load = load
+    pipeline.load = load  # type: ignore[attr-defined, assignment]  # replaces the stage that reads the model
     job = {name: value for name, value in vars(CLI_ARGS).items() if name != "self_test"}
-    folder = Path(CLI_ARGS.out_dir)  # type: ignore[arg-type]
+    folder = Path(CLI_ARGS.out_dir)
     options = RunOptions.from_job(
         {
             **job,
