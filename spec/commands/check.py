@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
 from ..golden import GOLDEN, Case, corrected, load_cases, require_intact, select
+from .allow import EXTENDED, add_allow
 from .capture import add_external_options
 from .workspace import workspace
 
@@ -19,7 +20,8 @@ def add(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="run a runner, or an external run.py, on the golden cases and compare",
-        epilog="Exit status: 0 all cases match, 1 some do not, 2 the command line is wrong.",
+        epilog="Exit status: 0 all cases match, 3 some have more and are equal in all else (0 with --allow extended), "
+        "1 some differ, 2 the command line is wrong.",
     )
     check.add_argument("cases", nargs="*", metavar="CASE", help="cases to check (default: all)")
     check.add_argument(
@@ -46,10 +48,12 @@ def add(commands: Any) -> None:
     check.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the runs in this new or empty folder"
     )
+    add_allow(check)
     check.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..compare.verdicts import exit_status
     from ..report import check as render
 
     if bool(args.run_py) != bool(args.python):
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     with workspace(args.keep) as folder:
         report = run_and_compare(args, cases, folder)
     print(render.machine(report) if args.json else render.text(report))
-    return 0 if report.matches else 1
+    return exit_status(report.verdict, args.allow == EXTENDED)
 
 
 def run_and_compare(args: argparse.Namespace, cases: Sequence[Case], folder: Path) -> "Report":

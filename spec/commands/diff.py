@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
+from .allow import EXTENDED, add_allow
 
 DEFAULT = "fp32"
 STATUS = (
-    "Exit status: 0 identical, or with --tolerance equal within it, 1 anything differs, "
-    "2 the command line is wrong."
+    "Exit status: 0 identical, or with --tolerance equal within it, 3 extended: B has more and is equal in all else "
+    "(0 with --allow extended), 1 anything differs, 2 the command line is wrong."
 )
 
 
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
         help="the run to read where a directory holds several; given twice, the first is A's",
     )
     diff.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    add_allow(diff)
     diff.set_defaults(run=run)
 
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from ..compare.diff import diff
     from ..compare.diff_directories import diff_directories, several
     from ..compare.tolerance import by_name
-    from ..compare.verdicts import EQUAL, IDENTICAL
+    from ..compare.verdicts import EQUAL, IDENTICAL, exit_status
     from ..report import diff as render_diff
     from ..report import directories
 
@@ -66,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         verdict = result.verdict
         output = render_diff.machine(result) if args.json else render_diff.text(result, accepted)
     print(output)
-    return 0 if verdict in accepted else 1
+    if verdict == EQUAL and not args.tolerance:
+        return 1
+    return exit_status(verdict, args.allow == EXTENDED)
 
 
 def sides(

@@ -19,13 +19,21 @@ from .diff_columns import (
 )
 from .diff_facts import SETTINGS, Change, differing, facts, milestones, must_fit
 from .how_made import how_made, never_twice
-from .kinds import UNREADABLE as UNREADABLE_KINDS
 from .kinds import Kind
 from .runs import Mismatch, compare_file, file_mismatches, not_understood
 from .tolerance import Tolerance
-from .verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
+from .verdicts import (
+    BROKEN,
+    CHANGED,
+    EQUAL,
+    EXTENDED,
+    IDENTICAL,
+    NOT_UNDERSTOOD,
+    of_kinds,
+    worst,
+)
 
-ONLY_A, ONLY_B, UNREADABLE = "only in A", "only in B", "cannot be read"
+ONLY_A, ONLY_B = "only in A", "only in B"
 SAME_BUT_TIMES, MADE_OTHERWISE = "the same but for times", "made otherwise"
 NOT_JUDGED = frozenset(("diagnostics", name) for name in SETTINGS)  # paths in a document
 
@@ -90,11 +98,14 @@ class Diff:
 
 def verdict_of(files: Sequence[FileDiff]) -> str:
     """Of all files: identical but for times; equal within tolerance where only numbers, or how it was made, differ."""
-    verdicts = {file.verdict for file in files}
-    if verdicts <= {IDENTICAL, NOT_UNDERSTOOD, SAME_BUT_TIMES}:
-        return IDENTICAL
-    judged = {file.verdict for file in files if file.judged}
-    return EQUAL if judged <= {IDENTICAL, NOT_UNDERSTOOD, EQUAL} else CHANGED
+    parts = [file.verdict if file.judged else of_how_made(file.verdict) for file in files]
+    meaning = {NOT_UNDERSTOOD: IDENTICAL, ONLY_A: CHANGED, ONLY_B: EXTENDED}
+    return worst(meaning.get(part, part) for part in parts)
+
+
+def of_how_made(verdict: str) -> str:
+    """What the verdict of a manifest says of the run."""
+    return IDENTICAL if verdict in (IDENTICAL, SAME_BUT_TIMES) else EQUAL
 
 
 def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolerance) -> Diff:
@@ -200,15 +211,11 @@ def file_diffs(
 
 def judge_file(kinds: set[Kind], same: bool) -> str:
     """The verdict of a file by the kinds of its mismatches and by whether its bytes are the same."""
-    if kinds & UNREADABLE_KINDS:
-        return UNREADABLE
-    if Kind.MISSING_FILE in kinds:
-        return ONLY_A
-    if Kind.EXTRA_FILE in kinds:
-        return ONLY_B
-    if kinds:
-        return CHANGED
-    return IDENTICAL if same else EQUAL
+    verdict = of_kinds(kinds, same)
+    if verdict == BROKEN:
+        return BROKEN
+    sides = {Kind.MISSING_FILE: ONLY_A, Kind.EXTRA_FILE: ONLY_B}
+    return next((side for kind, side in sides.items() if kind in kinds), verdict)
 
 
 def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
@@ -221,7 +228,7 @@ def judge_how_made(file: str, a: Path | None, b: Path | None) -> FileDiff:
     try:
         difference = how_made(file, a, b)
     except (OSError, ValueError):
-        return FileDiff(file, UNREADABLE, 0, 1)
+        return FileDiff(file, BROKEN, 0, 1)
     names = difference.differing
     if names:
         verdict = CHANGED if judged else MADE_OTHERWISE

@@ -14,7 +14,7 @@ from .diff_columns import ValueRecorder
 from .how_made import never_twice
 from .runs import Mismatch
 from .tolerance import Tolerance
-from .verdicts import CHANGED, EQUAL, IDENTICAL
+from .verdicts import EXTRA, MISSING, worst
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,10 @@ class DirectoryDiff:
 
     @property
     def verdict(self) -> str:
-        """The worst of all: a run of one side only is a change."""
-        verdicts = {diff.verdict for diff in self.runs.values()}
-        if self.files:
-            verdicts.add(verdict_of(self.files))
-        if self.only_a or self.only_b or CHANGED in verdicts:
-            return CHANGED
-        return EQUAL if EQUAL in verdicts else IDENTICAL
+        """The worst of all: a run of A alone is a change, one of B alone an extension."""
+        verdicts = [diff.verdict for diff in self.runs.values()]
+        verdicts += [verdict_of(self.files)] * bool(self.files)
+        return worst([*verdicts, *[MISSING] * len(self.only_a), *[EXTRA] * len(self.only_b)])
 
 
 def several(path: Path) -> bool:

@@ -27,9 +27,11 @@ class Kind(StrEnum):
     EXTRA_FILE = "extra file"
     MISSING_ROW = "missing row"
     EXTRA_ROW = "extra row"
+    FURTHER_PASS = "further pass"  # all rows of a pass that the expected run does not have
     ROW_ORDER = "row order"
     MISSING_COLUMN = "missing column"
     EXTRA_COLUMN = "extra column"
+    REPEATED_COLUMN = "repeated column"  # a second one of a name
     COLUMN_ORDER = "column order"
     MISSING_KEY = "missing key"
     EXTRA_KEY = "extra key"
@@ -49,10 +51,15 @@ EXTRA: Mapping[Kind, str] = MappingProxyType(
     {
         Kind.EXTRA_FILE: "file",
         Kind.EXTRA_ROW: "row",
+        Kind.FURTHER_PASS: "pass",
         Kind.EXTRA_COLUMN: "column",
         Kind.EXTRA_KEY: "key",
     }
 )
 UNREADABLE = frozenset({Kind.EXPECTED_RUN, Kind.OBTAINED_RUN})
 BYTEWISE = frozenset({Kind.TEXT, Kind.BYTES})
-WHOLE_ROW = frozenset({Kind.MISSING_ROW, Kind.EXTRA_ROW, Kind.ROW_ORDER, Kind.ROW_WIDTH})
+WHOLE_ROW = frozenset(
+    {Kind.MISSING_ROW, Kind.EXTRA_ROW, Kind.FURTHER_PASS, Kind.ROW_ORDER, Kind.ROW_WIDTH}
+)
+# what a run may have more while all that was there is there and equal
+ADDITIONS = frozenset({Kind.EXTRA_FILE, Kind.EXTRA_COLUMN, Kind.EXTRA_KEY, Kind.FURTHER_PASS})

@@ -4,16 +4,16 @@ Checks run in the order keys → type → shape → values and in both direction
 """
 
 from collections import defaultdict
-from typing import Any
 
-from ..runs import columns
-from ..runs.places import Element, Place
+from ..runs.places import Place
 from ..runs.run import Run
-from .bytewise import compare_bytes, same_bytes
+from .bytewise import same_bytes
 from .documents import compare_documents
+from .further_files import compare_further
 from .kinds import Kind
 from .recorder import Comparison, Mismatch, Recorder, Statistic
-from .tables import compare_tables
+from .residuals import compare_residual
+from .tables import compare_known
 from .thresholds import without_open
 from .tolerance import Tolerance
 
@@ -21,7 +21,7 @@ __all__ = ["Comparison", "Mismatch", "Statistic", "compare"]
 
 
 def compare(expected: Run, obtained: Run, tolerance: Tolerance) -> Comparison:
-    """Compare two runs file by file, known files by value, all others by bytes; the manifest is left to diff.
+    """Compare two runs file by file, files that the contract does not know too; the manifest is left to diff.
 
     Findings of either run (unreadable, failed) are mismatches too, but for a file that no run could read and that has
     the same bytes in both.
@@ -89,39 +89,8 @@ def compare_file(recorder: Recorder, expected: Run, obtained: Run) -> None:
         texts = (expected.document_text, obtained.document_text)
         compare_documents(recorder, expected.document, obtained.document, texts)
     elif file in expected.residuals:
-        compare_residuals(recorder, expected.residuals[file], obtained.residuals[file])
+        compare_residual(recorder, expected.residuals[file], obtained.residuals[file])
     elif kind := next((k for k in expected.tables if file == expected.table_name(k)), None):
-        compare_tables(recorder, expected.tables[kind], obtained.tables[kind])
+        compare_known(recorder, expected.tables[kind], obtained.tables[kind])
     else:
-        compare_bytes(recorder, expected.paths[file], obtained.paths[file])
-
-
-def compare_residuals(recorder: Recorder, expected: Any, obtained: Any) -> None:
-    """Two saved tensors: dtype, shape, then every element by the size of its vector; the worst one is named."""
-    file = recorder.file
-    for name, kind in (("dtype", Kind.DTYPE), ("shape", Kind.SHAPE)):
-        a, b = getattr(expected, name), getattr(obtained, name)
-        if a != b:
-            recorder.mismatch(Place(file, column=name), str(a), str(b), kind)
-            return
-    width = expected.shape[-1] if expected.dim() and expected.numel() else 1
-    sizes = expected.double().reshape(-1, width).square().mean(-1).sqrt().tolist()
-    values = zip(expected.flatten().tolist(), obtained.flatten().tolist(), strict=True)
-    beyond: list[tuple[float, int, float, float]] = []
-    for i, (a, b) in enumerate(values):
-        alike = a == b or (a != a and b != b)  # what is no number in both is no difference
-        measured = recorder.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
-        fraction = 0.0 if alike else measured
-        error = 0.0 if alike else abs(a - b)
-        recorder.tally(element(file, i, width), "value", error, fraction, alike)
-        if not fraction <= 1:
-            beyond.append((fraction, i, a, b))
-    if beyond:
-        _, i, a, b = max(beyond)
-        more = f" (and {len(beyond) - 1} more elements)" if len(beyond) > 1 else ""
-        recorder.mismatch(element(file, i, width), repr(a), repr(b) + more, Kind.VALUE)
-
-
-def element(file: str, index: int, width: int) -> Place:
-    """The place of an element of [1, S, d]."""
-    return Place(file, Element(index // width, index % width), "value")
+        compare_further(recorder, expected.paths[file], obtained.paths[file])

@@ -1,17 +1,19 @@
 """Two CSV tables: header, rows, order, width, then cell by cell."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..runs import columns
 from ..runs.csv_dialect import Table
-from ..runs.places import FilePart, Place, TableRow
-from ..runs.values import is_float, table_rows
+from ..runs.places import FilePart, PassRows, Place, Row
+from ..runs.values import FURTHER_KEYS, is_float, key_columns, named_rows, table_rows, whole_pass
 from .kinds import Kind
 from .recorder import Recorder, topk_faults
 
 Cell = tuple[str, str]  # decoded text, as written
-Name = TypeVar("Name", str, TableRow)
+Name = TypeVar("Name", str, Row)
+Rows = Mapping[Any, int]  # the index of each Row: a mapping is invariant in its keys
 
 
 class Naming(NamedTuple):
@@ -28,27 +30,78 @@ ROW = Naming("row", Kind.MISSING_ROW, Kind.EXTRA_ROW, Kind.ROW_ORDER)
 KEY = Naming("key", Kind.MISSING_KEY, Kind.EXTRA_KEY, Kind.KEY_ORDER)
 
 
-def compare_tables(recorder: Recorder, expected: Table, obtained: Table) -> None:
-    """Record every difference of two tables."""
+def compare_known(recorder: Recorder, expected: Table, obtained: Table) -> None:
+    """Two tables of the contract: rows by pass, layer, position and the further keys that both tables have."""
+    without = [n for n in FURTHER_KEYS if (n in expected.places) != (n in obtained.places)]
+    rows = table_rows(expected, without), table_rows(obtained, without)
+    compare_tables(recorder, expected, obtained, rows)
+
+
+def compare_unknown(recorder: Recorder, expected: Table, obtained: Table) -> None:
+    """Two tables that the contract does not know: rows by the key columns that both have, equal keys by order."""
+    names = [name for name in key_columns(expected) if name in key_columns(obtained)]
+    compare_tables(
+        recorder, expected, obtained, (named_rows(expected, names), named_rows(obtained, names))
+    )
+
+
+def compare_tables(
+    recorder: Recorder, expected: Table, obtained: Table, rows: tuple[Rows, Rows]
+) -> None:
+    """Record every difference of two tables, whose `rows` are aligned by key and whose cells by column."""
     file = recorder.file
+    repeated = {*obtained.names} - {*obtained.header} - {*expected.names}
+    for column in sorted(repeated):
+        recorder.mismatch(Place(file, FilePart.HEADER, column), "", "column", Kind.REPEATED_COLUMN)
     compare_names(
         recorder,
         COLUMN,
-        (expected.names, obtained.names),
+        (expected.names, [name for name in obtained.names if name not in repeated]),
         lambda name: Place(file, FilePart.HEADER, name),
     )
-    expected_rows, obtained_rows = table_rows(expected), table_rows(obtained)
+    expected_rows, obtained_rows = rows
+    further = further_passes(expected_rows, obtained, obtained_rows)
+    for name, count in further.items():
+        place = Place(file, PassRows("/".join(name)))
+        recorder.mismatch(place, "", f"{count} rows", Kind.FURTHER_PASS)
     compare_names(
         recorder,
         ROW,
-        (list(expected_rows), list(obtained_rows)),
+        (
+            list(expected_rows),
+            [row for row, i in obtained_rows.items() if whole_pass(obtained, i) not in further],
+        ),
         lambda row: Place(file, row),
     )
     compare_writing(recorder, expected, obtained)
     for key, index in expected_rows.items():
         if key in obtained_rows:
-            pair = cells(expected, index), cells(obtained, obtained_rows[key])
-            compare_rows(recorder, key, *pair)
+            other = obtained_rows[key]
+            compare_width(recorder, key, surplus(expected, index), surplus(obtained, other))
+            compare_rows(recorder, key, cells(expected, index), cells(obtained, other))
+
+
+def further_passes(expected: Rows, table: Table, rows: Rows) -> dict[tuple[str, ...], int]:
+    """The passes of the obtained table without a row that the expected table has, and how many rows each has."""
+    counts = Counter(whole_pass(table, index) for index in rows.values())
+    known = {whole_pass(table, index) for row, index in rows.items() if row in expected}
+    return {
+        name: count for name, count in counts.items() if name and all(name) and name not in known
+    }
+
+
+def surplus(table: Table, row: int) -> int:
+    """How many cells a row has more than the header."""
+    return len(table.rows[row]) - len(table.header)
+
+
+def compare_width(recorder: Recorder, row: Row, expected: int, obtained: int) -> None:
+    """Record a row that is longer or shorter than its header by another number of cells than the expected row."""
+    if expected != obtained:
+        a, b = (
+            f"{n:+d} cells to the header" if n else "a cell a column" for n in (expected, obtained)
+        )
+        recorder.mismatch(Place(recorder.file, row), a, b, Kind.ROW_WIDTH)
 
 
 def compare_writing(recorder: Recorder, expected: Table, obtained: Table) -> None:
@@ -70,10 +123,10 @@ def compare_writing(recorder: Recorder, expected: Table, obtained: Table) -> Non
             layouts[obtained.regular],
             Kind.FORMAT,
         )
-    if expected.header != obtained.header:
-        return
     # strict=False: a table that was built without its header as written has an empty head
-    for name, a, b in zip(expected.header, expected.head, obtained.head, strict=False):
+    heads = [dict(zip(table.names, table.head, strict=False)) for table in (expected, obtained)]
+    for name, a in heads[0].items():
+        b = heads[1].get(name, a)
         if a != b:
             recorder.mismatch(Place(file, FilePart.HEADER, name), a, b, Kind.QUOTING)
 
@@ -112,12 +165,9 @@ def cells(table: Table, row: int) -> dict[str, Cell]:
 
 
 def compare_rows(
-    recorder: Recorder, row: TableRow, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: Row, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> None:
     file = recorder.file
-    if len(expected) != len(obtained):
-        widths = f"{len(expected)} cells", f"{len(obtained)} cells"
-        recorder.mismatch(Place(file, row), *widths, Kind.ROW_WIDTH)
     compared = compare_pairs(recorder, row, expected, obtained)
     for name in expected:
         if name in obtained and name not in compared:
@@ -148,7 +198,7 @@ def listed_pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
 
 
 def compare_pairs(
-    recorder: Recorder, row: TableRow, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
+    recorder: Recorder, row: Row, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
 ) -> set[str]:
     """Compare the tokens of a top-k list, in which ties may swap; return the columns that need no other comparison.
 

@@ -72,6 +72,12 @@ def left_out(report: Report) -> str:
     if files:
         named = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         lines.append(f"not compared: {named}, which tell how a run was made, and when")
+    further = [
+        printable(f"{result.case}: {result.further}") for result in report.results if result.further
+    ]
+    lines += further[:SHOWN]
+    if len(further) > SHOWN:
+        lines.append(f"and {len(further) - SHOWN} cases more with a later layout")
     if excused:
         rules = f"{excused:,} violation{'s' * (excused != 1)} of the schema"
         lines.append(f"not counted: {rules} that the capture shows in the same places")
@@ -175,6 +181,8 @@ def machine(report: Report) -> str:
         {
             "case": result.case,
             "matches": result.matches,
+            "verdict": result.verdict,
+            "further": result.further,
             "seconds": result.seconds,
             "values": dict(result.comparison.values),
             "mismatches": list(map(mismatch_object, result.comparison.mismatches)),

@@ -8,6 +8,7 @@ from ..compare.classify import MismatchClass, classes, error, hint, stages_reach
 from ..compare.runs import Mismatch
 from ..compare.stages import UNKNOWN
 from ..compare.verdicts import VERDICTS
+from .additions import additions_text, is_addition
 from .objects import mismatch_object
 from .text import Line, aligned, indent, mismatch_line, printable
 
@@ -15,13 +16,15 @@ SHOWN = 12  # classes with an example on the first screen
 
 
 def first_screen(mismatches: Sequence[tuple[str, Mismatch]], cases: int) -> str:
-    """Classes as a table, then where to look first; "" where nothing differs."""
-    grouped = classes(mismatches)
+    """What was added; what changed, as a table of classes; then where to look first. "" where nothing differs."""
+    added = additions_text(mismatches)
+    changes = [pair for pair in mismatches if not is_addition(pair[1])]
+    grouped = classes(changes)
     if not grouped:
-        return ""
-    touched = len({case for case, _ in mismatches})
-    title = f"What changed: {len(mismatches):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
-    return "\n\n".join((title, class_table(grouped), look(grouped)))
+        return f"{added}\n\nWhat changed: nothing" if added else ""
+    touched = len({case for case, _ in changes})
+    title = f"What changed: {len(changes):,} values of {len(grouped)} kinds, in {touched} of {cases} cases"
+    return "\n\n".join(filter(None, (added, title, class_table(grouped), look(grouped))))
 
 
 def class_table(grouped: Sequence[MismatchClass]) -> str:

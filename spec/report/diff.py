@@ -6,8 +6,9 @@ from typing import Any
 
 from ..compare.diff import MADE_OTHERWISE, SAME_BUT_TIMES, Diff, FileDiff, Side
 from ..compare.diff_facts import JUDGED, Change
-from ..compare.verdicts import CHANGED, EQUAL, IDENTICAL, NOT_UNDERSTOOD
+from ..compare.verdicts import CHANGED, EQUAL, EXTENDED, IDENTICAL, NOT_UNDERSTOOD
 from ..runs.places import dotted
+from .additions import additions_text, is_addition
 from .columns import columns_table, layers_table, share
 from .differences import mismatch_lines
 from .objects import (
@@ -37,7 +38,8 @@ def text(diff: Diff, accepted: Collection[str] = ACCEPTED) -> str:
     ]
     blocks += [
         columns_table(diff.columns),
-        mismatch_lines(diff.mismatches),
+        additions_text([("", mismatch) for mismatch in diff.mismatches]),
+        mismatch_lines([m for m in diff.mismatches if not is_addition(m)]),
         hint(diff),
         rounding(diff) if diff.verdict not in accepted else "",
         printable(verdict(diff)),
@@ -137,13 +139,17 @@ def verdict(diff: Diff) -> str:
         at = f", {worst.worst_row}" if worst.worst_row else ""
         return f"{EQUAL} {diff.tolerance}: at worst {share(worst.worst_fraction)} of it ({worst.name}{at}), {values}"
     wrong = [file for file in diff.files if not fits(file)]
+    if diff.verdict == EXTENDED:
+        more = f"{len(wrong)} of {len(diff.files)} files are new or have more"
+        return f"{EXTENDED}: all of A is in B and equal {diff.tolerance}, {more}, {values}"
     moved = sum(change.moved for change in diff.milestones)
     parts = [
         f"{len(wrong)} of {len(diff.files)} files",
         f"{moved} of {len(diff.milestones)} milestones and summaries",
         *first(diff),
     ]
-    return f"{CHANGED} beyond {diff.tolerance}: " + ", ".join([*parts, values])
+    how = f"beyond {diff.tolerance}" if diff.verdict == CHANGED else "in part"
+    return f"{diff.verdict} {how}: " + ", ".join([*parts, values])
 
 
 def fits(file: FileDiff) -> bool:

@@ -16,8 +16,14 @@ def text(results: Sequence[Validation]) -> str:
     """Table of runs, the violations of each by rule, and the verdict as the last line."""
     header = ("directory", "run", "files", "violations")
     lines = [(str(r.folder), r.file_stem, str(r.files), f"{len(r.violations):,}") for r in results]
+    further = [f"{r.folder}, {r.file_stem}: {r.further}" for r in results if r.further]
     blocks = [rule_blocks(result, len(results) > 1) for result in results if not result.valid]
-    return "\n\n".join([aligned(header, lines, left=2), *blocks, verdict(results)])
+    parts = [aligned(header, lines, left=2), printable_lines(further), *blocks, verdict(results)]
+    return "\n\n".join(filter(None, parts))
+
+
+def printable_lines(lines: Sequence[str]) -> str:
+    return "\n".join(map(printable, lines))
 
 
 def verdict(results: Sequence[Validation]) -> str:
@@ -25,7 +31,10 @@ def verdict(results: Sequence[Validation]) -> str:
     valid = sum(result.valid for result in results)
     count = sum(len(result.violations) for result in results)
     keep = "run keeps" if len(results) == 1 else "runs keep"
-    return f"{valid} of {len(results)} {keep} the contract, {count:,} violation{'s' * (count != 1)}"
+    later = sum(bool(result.further) for result in results)
+    more = f", {later} with a later layout" if later else ""
+    sentence = f"{valid} of {len(results)} {keep} the contract{more}"
+    return f"{sentence}, {count:,} violation{'s' * (count != 1)}"
 
 
 def rule_blocks(result: Validation, named: bool) -> str:
@@ -64,6 +73,7 @@ def machine(results: Sequence[Validation]) -> str:
             "run": result.file_stem,
             "files": result.files,
             "valid": result.valid,
+            "further": result.further,
             "violations": [violation_object(violation) for violation in result.violations],
         }
         for result in results

@@ -8,12 +8,13 @@ from pathlib import Path
 from ..compare.kinds import Kind
 from ..compare.runs import Comparison, Mismatch, compare
 from ..compare.tolerance import by_name
-from ..compare.verdicts import file_verdicts
+from ..compare.verdicts import CHANGED, EQUAL, IDENTICAL, file_verdicts, of_kinds, worst
 from ..golden import Case
 from ..runs.listing import files_below
 from ..runs.places import Place
 from ..runs.run import Run, read_run
-from ..schema.validate import Violation, validate
+from ..schema.layout import judge_run
+from ..schema.validate import Violation
 from .command import Outcome, run_command
 
 
@@ -28,6 +29,7 @@ class CaseResult:
     verdicts: Mapping[str, str] = field(default_factory=dict)  # by file
     excused: int = 0  # violations that the capture has in the same places too
     not_compared: tuple[str, ...] = ()  # files
+    further: str = ""  # what the run has beyond the contract, in one line
 
     def __post_init__(self) -> None:
         if self.seconds is not None and self.seconds < 0:
@@ -35,7 +37,14 @@ class CaseResult:
 
     @property
     def matches(self) -> bool:
-        return self.comparison.matches and not self.violations
+        return self.verdict in (IDENTICAL, EQUAL)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the case: changed where the schema has a new violation."""
+        kinds = {mismatch.kind for mismatch in self.comparison.mismatches}
+        verdict = of_kinds(kinds, same=EQUAL not in self.verdicts.values())
+        return worst([verdict, CHANGED]) if self.violations else verdict
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,13 @@ class Report:
 
     @property
     def matches(self) -> bool:
-        return not self.outcome.problem and all(result.matches for result in self.results)
+        return self.verdict in (IDENTICAL, EQUAL)
+
+    @property
+    def verdict(self) -> str:
+        """The worst of all cases; changed where the runner failed."""
+        verdicts = [result.verdict for result in self.results]
+        return worst([*verdicts, CHANGED] if self.outcome.problem else verdicts)
 
 
 def check(cases: Sequence[Case], golden: Path, command: str | None, folder: Path) -> Report:
@@ -85,7 +100,8 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
         comparison = with_run_mismatch(comparison, problem)
     elif not obtained.files:
         comparison = with_run_mismatch(comparison, nothing_written(outcome))
-    violations = validate(obtained) if obtained.files else []
+    judged = judge_run(obtained)
+    violations = judged.violations if obtained.files else ()
     new = new_violations(violations, expected) if violations else []
     return CaseResult(
         case.name,
@@ -95,6 +111,7 @@ def judge(case: Case, golden: Path, folder: Path, outcome: Outcome) -> CaseResul
         file_verdicts(expected, obtained, comparison),
         len(violations) - len(new),
         tuple(sorted((expected.paths.keys() | obtained.paths.keys()) & {manifest_name(file_stem)})),
+        judged.sentence,
     )
 
 
@@ -104,7 +121,7 @@ def read_whole_folder(folder: Path, file_stem: str) -> Run:
 
 def new_violations(violations: Sequence[Violation], expected: Run) -> list[Violation]:
     """Return the violations that the capture does not have in the same place; the others are excused."""
-    known = {(violation.place, violation.rule) for violation in validate(expected)}
+    known = {(violation.place, violation.rule) for violation in judge_run(expected).violations}
     return [violation for violation in violations if (violation.place, violation.rule) not in known]
 
 

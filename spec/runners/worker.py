@@ -8,6 +8,7 @@ appends a JSON object per line to EVENTS: `start` and `end` of each case, and `p
 TransformerLens's own code. A case fails with the reason if the converted logits differ from those of transformers.
 """
 
+import gc
 import hashlib
 import importlib
 import json
@@ -20,10 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-OPTIONS = (
-    *("device", "fp32_unembed", "keep_residuals", "copy_threshold", "copy_margin"),
-    *("prism", "prism_dir", "out_dir"),
-)
+OPTIONS = ("device", "fp32_unembed", "keep_residuals", "copy_threshold", "copy_margin", "prism")
+FOLDERS = ("prism_dir", "out_dir")
 PREPEND = "default_prepend_bos"
 PROCESSING = (
     *("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"),
@@ -173,8 +172,8 @@ def load_run_py(path: Path) -> Any:
 def run_case(module: Any, stub: CheckpointStub, job: dict[str, Any]) -> str:
     """Call run_single_model once; return its failure in one line, "" for none."""
     stub.checkpoint = job["model"]
-    options = {name: job[name] for name in OPTIONS}
-    for name in ("prism_dir", "out_dir"):
+    options = {name: job[name] for name in (*OPTIONS, *FOLDERS)}
+    for name in FOLDERS:
         if isinstance(getattr(module.CLI_ARGS, name, None), Path):
             options[name] = Path(job[name])
     vars(module.CLI_ARGS).update(options, self_test=False)
@@ -243,9 +242,11 @@ def main(script: str, jobs: str, events: str) -> None:
             stream.write(json.dumps(event) + "\n")
 
     stub = CheckpointStub()
-    lens: Any = importlib.import_module("transformer_lens")
-    lens.HookedTransformer.from_pretrained_no_processing = stub
+    importlib.import_module(
+        "transformer_lens"
+    ).HookedTransformer.from_pretrained_no_processing = stub
     module = load_run_py(run_py)
+    gc.freeze()  # what the imports made: run.py calls the collector at every layer
     for job in job_list:
         write_event(event="start", case=job["case"])
         started = time.monotonic()

@@ -167,6 +167,17 @@ def parse_corrected(text: str) -> Table:
     return Table(decoded[0], rows, sources, complete, True, lines[0], regular)
 
 
+def parse_any(text: str) -> Table:
+    """Read a file in the dialect of csv, cells as they are; raises CsvError where it is empty or in another dialect."""
+    try:
+        lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
+    except csv.Error as error:
+        raise CsvError(f"not in the dialect of csv: {error}") from error
+    if not lines:
+        raise CsvError("the file is empty; it needs a header line")
+    return Table(lines[0], tuple(lines[1:]), tuple(lines[1:]), text.endswith("\n"), head=lines[0])
+
+
 def parse(text: str) -> Table:
     """Read a whole file; raises CsvError where it is empty, cut off inside a cell, or not in the dialect."""
     lines = tuple(source_lines(text))

@@ -34,19 +34,22 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def parse(text: str) -> dict[str, Any]:
     """Read one object; raises JsonError where the text is cut off, malformed or no object."""
+    document = parse_value(text)
+    if not isinstance(document, dict):
+        raise JsonError(f"the document must be an object, got {type(document).__name__}")
+    return document
+
+
+def parse_value(text: str) -> Any:
+    """Read one JSON value; raises JsonError where the text is cut off or malformed."""
     try:
-        document = json.loads(
-            text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique
-        )
+        return json.loads(text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise JsonError(
             f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
     except RecursionError as error:
         raise JsonError("nested too deeply to be a run's document") from error
-    if not isinstance(document, dict):
-        raise JsonError(f"the document must be an object, got {type(document).__name__}")
-    return document
 
 
 def layout(document: Any) -> str:

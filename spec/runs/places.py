@@ -62,6 +62,45 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRow:
+    """The row of a table that the contract does not know: its key cells by column; rows without a key come by order.
+
+    `repetition` counts rows of one key from 1.
+    """
+
+    cells: tuple[tuple[str, str], ...] = ()
+    repetition: int = 1
+
+    @property
+    def pass_name(self) -> str:
+        """Prompt and variant as far as the table has them, such as `pos/orig`."""
+        cells = dict(self.cells)
+        named = (cells.get(name, "") for name in ("prompt_id", "prompt_variant"))
+        return "/".join(filter(None, named))
+
+    @property
+    def layer_index(self) -> int | None:
+        """The layer as a number, None where the table has none or the cell holds no index."""
+        layer = dict(self.cells).get("layer", "")
+        return int(layer) if layer.isdecimal() else None
+
+    def __str__(self) -> str:
+        named = " ".join(f"{name} {cell}" for name, cell in self.cells)
+        number = f"row {self.repetition}" if not named else f"#{self.repetition}"
+        return f"{named} {number}".strip() if self.repetition > 1 or not named else named
+
+
+@dataclass(frozen=True, slots=True)
+class PassRows:
+    """All rows of a pass."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"pass {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class JsonItem:
     """An object or list item of a document."""
 
@@ -109,7 +148,8 @@ class FilePart(StrEnum):
     LAST_LINE = "last line"
 
 
-Spot = TableRow | JsonItem | Element | Line | Byte | FilePart
+Row = TableRow | NamedRow
+Spot = Row | PassRows | JsonItem | Element | Line | Byte | FilePart
 
 
 @dataclass(frozen=True, slots=True)

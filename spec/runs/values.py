@@ -1,16 +1,25 @@
 """Properties of a cell, a JSON leaf or a row that both the comparison and the schema need."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from . import columns
 from .csv_dialect import Table
 from .json_text import Float, layout
-from .places import TableRow
+from .places import NamedRow, TableRow
 
 FURTHER_KEYS = ("pos", "lens", "against", "fact_index")
+KEYS = (
+    "fact_key",
+    "fact_index",
+    *columns.KEY_COLUMNS,
+    "lens",
+    "against",
+)  # names that tell rows apart
+WITHIN_A_PASS = frozenset({"layer", "pos"})
 
 
 def is_integer(text: str) -> bool:
@@ -36,15 +45,42 @@ def table_row(table: Table, row: int) -> TableRow:
     return TableRow(prompt_id, prompt_variant, layer, pos, lens, against, fact_index)
 
 
-def table_rows(table: Table) -> dict[TableRow, int]:
-    """Each row's key → its index; repeated keys are counted in `repetition`."""
+def table_rows(table: Table, without: Collection[str] = ()) -> dict[TableRow, int]:
+    """Each row's key → its index; repeated keys are counted in `repetition`, key columns of `without` left out."""
     counts: Counter[TableRow] = Counter()
     rows: dict[TableRow, int] = {}
+    gone: dict[str, Any] = dict.fromkeys(name for name in FURTHER_KEYS if name in without)
     for index in range(len(table.rows)):
         key = table_row(table, index)
+        key = replace(key, **gone) if gone else key
         counts[key] += 1
-        rows[replace(key, repetition=counts[key])] = index
+        rows[replace(key, repetition=counts[key]) if counts[key] > 1 else key] = index
     return rows
+
+
+def key_columns(table: Table) -> list[str]:
+    """The leading columns of a table that the contract does not know which tell its rows apart."""
+    return list(takewhile(KEYS.__contains__, table.names))
+
+
+def named_rows(table: Table, names: Collection[str]) -> dict[NamedRow, int]:
+    """Each row's key → its index, by the cells of `names`; equal keys are counted in `repetition`."""
+    counts: Counter[tuple[tuple[str, str], ...]] = Counter()
+    rows: dict[NamedRow, int] = {}
+    for index in range(len(table.rows)):
+        cells = tuple((name, table.column(name, index)) for name in names)
+        counts[cells] += 1
+        rows[NamedRow(cells, counts[cells])] = index
+    return rows
+
+
+def whole_pass(table: Table, row: int) -> tuple[str, ...]:
+    """What tells the pass of a row apart from others: its key cells but layer and position."""
+    return tuple(
+        table.column(name, row)
+        for name in KEYS
+        if name in table.places and name not in WITHIN_A_PASS
+    )
 
 
 def kind(value: Any) -> str:

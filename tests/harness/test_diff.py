@@ -9,12 +9,12 @@ import torch
 from corrupting import PURE, both, cell, csv_path, key, lines, remove, tensor
 
 from spec.compare.column import column_of
-from spec.compare.diff import ONLY_A, ONLY_B, UNREADABLE, Diff, diff
+from spec.compare.diff import ONLY_A, ONLY_B, Diff, diff
 from spec.compare.diff_columns import pass_layer
 from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch
 from spec.compare.tolerance import BF16, FP32
-from spec.compare.verdicts import CHANGED, EQUAL, IDENTICAL
+from spec.compare.verdicts import BROKEN, CHANGED, EQUAL, IDENTICAL
 from spec.errors import SpecError
 from spec.golden import GOLDEN, load_cases
 from spec.report.columns import share
@@ -228,8 +228,8 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
         "-pure-next-token.csv": IDENTICAL,
         "-records-prism.csv": ONLY_A,
         "-records.csv": IDENTICAL,
-        ".json": UNREADABLE,
-        "Fact-prism_00_resid.pt": UNREADABLE,
+        ".json": BROKEN,
+        "Fact-prism_00_resid.pt": BROKEN,
         "notes.txt": ONLY_B,
     }
     assert "output-Fact-prism.json in B: cannot be read: not JSON at line 1" in text(result)
@@ -256,7 +256,7 @@ def test_a_residual_parts_at_its_layer(capture: Capture) -> None:
     assert "first at layer 3 of pos/orig (residual: value)" in text(result).splitlines()[-1]
 
 
-def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
+def test_a_failed_run_is_unreadable_whatever_the_other(capture: Capture) -> None:
     folder = capture("fact")
     for path in list(folder.iterdir()):
         path.unlink()
@@ -264,9 +264,9 @@ def test_a_failed_run_is_changed_whatever_the_other(capture: Capture) -> None:
         '{"error_type": "LensError", "message": "no tokenizer"}'
     )
     result = against("fact", folder)
-    assert result.verdict == CHANGED
+    assert result.verdict == BROKEN
     assert "the run failed: LensError: no tokenizer" in text(result)
-    assert diff((folder, folder), (None, None), FP32).verdict == CHANGED
+    assert diff((folder, folder), (None, None), FP32).verdict == BROKEN
 
 
 def test_places_and_names() -> None:

@@ -87,14 +87,17 @@ def test_files_of_no_run_are_compared_too(flat: tuple[Path, Path], capsys: Outpu
     assert "notes.txt  only in A" in output
 
 
-def test_runs_of_one_side_are_a_change(flat: tuple[Path, Path], capsys: Output) -> None:
+def test_a_run_of_a_alone_is_a_change_and_one_of_b_alone_an_extension(
+    flat: tuple[Path, Path], capsys: Output
+) -> None:
     status, output = diffed(flat[0], OUTPUTS / "fact", capsys)
     assert status == 1
     assert "Raw-off  only in A" in output
     assert output.splitlines()[-1].startswith("changed: of 2 runs 1 identical, 1 only in A")
     status, output = diffed(OUTPUTS / "fact", flat[0], capsys, "--tolerance", "bf16")
-    assert status == 1
+    assert status == 3
     assert "Raw-off  only in B" in output
+    assert diffed(OUTPUTS / "fact", flat[0], capsys, "--allow", "extended")[0] == 0
 
 
 def test_runs_in_folders_are_found(nested: tuple[Path, Path], capsys: Output) -> None:
