@@ -29,7 +29,7 @@ class Column(NamedTuple):
         return dotted(self.steps)
 
     def __str__(self) -> str:
-        return f"{self.part}: {self.name}"
+        return f"{self.part}: {self.name}" if self.steps else self.part
 
 
 def column_of(mismatch: Mismatch) -> Column:

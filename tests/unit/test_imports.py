@@ -46,7 +46,7 @@ SPEC: dict[str, tuple[str, ...]] = {
     "runners": ("errors", "golden", "runs", "schema", "compare"),
     "lifecycle": ("errors", "golden", "compare", "runners"),
     "audit": ("errors", "golden", "runs", "schema", "compare", "runners"),
-    "report": ("runs", "schema", "compare", "runners", "audit"),
+    "report": ("runs", "schema", "compare", "runners", "audit", "lifecycle"),
     "recipe": ("golden",),
     "commands": (
         *("errors", "golden", "runs", "schema", "compare", "runners"),
