@@ -1,73 +1,63 @@
-"""Print the tables of mutation_test.sh: killed mutants by module, and every survivor with the reason to accept it.
+"""Print the tables of mutation_test.sh: killed mutants by room or module, and every survivor with its reason.
 
-python scripts/mutation_table.py              the tables; status 1 unless 90% are killed and every survivor has a reason
-python scripts/mutation_table.py --survivors  the survivors' names for mutmut, one a line
+python scripts/mutation_table.py               the tables; status 0 if 95% are killed and every survivor has a reason
+python scripts/mutation_table.py --by room     the first table by room, as in the README
+python scripts/mutation_table.py --open        only the survivors without a reason
 
 The reasons are in mutation_survivors.txt: a line with the reason, and below it, indented, the mutants as printed here.
-A mutant is identified by its function and its changed line, so a reason stays valid when mutants are renumbered.
+A mutant is named by its function and its changed line, so a reason stays valid when other lines change.
 """
 
-import ast
-import difflib
+import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MUTANTS = Path("mutants")
+RESULTS = Path("mutants/results")
 REASONS = Path(__file__).with_name("mutation_survivors.txt")
-REQUIRED_SHARE = 0.90
-STATUSES = {
-    0: "survived",
-    5: "no test",
-    33: "no test",
-    None: "not run",
-}  # mutmut's exit codes; any other code is a kill
+REQUIRED_SHARE = 0.95
+COLUMNS = ("killed", "survived", "no test", "not run")
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """mutmut's name of a mutant, its module, its status (killed, survived, no test, not run), and its change."""
+class Judged:
+    """A mutant's name, its module, and its status, one of `COLUMNS`."""
 
     name: str
     module: str
     status: str
-    change: str
+
+    @property
+    def room(self) -> str:
+        """The package of the module; modules beside the packages are one room."""
+        parts = self.module.split(".")
+        if parts[0] == "spec":
+            return ".".join(parts[:2])
+        return parts[0] if len(parts) > 1 else "top level"
 
 
-def read_mutants(folder: Path) -> Iterator[Mutant]:
-    """Yield every mutant of mutmut's folder; a killed one has an empty change."""
-    for meta in sorted(folder.glob("lenses_min/**/*.meta")):
-        source = Path(str(meta).removesuffix(".meta"))
-        module = ".".join(source.relative_to(folder).with_suffix("").parts[1:])
-        bodies = read_bodies(source.read_text(encoding="utf-8"))
-        for name, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items():
-            status = STATUSES.get(code, "killed")
-            yield Mutant(name, module, status, "" if status == "killed" else change(name, bodies))
+STATUSES = {
+    "timeout": "killed",  # a test would never end
+    "import": "no test",  # only an import executes it
+}
 
 
-def read_bodies(source: str) -> dict[str, list[str]]:
-    """Return the lines of every function of a mutated file, parameters first, without decorators."""
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
-    return {f.name: [ast.unparse(f.args), *map(ast.unparse, f.body)] for f in functions}
-
-
-def change(name: str, bodies: dict[str, list[str]]) -> str:
-    """Return `function: changed line`, in the format of `ast.unparse`."""
-    mutant = name.rsplit(".", 1)[-1]
-    stem = mutant.rsplit("__mutmut_", 1)[0]
-    function = stem.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
-    original = "\n".join(bodies[f"{stem}__mutmut_orig"]).splitlines()
-    mutated = "\n".join(bodies[mutant]).splitlines()
-    difference = difflib.ndiff(original, mutated)
-    changed = [line[2:].strip() for line in difference if line.startswith("+ ")]
-    return f"{name.split('.x')[0].removeprefix('lenses_min.')}.{function}: {' '.join(changed)}"
+def read_results(folder: Path) -> Iterator[Judged]:
+    """Yield every mutant of the modules in `folder`; those without a verdict are not run."""
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for name, verdict in content["verdicts"].items():
+            status = verdict["status"]
+            yield Judged(name, path.stem, STATUSES.get(status, status))
+        for _ in range(content["mutants"] - len(content["verdicts"])):
+            yield Judged("", path.stem, "not run")
 
 
 def read_reasons(path: Path) -> dict[str, str]:
-    """Read the reasons by change."""
+    """Read the reasons by the name of the mutant."""
     reasons: dict[str, str] = {}
     reason = ""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -78,63 +68,70 @@ def read_reasons(path: Path) -> dict[str, str]:
     return reasons
 
 
-def modules_table(mutants: list[Mutant]) -> str:
-    """Return the Markdown table of statuses by module."""
-    rows = []
-    for module in dict.fromkeys(m.module for m in mutants):
-        rows.append((module, Counter(m.status for m in mutants if m.module == module)))
-    rows.append(("all", Counter(m.status for m in mutants)))
+def counts_table(mutants: Sequence[Judged], heading: str, key: Callable[[Judged], str]) -> str:
+    """Return the Markdown table of statuses by `key`, with their sum as last row."""
+    groups: dict[str, Counter[str]] = {}
+    for mutant in mutants:
+        groups.setdefault(key(mutant), Counter())[mutant.status] += 1
+    groups["all"] = Counter(mutant.status for mutant in mutants)
     lines = [
-        "| module | mutants | killed | survived | no test | not run | killed, % |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        f"| {heading} | mutants | {' | '.join(COLUMNS)} | killed, % |",
+        "|---|--:|" + "--:|" * len(COLUMNS) + "--:|",
     ]
-    for module, statuses in rows:
-        if total := statuses.total():
-            counts = " | ".join(
-                str(statuses[status]) for status in ("killed", "survived", "no test", "not run")
-            )
-            lines.append(
-                f"| {module} | {total} | {counts} | {100 * statuses['killed'] / total:.1f} |"
-            )
+    for name, statuses in groups.items():
+        total = statuses.total()
+        counts = " | ".join(str(statuses[column]) for column in COLUMNS)
+        share = 100 * statuses["killed"] / max(1, total - statuses["not run"])
+        lines.append(f"| {name} | {total} | {counts} | {share:.1f} |")
     return "\n".join(lines)
 
 
-def survivors_table(survivors: list[Mutant], reasons: dict[str, str]) -> str:
+def survivors_table(survivors: Sequence[Judged], reasons: dict[str, str]) -> str:
     """Return the survivors by reason, those without a reason first."""
     groups: dict[str, list[str]] = {}
-    for mutant in sorted(survivors, key=lambda m: m.change in reasons):
-        groups.setdefault(reasons.get(mutant.change, "NO REASON GIVEN"), []).append(mutant.change)
+    for mutant in sorted(survivors, key=lambda m: m.name in reasons):
+        groups.setdefault(reasons.get(mutant.name, "NO REASON GIVEN"), []).append(mutant.name)
     return "\n\n".join(
-        f"{reason} ({len(changes)})\n" + "\n".join(f"  {change}" for change in changes)
-        for reason, changes in groups.items()
+        f"{reason} ({len(names)})\n" + "\n".join(f"  {name}" for name in names)
+        for reason, names in groups.items()
     )
 
 
-def main() -> int:
-    if not MUTANTS.is_dir():
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Print the tables of mutation_test.sh.")
+    parser.add_argument("--by", choices=("room", "module"), default="module")
+    parser.add_argument("--open", action="store_true", help="only survivors without a reason")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse_arguments(arguments)
+    mutants = list(read_results(RESULTS))
+    if not mutants:
         print(
-            "there is no folder mutants/ here; run bash scripts/mutation_test.sh first",
+            f"there are no results in {RESULTS}; run bash scripts/mutation_test.sh first",
             file=sys.stderr,
         )
         return 2
-    mutants = list(read_mutants(MUTANTS))
-    survivors = [m for m in mutants if m.status in ("survived", "no test")]
-    if sys.argv[1:] == ["--survivors"]:
-        print("\n".join(m.name for m in survivors))
-        return 0
     reasons = read_reasons(REASONS)
-    judged = [m for m in mutants if m.status != "not run"]
-    explained = sum(m.change in reasons for m in survivors)
-    unexplained = len(survivors) - explained
-    killed = len(judged) - len(survivors)
-    counting = max(1, len(judged) - explained)
-    print(survivors_table(survivors, reasons), modules_table(mutants), sep="\n\n", end="\n\n")
-    print(f"killed: {killed} of {len(judged)} mutants, {killed / max(1, len(judged)):.1%}")
-    print(f"survivors with a reason: {explained}, without: {unexplained}")
+    survivors = [m for m in mutants if m.status in ("survived", "no test")]
+    unexplained = [m for m in survivors if m.name not in reasons]
+    if options.open:
+        print("\n".join(m.name for m in unexplained))
+        return 0
+
+    judged = sum(m.status != "not run" for m in mutants)
+    killed = judged - len(survivors)
+    explained = len(survivors) - len(unexplained)
+    counting = max(1, judged - explained)
+    by = counts_table(mutants, options.by, lambda m: getattr(m, options.by))
+    print(survivors_table(survivors, reasons), by, sep="\n\n", end="\n\n")
+    print(f"killed: {killed} of {judged} mutants, {killed / max(1, judged):.1%}")
+    print(f"survivors with a reason: {explained}, without: {len(unexplained)}")
     print(f"killed of those that count: {killed / counting:.1%}")
-    print(f"not run: {len(mutants) - len(judged)} of {len(mutants)}")
-    return 0 if mutants and killed >= REQUIRED_SHARE * counting and not unexplained else 1
+    print(f"not run: {len(mutants) - judged} of {len(mutants)}")
+    return 0 if killed >= REQUIRED_SHARE * judged and not unexplained else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,23 +1,21 @@
 #!/usr/bin/env bash
-# Mutation testing of lenses_min/: one small fault at a time is put into its functions, and the quick tests must fail.
+# Mutation testing of lenses_min/, spec/compare and spec/schema: one small fault at a time, and a test must fail.
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
-#   --minutes N   stop after N minutes (default 60); the next start continues there
-#   --survivors   run the survivors again, after tests were added
-#   module        run the mutants of these modules again, for example: metrics lenses.norm
-# Needs Python 3.11 or newer. Prints the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
-#
-# Why mutmut 3: importing torch and the bridge takes ten seconds, so a tool that starts a process per mutant (cosmic-ray)
-# needs hours; mutmut imports once and forks. It works under the shape checks of tests/conftest.py.
-# It does not mutate module constants and decorated functions (properties, context managers).
+#   --minutes N   stop after N minutes of judging (default 90); the same command goes on
+#   --survivors   judge the survivors again, after tests were added
+#   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
+# Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
+# scripts/mutants.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+here="$PWD"
 
 refuse() {
     echo "mutation_test.sh: $1" >&2
     exit 2
 }
 
-minutes=60 survivors="" names=()
+minutes=90 survivors=() names=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --minutes)
@@ -25,16 +23,19 @@ while [ $# -gt 0 ]; do
             [[ "$minutes" =~ ^[1-9][0-9]*$ ]] || refuse "--minutes takes a whole number from 1 on, got '$minutes'"
             shift
             ;;
-        --survivors) survivors=yes ;;
+        --survivors) survivors=(--survivors) ;;
         -*) refuse "unknown option $1; the options are --minutes N and --survivors" ;;
+        spec.compare.* | spec.schema.*)
+            [ -f "${1//.//}.py" ] || refuse "there is no module $1; write spec.compare.diff"
+            names+=("$1")
+            ;;
         *)
-            [ -f "lenses_min/${1//.//}.py" ] || refuse "there is no module lenses_min.$1; write metrics or lenses.norm"
-            names+=("lenses_min.$1.x*")
+            [ -f "lenses_min/${1//.//}.py" ] || refuse "there is no module lenses_min.$1; write core.metrics or lenses.norm"
+            names+=("$1")
             ;;
     esac
     shift
 done
-[ -z "$survivors" ] || mapfile -t -O "${#names[@]}" names < <(python3 scripts/mutation_table.py --survivors)
 
 source scripts/setup_env.sh
 setup_env
@@ -45,11 +46,18 @@ if ! cmp -s "$pins" "$tool/installed"; then
     cp "$pins" "$tool/installed"
 fi
 
-export PYTHONPATH="$PWD/$tool:$PWD/scripts" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES=""
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # a process with threads must not fork
+# a copy, in which a mutant may write what and where it likes
+rm -rf mutants/tree mutants/forks
+mkdir -p mutants/tree mutants/results
+git ls-files -co --exclude-standard -z | xargs -0 cp --parents --target-directory mutants/tree
+git -C mutants/tree init -q
+ln -s "$here/.venv" mutants/tree/.venv
+[ ! -d .venv-reference ] || ln -s "$here/.venv-reference" mutants/tree/.venv-reference
+
+export PYTHONPATH="$here/$tool:$here/scripts" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+export CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # threads must not fork
 ended=0
-timeout --foreground --signal=INT --kill-after=60 "${minutes}m" env --default-signal=INT \
-    .venv/bin/python "$tool/bin/mutmut" run --max-children 2 "${names[@]}" | tr '\r' '\n' | awk 'NR % 25 == 1 || !/^.? ?[0-9]+\//' ||
-    ended=$?
-python3 scripts/mutation_table.py
+.venv/bin/python scripts/mutation_judge.py --tree mutants/tree --results mutants/results --minutes "$minutes" \
+    "${survivors[@]}" "${names[@]}" || ended=$?
+python3 scripts/mutation_table.py || ended=$?
 exit "$ended"

@@ -1,0 +1,182 @@
+"""Which tests judge a mutant: those that execute its statement, measured by coverage in one run without faults."""
+
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import _lru_cache_wrapper
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+from mutants import ROOTS, Mutant
+
+SLOWEST_TEST = 6.0  # seconds; a slower one judges nothing
+IMPORT = "import"
+Place = tuple[str, int]  # a file and a line of it
+
+
+class Measurement:
+    """pytest plugin: runs every test once, and notes the lines that it and each shared fixture execute."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        include = [f"{tree / root}/*" for root in ROOTS]
+        self.coverage = coverage.Coverage(data_file=None, config_file=False, include=include)
+        self.contexts: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self.failed = False
+
+    def start(self) -> None:
+        """Begin, before anything of the project is imported."""
+        self.coverage.start()
+        self.enter(IMPORT)
+
+    def enter(self, context: str) -> None:
+        self.contexts.append(context)
+        self.coverage.switch_context(context)
+
+    def leave(self) -> None:
+        self.contexts.pop()
+        self.coverage.switch_context(self.contexts[-1])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        """Lines of a shared fixture count for every test that uses it."""
+        if fixturedef.scope == "function":
+            return (yield)
+        self.enter(fixture_name(fixturedef))
+        try:
+            return (yield)
+        finally:
+            self.leave()
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed |= report.failed
+        if report.failed:
+            print(f"\nfails without a fault: {report.nodeid}\n{report.longreprtext}", flush=True)
+
+    def run(self, items: Sequence[pytest.Item]) -> "Covering":
+        """Run the tests; those that fail without a fault or are too slow judge nothing."""
+        chosen = []
+        for number, item in enumerate(items):
+            clear_caches()
+            self.failed = False
+            self.enter(item.nodeid)
+            begun = time.perf_counter()
+            run_test(item, items[(number + 1) % len(items)])
+            self.seconds[item.nodeid] = time.perf_counter() - begun
+            self.leave()
+            if not self.failed and self.seconds[item.nodeid] <= SLOWEST_TEST:
+                chosen.append(item)
+        self.coverage.stop()
+        return Covering(chosen, self.seconds, read_places(self.coverage.get_data(), self.tree))
+
+
+class Covering:
+    """The tests that execute a statement, and the shared fixtures to make anew for it."""
+
+    def __init__(
+        self,
+        items: Sequence[pytest.Item],
+        seconds: dict[str, float],
+        places: dict[str, set[Place]],
+    ) -> None:
+        self.items = {item.nodeid: item for item in items}
+        self.seconds = seconds
+        self.definitions, users = fixtures_of(items)
+        self.tests: dict[Place, set[str]] = defaultdict(set)
+        self.fixtures: dict[Place, set[str]] = defaultdict(set)
+        self.imported = places.pop(IMPORT, set())
+        for context, executed in places.items():
+            for place in executed:
+                if context in self.definitions:
+                    self.fixtures[place].add(context)
+                    self.tests[place] |= users[context]
+                elif context in self.items:
+                    self.tests[place].add(context)
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Identifiers of the tests, quickest first."""
+        names: set[str] = set()
+        for place in places_of(mutant):
+            names |= self.tests.get(place, set())
+        return sorted(names, key=lambda name: self.seconds[name])
+
+    def is_imported(self, mutant: Mutant) -> bool:
+        """Whether an import executes the statement."""
+        return any(place in self.imported for place in places_of(mutant))
+
+    def renew_fixtures(self, mutant: Mutant) -> None:
+        """Forget the values of shared fixtures that executed the statement, and of those made from them."""
+        stale: set[str] = set()
+        for place in places_of(mutant):
+            stale |= {self.definitions[name].argname for name in self.fixtures.get(place, ())}
+        size = -1
+        while len(stale) > size:
+            size = len(stale)
+            for definition in self.definitions.values():
+                if definition.scope != "function" and stale & set(definition.argnames):
+                    stale.add(definition.argname)
+        for definition in self.definitions.values():
+            if definition.argname in stale:
+                definition.cached_result = None
+
+
+def run_test(item: pytest.Item, following: pytest.Item) -> None:
+    """Run a test by pytest's protocol; what `following` shares with it stays."""
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+
+def fixture_name(definition: Any) -> str:
+    """A name for the context of a fixture."""
+    return f"fixture {definition.baseid}::{definition.argname}"
+
+
+def fixtures_of(items: Sequence[Any]) -> tuple[dict[str, Any], dict[str, set[str]]]:
+    """The fixtures of the tests by name, and the tests that use each."""
+    definitions: dict[str, Any] = {}
+    users: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        for of_one_name in item._fixtureinfo.name2fixturedefs.values():
+            for definition in of_one_name:
+                definitions[fixture_name(definition)] = definition
+                users[fixture_name(definition)].add(item.nodeid)
+    return definitions, users
+
+
+def places_of(mutant: Mutant) -> Iterator[Place]:
+    """File and line of each line of the statement."""
+    for line in range(mutant.statement.first, mutant.statement.last + 1):
+        yield mutant.path, line
+
+
+def read_places(data: coverage.CoverageData, tree: Path) -> dict[str, set[Place]]:
+    """The lines that coverage measured, by context."""
+    places: dict[str, set[Place]] = defaultdict(set)
+    for path in data.measured_files():
+        relative = Path(path).relative_to(tree).as_posix()
+        for line, contexts in data.contexts_by_lineno(path).items():
+            for context in contexts:
+                places[context].add((relative, line))
+    return places
+
+
+def clear_caches() -> None:
+    """Empty the project's functools caches, so that each test calls what it uses."""
+    if not CACHES:
+        CACHES.extend(one for one in gc.get_objects() if is_cache(one))
+    for one in CACHES:
+        one.cache_clear()
+
+
+CACHES: list[Any] = []
+
+
+def is_cache(one: Any) -> bool:
+    """Whether an object is a cached function of the project."""
+    if type(one) is not _lru_cache_wrapper:
+        return False
+    return one.__module__.startswith(("lenses_min", "spec"))

@@ -1,0 +1,199 @@
+"""Judge mutants, each in a fork of the warm process: the fault is compiled and put into the live function."""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from mutants import Mutant
+from mutation_coverage import Covering, run_test
+from mutation_results import (
+    KILLED,
+    NO_TEST,
+    NOT_RUN,
+    ONLY_IMPORT,
+    SURVIVED,
+    TIMEOUT,
+    Results,
+    Verdict,
+)
+
+PROCESSES = 2
+CANNOT_RUN = 3  # exit status of a fork whose fault cannot be put into place
+Live = dict[tuple[str, str], list[FunctionType]]  # by file and qualified name
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A running fork: its mutant, the pipe of its answer, when it is killed, how many tests cover the mutant."""
+
+    name: str
+    mutant: Mutant
+    pipe: int
+    end: float
+    covering: int
+
+
+class Forks:
+    """pytest plugin: judges the open mutants of a module, `PROCESSES` at a time, until `deadline` (monotonic).
+
+    A mutant that no test kills within `budget` seconds of tests, by their duration without a fault, has survived.
+    """
+
+    def __init__(
+        self, tree: Path, covering: Covering, live: Live, budget: float, deadline: float
+    ) -> None:
+        self.tree = tree
+        self.budget = budget
+        self.covering = covering
+        self.live = live
+        self.deadline = deadline
+        self.failed = False
+        self.killers: dict[str, list[str]] = defaultdict(list)
+        self.running: dict[int, Fork] = {}
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed |= report.failed
+
+    def judge(self, results: Results) -> None:
+        """Judge the mutants without a verdict; the results are written now and then."""
+        written = time.monotonic()
+        for name, mutant in results.open().items():
+            if time.monotonic() > self.deadline:
+                break
+            while len(self.running) >= PROCESSES:
+                self.collect(results)
+            self.start(name, mutant, results)
+            if time.monotonic() > written + 30:
+                results.write()
+                written = time.monotonic()
+        while self.running:
+            self.collect(results)
+        results.write()
+
+    def start(self, name: str, mutant: Mutant, results: Results) -> None:
+        """Fork for one mutant, or settle it where no test executes it."""
+        tests = self.covering.of(mutant)
+        if not tests:
+            imported = self.covering.is_imported(mutant)
+            results.add(name, Verdict(ONLY_IMPORT if imported else NO_TEST))
+            return
+        chosen = self.choose(mutant, tests)
+        limit = 10 + 4 * sum(self.covering.seconds[test] for test in chosen)
+        pipe, answer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(pipe)
+            self.child(mutant, chosen, answer, limit)
+        os.close(answer)
+        self.running[pid] = Fork(name, mutant, pipe, time.monotonic() + 3 * limit, len(tests))
+
+    def choose(self, mutant: Mutant, tests: list[str]) -> list[str]:
+        """Killers of the function first, then the quickest, within the budget."""
+        known = [test for test in self.killers[mutant.function] if test in set(tests)]
+        chosen = known[:3]
+        total = sum(self.covering.seconds[test] for test in chosen)
+        for test in tests:
+            total += self.covering.seconds[test]
+            if chosen and total > self.budget:
+                break
+            if test not in chosen:
+                chosen.append(test)
+        return chosen
+
+    def child(self, mutant: Mutant, tests: list[str], answer: int, limit: float) -> None:
+        """Run the tests on the mutant, and answer `number of tests` or `number name-of-the-killer`; never returns."""
+        status = 1
+        try:
+            self.prepare(mutant, limit)
+            killer = self.first_failure(tests)
+            text = f"{len(tests)} {killer}" if killer else str(len(tests))
+            status = 1 if killer else 0
+        except BaseException as error:
+            text = f"0 {type(error).__name__}: {error}"[:500]
+            status = CANNOT_RUN if isinstance(error, (LookupError, SyntaxError)) else 1
+        os.write(answer, text.encode())
+        os._exit(status)
+
+    def prepare(self, mutant: Mutant, limit: float) -> None:
+        """Put the fault into place, and give the fork its own streams, limits and folder."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
+        config = next(iter(self.covering.items.values())).config
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        reporter._tw._file = os.fdopen(null, "w")  # type: ignore[union-attr]
+        folder = folder_of(self.tree, os.getpid())
+        folder.mkdir(parents=True)
+        config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
+        put_into_place(mutant, self.live)
+        self.covering.renew_fixtures(mutant)
+
+    def first_failure(self, tests: list[str]) -> str:
+        """The first test that fails, or nothing."""
+        items = [self.covering.items[test] for test in tests]
+        for item, following in zip(items, [*items[1:], items[0]], strict=True):
+            self.failed = False
+            run_test(item, following)
+            if self.failed:
+                return item.nodeid
+        return ""
+
+    def collect(self, results: Results) -> None:
+        """Wait for the end of one fork, and note its verdict."""
+        while True:
+            for pid, fork in self.running.items():
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    self.settle(self.running.pop(pid), status, results)
+                    shutil.rmtree(folder_of(self.tree, pid), ignore_errors=True)
+                    return
+                if time.monotonic() > fork.end:
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+
+    def settle(self, fork: Fork, status: int, results: Results) -> None:
+        """Turn a fork's end into a verdict."""
+        with os.fdopen(fork.pipe, "rb") as stream:
+            number, _, text = stream.read().decode(errors="replace").partition(" ")
+        code = os.waitstatus_to_exitcode(status)
+        verdict = TIMEOUT if code < 0 else {0: SURVIVED, CANNOT_RUN: NOT_RUN}.get(code, KILLED)
+        results.add(fork.name, Verdict(verdict, text, int(number or 0), fork.covering))
+        if verdict == KILLED and text in self.covering.items:
+            killers = self.killers[fork.mutant.function]
+            with contextlib.suppress(ValueError):
+                killers.remove(text)
+            killers.insert(0, text)
+
+
+def put_into_place(mutant: Mutant, live: Live) -> None:
+    """Give the live function, and the functions that it has made, the code with the fault.
+
+    Raises LookupError where no such function is alive or closes over the same names.
+    """
+    codes = mutant.codes()
+    inner = f"{mutant.function}.<locals>."
+    replaced = False
+    for (path, name), functions in live.items():
+        if path != mutant.path or not (name == mutant.function or name.startswith(inner)):
+            continue
+        for function in functions:
+            if name in codes and codes[name].co_freevars == function.__code__.co_freevars:
+                function.__code__ = codes[name]
+                replaced |= name == mutant.function
+    if not replaced:
+        raise LookupError(f"no live function {mutant.function} can take the fault")
+
+
+def folder_of(tree: Path, pid: int) -> Path:
+    """Where the tests of a fork write."""
+    return tree.parent / "forks" / str(pid)
