@@ -77,7 +77,7 @@ def run_batch(args: argparse.Namespace) -> int:
         jobs = read_jobs(Path(args.jobs))
     except LensError as error:
         return wrong(error)
-    return max([perform(job, False) for job in jobs], default=0)
+    return max([perform(job, False) for job in jobs])
 
 
 def wrong(error: LensError) -> int:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..process import silence_transformers
 
-    out = Console(highlight=False, markup=False)
+    out = Console(markup=False)
     out.width = out.width if out.is_terminal else WIDTH
     facts_table, models = (
         Table(box=None, pad_edge=False, show_header=shown) for shown in (False, True)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         rows = [verdict(model) for model in args.models or listed()]
     for row in rows:
         models.add_row(*row)
-    out.print(facts_table, "", models, sep="\n")
+    out.print(facts_table, "", models)
     return int(bool(args.models) and any(row[-1].startswith(NOWHERE) for row in rows))
 
 

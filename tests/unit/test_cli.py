@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from syrupy.assertion import SnapshotAssertion
 
-from lenses_min import LensError, pipeline
-from lenses_min.cli import command_line
+from lenses_min import LensError, RunOptions, pipeline
+from lenses_min.cli import command_line, sweep
+from lenses_min.model import load as loading
+from lenses_min.version import __version__
 
 
 @pytest.fixture(autouse=True)
@@ -258,11 +260,101 @@ def test_a_missing_jobs_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "cannot read the jobs file" in capsys.readouterr().err
 
 
-def test_a_command_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "prog", "missing"),
+    [
+        ([], "lenses-min", "COMMAND"),
+        (["fit"], "lenses-min fit", "lens"),
+        (["fit", "tuned", "m", "--text", "t"], "lenses-min fit tuned", "--out"),
+        (["run"], "lenses-min run", "MODEL"),
+        (["show"], "lenses-min show", "DIR"),
+    ],
+)
+def test_what_is_missing_on_the_command_line_is_named(
+    command: list[str], prog: str, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        command_line.main([])
+        command_line.main(command)
     assert stopped.value.code == 2
-    assert "COMMAND" in capsys.readouterr().err
+    told = f"{prog}: error: the following arguments are required: {missing}"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+
+
+def test_the_program_tells_its_name_its_version_and_what_it_is_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out == f"lenses-min {__version__}\n"
+    with pytest.raises(SystemExit):
+        command_line.main(["--help"])
+    page = capsys.readouterr().out.splitlines()
+    assert page[0].startswith("usage: lenses-min [-h] [--version] COMMAND")
+    assert "Read a causal language model layer by layer." in page
+
+
+def test_a_sweep_tells_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        command_line.main(["sweep", "--help"])
+    page = " ".join(capsys.readouterr().out.split())
+    assert " ".join(sweep.ABOUT.split()) in page
+    args = command_line.parser().parse_args(["sweep"])
+    assert (args.models, args.listed, args.out_dir, args.jobs) == ([], None, ".", 1)
+    assert (args.engine, args.address, args.fresh) == ("local", "", False)
+    assert command_line.parser().parse_args(["sweep", "--fresh"]).fresh is True
+
+
+def test_quiet_keeps_warnings_back_and_errors_not(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(models / "softcap-postnorm", tmp_path, "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("ERROR softcap-postnorm: the last layer IS NOT THE MODEL'S OWN OUTPUT")
+
+
+def test_a_batch_tells_warnings_only(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"model": str(models / "rms-rope"), "out_dir": str(tmp_path), "device": "cpu"}
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(json.dumps(job))
+    assert command_line.main(["batch", str(path)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("lens", "contract"), [("tuned", "corrected"), ("prism", "reference")])
+def test_a_fit_loads_the_model_with_its_options(
+    lens: str,
+    contract: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[RunOptions] = []
+
+    def refuse(options: RunOptions) -> None:
+        loaded.append(options)
+        raise LensError("mend it")
+
+    monkeypatch.setattr(loading, "load", refuse)
+    text = tmp_path / "text.txt"
+    text.touch()
+    command = ["fit", lens, "m", "--out", str(tmp_path / "out"), "--model-id", "org/X"]
+    assert command_line.main([*command, "--text", str(text), "--device", "cpu"]) == 1
+    assert loaded == [RunOptions("m", "org/X", device="cpu", contract=contract)]
+    assert capsys.readouterr() == ("", "lenses-min: error: org/X: mend it\n")
+    assert command_line.main(command) == 2
+    message = "lenses-min: error: a fit needs a --text file to learn from\n"
+    assert capsys.readouterr() == ("", message)
+    missing = ["--text", "a.txt", str(text), "b.txt"]
+    assert command_line.main([*command, *missing]) == 2
+    told = "there is no text file a.txt, b.txt; --text takes files of plain text"
+    assert capsys.readouterr().err == f"lenses-min: error: {told}\n"
 
 
 def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(

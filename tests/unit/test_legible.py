@@ -19,6 +19,7 @@ from lenses_min.report.escape import legible, plain, short
         ("a\u202eb", "a⟨U+202E⟩b"),
         ("\u200b\u00a0\u00ad\ufeff", "⟨U+200B⟩⟨U+00A0⟩⟨U+00AD⟩⟨U+FEFF⟩"),
         ("\u3164\ufe0f\U000e0100\u2028", "⟨U+3164⟩⟨U+FE0F⟩⟨U+E0100⟩⟨U+2028⟩"),
+        ("a\ufe00\U000e01ef", "a⟨U+FE00⟩⟨U+E01EF⟩"),
         ("\u0301", "◌\u0301"),
         ("e\u0301", "e\u0301"),
         ("\ufffd", "\ufffd"),
@@ -43,3 +44,4 @@ def test_a_short_token_keeps_to_its_cells() -> None:
     assert short(" Berlin", 7) == "␣Berlin"
     assert short(" Berlins", 7) == "␣Berli…"
     assert short("北京北京", 5) == "北京…"
+    assert short("北京北京", 4) == "北…"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -248,9 +249,19 @@ def test_a_report_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
         )
         == 0
     )
-    assert capsys.readouterr().out.startswith(f"{out} (")
+    megabytes = out.stat().st_size / 1e6
+    assert capsys.readouterr().out == f"{out} ({megabytes:.1f} MB)\n"
     assert out.read_text(encoding="utf-8").endswith("</html>")
     assert os.listdir(tmp_path) == ["r.html"]
+
+
+def test_every_run_of_a_directory_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in ("fact", "byte-bpe"):
+        shutil.copytree(OUTPUTS / case, tmp_path, dirs_exist_ok=True)
+    assert command_line.main(["show", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["Fact", "byte-bpe"]
 
 
 @pytest.mark.parametrize("command", ["show", "report"])

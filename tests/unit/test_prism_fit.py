@@ -99,17 +99,30 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
     assert np.abs(np.linalg.svd(e @ q.numpy() @ u)[1]) == pytest.approx(1, abs=1e-2), (
         "E_k goes to the span of U_k"
     )
-    assert json.loads(json.dumps(provenance)) == json.loads(
-        (tmp_path / "out" / "Fact" / "provenance.json").read_text()
-    )
-    assert (provenance["k"], provenance["layers"], provenance["d_model"]) == (
-        20,
-        ["embed", 1, 3, 4],
-        128,
-    )
-    assert provenance["residuals"] == provenance["sampled"] == len(rows)
-    assert provenance["orthogonality_error"] < 1e-5
-    assert provenance["norms"] == "reference formula"
+    written = (tmp_path / "out" / "Fact" / "provenance.json").read_text(encoding="utf-8")
+    assert written == json.dumps(provenance, indent=2) + "\n"
+    assert provenance.pop("orthogonality_error") < 1e-5
+    assert provenance == {
+        "method": "procrustes",
+        "k": 20,
+        "layers": ["embed", 1, 3, 4],
+        "seed": 316,
+        "d_model": 128,
+        "residuals": len(rows),
+        "sampled": len(rows),
+        "sequences": len(sequences),
+        "norms": "reference formula",
+        "fingerprint": fact_model.facts.fingerprint,
+        "options": {
+            "text": options.text,
+            "out": options.out,
+            "tokens": 600,
+            "length": 16,
+            "prompts": str(BUILT_IN),
+            "k": 20,
+            "samples": 20_000,
+        },
+    }
     assert sorted(p.name for p in (tmp_path / "out" / "Fact").iterdir()) == [
         "Q_prism.pt",
         "provenance.json",
@@ -126,8 +139,12 @@ def test_on_the_command_line_and_in_a_run(
     )
     command = ["fit", "prism", model, *out, "--prompts", str(BUILT_IN)]
     assert command_line.main([*command, "--contract", "corrected"]) == 0
-    assert "32 of 32 directions aligned" in capsys.readouterr().out
-    note = json.loads((tmp_path / "prisms" / "layernorm-parallel" / "provenance.json").read_text())
+    folder = tmp_path / "prisms" / "layernorm-parallel"
+    note = json.loads((folder / "provenance.json").read_text())
+    told = f"32 of 32 directions aligned, from {note['residuals']} residuals"
+    error = f"max |QᵀQ − I| is {note['orthogonality_error']:.1e}"
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"layernorm-parallel: {told}; {error}\n{folder}\n")
     assert note["norms"] == "the model's own modules"
     options = RunOptions(
         model,
@@ -161,3 +178,35 @@ def test_texts_without_a_sequence_are_told(fact_model: LoadedModel, tmp_path: Pa
     ):
         prism.fit(fact_model, PrismOptions((str(text),), str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
+
+
+def test_every_prompt_that_the_model_can_read_is_material(
+    fact_model: LoadedModel, tmp_path: Path
+) -> None:
+    """From one token up to all that its context holds, and none that is longer."""
+    prompts = tmp_path / "prompts.yaml"
+    texts = ["Berlin", "The capital", "The capital of"]
+    tests = "".join(f"  - {text!r}\n" for text in texts)
+    first = "passes:\n  - {id: a, context: The capital of Germany, answer: Berlin}\n"
+    prompts.write_text(f"{first}test_prompts:\n{tests}", encoding="utf-8")
+    short = replace(fact_model, facts=replace(fact_model.facts, n_ctx=3))
+    options = PrismOptions((), str(tmp_path / "out"), prompts=str(prompts))
+    read = [fact_model.tokens.model_input(text) for text in texts]
+    assert [len(ids) for ids in read] == [2, 3, 4]
+    assert prism.material(short, options) == read[:2]
+    assert prism.material(fact_model, options)[1:] == read
+    without = replace(fact_model.tokens, bos=replace(fact_model.tokens.bos, ids=()))
+    bare = replace(short, tokens=without)
+    assert prism.material(bare, options) == [ids[1:] for ids in read]
+
+
+def test_as_many_residuals_as_directions_are_enough(
+    fact_model: LoadedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And an earlier fit of the same name is replaced; a bar that is done leaves nothing behind."""
+    folder = tmp_path / "a" / "b"
+    options = PrismOptions((), str(folder), prompts=str(BUILT_IN), k=9, samples=9)
+    for _ in range(2):
+        assert prism.fit(fact_model, options)["sampled"] == 9
+    assert (folder / "Q_prism.pt").is_file()
+    assert "residuals" not in capsys.readouterr().out

@@ -352,3 +352,32 @@ def test_on_the_command_line(
     assert "batch_size must be a whole number from 1 on, got 0" in capsys.readouterr().err
     assert command_line.main([*command, str(tmp_path / "none.yaml")]) == 1
     assert "cannot read the prompts of" in capsys.readouterr().err
+
+
+def test_faults_in_full(tmp_path: Path) -> None:
+    """What stands there is told in the letters of the file, as far as its first 80 characters."""
+    path = tmp_path / "own.yaml"
+    entry = f"{{id: a, variant: v, context: 2020-01-01, answer: [{'é' * 99}]}}"
+    path.write_text(f"passes:\n - {entry}\ntest_prompts: 3\n", encoding="utf-8")
+    with pytest.raises(LensError) as refused:
+        read_suite(path)
+    text = "must be a text; put it in quotes, got"
+    context, answer, tests = str(refused.value).splitlines()
+    assert context == f'{path}: passes[0] (a/v): context: {text} "2020-01-01"'
+    assert answer == f'{path}: passes[0] (a/v): answer: {text} ["{"é" * 78}'
+    assert tests.startswith(f"{path}: test_prompts: ")
+    assert tests.endswith(", got 3")
+
+
+def test_the_passes_that_a_control_may_name_are_told_as_far_as_120_characters(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "own.jsonl"
+    entries = [{"id": f"p{i:03}", "context": "The", "answer": "Berlin"} for i in range(20)]
+    entries[0]["control"] = "none"
+    path.write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+    with pytest.raises(LensError) as refused:
+        read_suite(path)
+    known = ", ".join(f"p{i:03}/orig" for i in range(1, 20))[:120]
+    told = f"control: 'none' is no other pass of the file; there are {known}"
+    assert str(refused.value) == f"{path}: line 1 (p000/orig): {told}"

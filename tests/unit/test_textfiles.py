@@ -147,3 +147,12 @@ def test_jobs_with_a_mark_and_with_a_key_twice(
         command_line.main(["sweep", "--models", str(path), "--out-dir", str(tmp_path / "out")]) == 2
     )
     assert f"{path}:2: {message}" in capsys.readouterr().err
+
+
+def test_repeated_keys_stand_in_the_order_in_which_they_first_come() -> None:
+    with pytest.raises(LensError) as refused:
+        parse_json('{"a": 1, "b": 1, "b": 2, "a": 2}')
+    assert str(refused.value).splitlines() == [
+        'the key "a" comes twice in one object: line 1 column 2 and line 1 column 26; keep one of them',
+        'the key "b" comes twice in one object: line 1 column 10 and line 1 column 18; keep one of them',
+    ]
