@@ -288,3 +288,13 @@ def test_float64_takes_no_second_copy_of_the_logits(v: int, memory: Memory) -> N
     with memory:
         metrics.measure(z, z[0] / 2, [1, 2], 20)
     assert memory.most < z.nbytes * (0.5 if v <= V else 2)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 8), (2, 3, 5), (4, 1), (2, 0, 3)])
+def test_a_float32_sum_is_over_the_vocabulary_whatever_stands_before(
+    shape: tuple[int, ...],
+) -> None:
+    """Whole numbers, which float32 adds exactly in any order."""
+    x = torch.arange(float(np.prod(shape))).reshape(shape)
+    assert torch.equal(distribution.total(x), x.sum(-1))
+    assert torch.equal(distribution.total(x.double()), x.double().sum(-1))

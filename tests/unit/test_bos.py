@@ -14,12 +14,14 @@ from torch import cat
 
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.core.tokens import Tokens
+from lenses_min.core.types import Bos
 from lenses_min.model import gguf_cache
 from lenses_min.model.bos import Declared, choose_bos, read_declared
 from lenses_min.model.pretrained import read_tokenizer
 from lenses_min.options import CORRECTED, REFERENCE
 from spec.runs.run import read_run
 from spec.schema.validate import validate
+from tests import tiny_gguf
 from tests.tiny_tokenizers import tokenizer
 
 S, END = 1, 2  # the ids of <s> and </s>
@@ -105,6 +107,26 @@ def test_the_option_overrides_either_contract() -> None:
         assert (own.ids, own.rule) == ((S,), "--bos model: bos_token of the tokenizer")
     with pytest.raises(LensError, match=r"--bos model: neither .* declares a BOS; use --bos none"):
         choose_bos(tokenizer(eos_token="</s>"), "llama", Declared(), "model", by_declaration=True)
+
+
+def test_an_override_is_compared_with_the_reference_s_rule_or_with_itself() -> None:
+    """Under the corrected contract with the reference's rule; under the reference's the user chose it."""
+    read, declared = tokenizer(bos_token="<s>"), Declared(add_bos_token=False)
+    none = Bos((), "--bos none")
+    reference = Bos((S,), "bos_token of the tokenizer")
+    assert choose_bos(read, "llama", declared, "none", True) == (none, reference)
+    assert choose_bos(read, "llama", declared, "none", False) == (none, none)
+
+
+@pytest.mark.parametrize("flag", [True, False, None])
+def test_the_flag_of_a_gguf_file_is_that_of_its_tokenizer(
+    flag: bool | None, models: Path, tmp_path: Path
+) -> None:
+    """Its BOS is that of its metadata."""
+    tiny_gguf.write(tmp_path / "m.gguf", models)
+    read = SimpleNamespace(init_kwargs={} if flag is None else {"add_bos_token": flag})
+    location = {"gguf_file": "m.gguf", "local_files_only": True}
+    assert read_declared(str(tmp_path), location, read) == Declared(0, flag)
 
 
 def test_a_bos_of_the_text_is_read_once_by_the_corrected_contract_and_twice_by_the_reference() -> (

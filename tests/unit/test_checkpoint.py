@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, LlamaConfig
 
+from lenses_min import LensError
 from lenses_min.model import checkpoint
 
 
@@ -100,3 +101,31 @@ def test_every_golden_model_is_counted_alike_by_files_and_by_config(models: Path
         stored = AutoConfig.from_pretrained(folder)
         by_files, by_config = count(folder, stored=stored)[0], checkpoint.in_config(stored)
         assert by_files == pytest.approx(by_config, rel=0.02), folder
+
+
+@pytest.mark.parametrize(
+    ("listed", "valid"),
+    [
+        ({"metadata": {}, "weight_map": {"w": "a.safetensors"}}, True),
+        ({"metadata": [], "weight_map": {"w": "a.safetensors"}}, False),
+        ({"metadata": None, "weight_map": {"w": "a.safetensors"}}, False),
+        ({"metadata": {}, "weight_map": {}}, False),
+        ({"metadata": {}, "weight_map": {"w": "/a.safetensors"}}, False),
+        ({"metadata": {}, "weight_map": {"w": "../a.safetensors"}}, False),
+        ({"metadata": {}, "weight_map": {"w": 1}}, False),
+        ({"weight_map": {"w": "a.safetensors"}}, False),
+        ([], False),
+    ],
+)
+def test_an_index_names_files_of_its_folder(listed: Any, valid: bool, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(json.dumps(listed))
+    if valid:
+        assert checkpoint.read_index(path) == listed
+        return
+    with pytest.raises(LensError) as caught:
+        checkpoint.read_index(path)
+    assert str(caught.value) == (
+        f"{path} is no index of shards: a JSON object with metadata, and a weight_map that names files of its folder; "
+        "get a whole checkpoint"
+    )

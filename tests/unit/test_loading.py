@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 from lenses_min import LensError, RunOptions
 from lenses_min.core.forward import capture
+from lenses_min.core.host import to_host
 from lenses_min.errors import library_errors
 from lenses_min.model import gguf_file, pretrained
 from lenses_min.model import load as loading
 from lenses_min.model.architecture import check_causal
-from lenses_min.model.bridge import boot
+from lenses_min.model.bridge import boot, leave_out_absent
 from lenses_min.model.load import load, norm_name, read_norms
 from lenses_min.model.placement import Placement
 from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
@@ -167,7 +169,8 @@ def test_a_sharded_model_is_never_moved_to_a_device(
 ) -> None:
     monkeypatch.setattr(torch.nn.Module, "to", lambda *_: pytest.fail("moved"))
     read_model("folder", file, None, SHARDED, "m")
-    spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}}
+    spread = {"device_map": "auto", "max_memory": {0: 5, 1: 7}, "dtype": torch.float16}
+    spread |= {"attn_implementation": "eager"}
     assert {key: loader.arguments_seen[key] for key in spread} == spread
 
 
@@ -188,6 +191,10 @@ def test_shared_weights_on_two_devices_are_one_clear_error(fact_model: loading.L
         (AttributeError("no blocks"), "AttributeError: no blocks"),
         (RecursionError("too deep"), "RecursionError: too deep"),
         (ValueError("word " * 100), ("word " * 80).strip() + " …"),
+        (ValueError("x" * 400), "x" * 400),
+        (ValueError("word " * 79 + "words"), "word " * 79 + "words"),
+        (ValueError("word " * 79 + "words6"), ("word " * 79).strip() + " …"),
+        (ValueError("cannot read X.."), "cannot read X"),
         (AssertionError(), "AssertionError"),
     ],
 )
@@ -326,3 +333,62 @@ def test_a_head_without_bias_stays_without() -> None:
         unembed=SimpleNamespace(original_component=linear), cfg=SimpleNamespace(device="cpu")
     )
     assert loading.read_head(bridge, False).bias is None
+
+
+def test_a_model_that_must_be_downloaded_and_cannot_be_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError("no connection.")
+
+    monkeypatch.setattr(pretrained, "check_type", fail)
+    for location, message in (
+        (
+            {},
+            "cannot download org/m, of which there is neither a folder nor a cached copy: no connection; check the "
+            "name, or name a folder",
+        ),
+        (
+            {"local_files_only": True},
+            "cannot read the config of org/m: no connection; get a sound config.json, or another model",
+        ),
+    ):
+        with pytest.raises(LensError) as caught:
+            read_config("org/m", location, "org/m")
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [
+        ({"x": torch.tensor([1.0, torch.nan])}, "x"),
+        ({"x": {"y": torch.tensor(torch.inf)}}, "y of x"),
+        ({"a": torch.ones(2), "x": {"y": {"z": torch.tensor([-torch.inf])}}}, "z of y"),
+    ],
+)
+def test_a_number_that_is_none_is_told_with_its_name(tree: dict[str, Any], name: str) -> None:
+    with pytest.raises(LensError) as caught:
+        to_host(tree)
+    assert str(caught.value) == (
+        f"{name} is not finite: the model overflows; get a sound checkpoint, or let it compute in a wider dtype"
+    )
+
+
+def test_parts_that_a_model_lacks_are_none_again() -> None:
+    """In the bridge and in the model below it."""
+    absent, present = GeneralizedComponent("absent"), GeneralizedComponent("present")
+    present.set_original_component(torch.nn.Linear(1, 1))
+
+    def holder() -> torch.nn.Module:
+        module = torch.nn.Module()
+        module.add_module("norm", absent)
+        module.add_module("head", present)
+        module.add_module("plain", torch.nn.Linear(1, 1))
+        return module
+
+    outer, inner = holder(), holder()
+    bridge = SimpleNamespace(modules=outer.modules, original_model=inner)
+    leave_out_absent(bridge)
+    for module in (outer, inner):
+        assert [name for name, part in module._modules.items() if part is None] == ["norm"]
+        assert module.head is present

@@ -1,5 +1,7 @@
 """Device and dtype by the contract's policy; what is taken holds the model."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,10 +9,12 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lenses_min import LensError, RunOptions
-from lenses_min.model import placement
-from lenses_min.model.placement import Placement, place
+from lenses_min.model import estimate, placement
+from lenses_min.model.placement import Need, Placement, place
 
 GIB = 2**30
 
@@ -179,3 +183,102 @@ def test_free_memory_is_each_devices_own(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_wanted_device_that_is_there_is_taken(machine: Any) -> None:
     machine(cuda=[0], cpu=[0])
     assert place(RunOptions("m", device="cuda"), config()) == Placement("cuda", torch.float16)
+
+
+EXACT = config(
+    head=(2**18, 2**10)
+)  # its W_U takes 1 GiB in float32, which is more than 30% of 2e9 bytes
+
+
+def test_memory_that_is_just_as_large_as_the_need_is_too_little_for_one_device(
+    machine: Any,
+) -> None:
+    """The free memory must be larger; GPUs together may be just as large, since their share is left out before."""
+    needed = (2e9 + 2**30) / GIB + 1.5
+    machine(cuda=[needed], cpu=[99])
+    assert place(RunOptions("org/M-1B"), EXACT).device == "cpu"
+    machine(cuda=[needed + 1 / GIB], cpu=[99])
+    assert place(RunOptions("org/M-1B"), EXACT).device == "cuda"
+    machine(cuda=[needed])
+    sharded = RunOptions("org/M-1B", device_map="auto")
+    assert place(sharded, EXACT).max_memory == {0: 2_000_000_000}
+    machine(cuda=[needed - 1 / GIB])
+    with pytest.raises(LensError, match="does not fit on the GPUs together"):
+        place(sharded, EXACT)
+
+
+def test_a_gpu_without_room_takes_no_weights(machine: Any) -> None:
+    machine(cuda=[24, 1], cpu=[99])
+    taken = place(RunOptions("org/M-8B", device_map="auto"), config())
+    assert taken.max_memory == {0: int(22.5 * GIB / 1.3), 1: 0}
+
+
+@pytest.mark.parametrize(
+    ("need", "told"),
+    [
+        (
+            Need("cpu", 0, "its size is unknown", torch.float32, 0.0),
+            "0 parameters (its size is unknown) × 4 bytes + 20% on top + 4.0 GiB = 4.0 GiB needed",
+        ),
+        (
+            Need("cuda", 2**30, "by its files", torch.float16, 2.0**30),
+            "1,073,741,824 parameters (by its files) × 2 bytes + 1.0 GiB for W_U in float32 + 1.5 GiB = 4.5 GiB needed",
+        ),
+        (
+            Need("mps", 2**30, "by its files", torch.float16, 2.0**29),
+            "1,073,741,824 parameters (by its files) × 2 bytes + 35% on top + 3.5 GiB = 6.2 GiB needed",
+        ),
+    ],
+)
+def test_a_need_is_told_by_its_arithmetic(need: Need, told: str) -> None:
+    assert str(need) == told
+
+
+def test_a_device_holds_what_the_base_and_the_larger_of_share_and_copy_leave() -> None:
+    need = Need("cuda", 1, "", torch.float16, 4.0 * GIB)
+    assert need.holds(8 * GIB) == 2.5 * GIB
+    assert replace(need, copy=0.0).holds(8 * GIB) == 6.5 * GIB / 1.3
+
+
+def test_a_config_without_sizes_has_no_copy_of_the_head() -> None:
+    for known in ({"vocab_size": 9}, {"hidden_size": 9}, {}):
+        text = SimpleNamespace(**known)
+        bare: Any = SimpleNamespace(model_type="x", dtype=None, get_text_config=lambda t=text: t)
+        (need,) = placement.needs(RunOptions("org/x"), bare, ["cuda"])
+        assert (need.copy, need.bytes) == (0.0, 1.5 * GIB)
+
+
+@pytest.fixture
+def without_weights(models: Path, tmp_path: Path) -> Path:
+    shutil.copy(models / "rms-rope" / "config.json", tmp_path)
+    return tmp_path
+
+
+def test_what_a_run_will_need_is_known_by_the_config_before_there_are_weights(
+    models: Path, without_weights: Path
+) -> None:
+    stored = load_file(models / "rms-rope" / "model.safetensors").values()
+    size = sum(tensor.numel() for tensor in stored)
+    options = RunOptions(str(without_weights), dtype="float32")
+    assert estimate.parameters(options) == size
+    assert estimate.needs(options, "cpu") == size * 4 * 1.2 + 4 * GIB
+    unknown = RunOptions(str(without_weights / "absent"))
+    assert estimate.parameters(unknown) == 0
+    assert estimate.needs(unknown, "cuda") == 1.5 * GIB
+
+
+def test_a_model_is_counted_without_its_code_and_without_a_connection(
+    without_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, dict[str, Any]]] = []
+
+    def note(source: Any, **more: Any) -> None:
+        calls.append((source, more))
+        raise ValueError("noted")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", note)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", note)
+    assert estimate.parameters(RunOptions(str(without_weights))) == 0
+    (first, second) = calls
+    assert first == (without_weights, {"local_files_only": True, "trust_remote_code": False})
+    assert second[1] == {"trust_remote_code": False}

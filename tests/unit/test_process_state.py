@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -20,7 +21,12 @@ from transformers.utils import logging as transformers_logging
 
 from lenses_min import LensError, RunOptions
 from lenses_min.cli import command_line
-from lenses_min.process import configure_logging, restore_environment, silence_transformers
+from lenses_min.process import (
+    configure_logging,
+    replace_unprintable,
+    restore_environment,
+    silence_transformers,
+)
 from lenses_min.sweep import __main__ as worker
 from lenses_min.sweep.engines import Job, Local, Outcome
 from spec import __main__ as spec_command_line
@@ -268,6 +274,7 @@ def test_bars_are_hidden_only_within(
     with silence_transformers():
         assert [*tqdm.tqdm(range(3), disable=False)] == [0, 1, 2]
         assert transformers_logging.get_verbosity() == logging.ERROR
+        assert tqdm.tqdm.monitor_interval == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
     with tqdm.tqdm(range(3), disable=False) as bar:
@@ -282,3 +289,48 @@ def test_an_error_within_is_passed_on(odd_settings: None) -> None:
 
     assert changes(act) == []
     assert os.environ["TQDM_DISABLE"] == "0"
+
+
+def test_a_message_is_told_once_though_the_caller_logs_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The caller's own handler at the root is not asked as well."""
+    own = io.StringIO()
+    handler = logging.StreamHandler(own)
+    logging.root.addHandler(handler)
+    with configure_logging(logging.WARNING):
+        logging.getLogger("lenses_min").warning("once")
+    logging.root.removeHandler(handler)
+    assert (capsys.readouterr().err, own.getvalue()) == ("WARNING once\n", "")
+
+
+@pytest.mark.parametrize(
+    ("errors", "printed"),
+    [("strict", b"a ? \xe9"), ("backslashreplace", b"a \\u2423 \xe9"), ("ignore", b"a  \xe9")],
+)
+def test_what_an_encoding_lacks_is_printed_as_a_question_mark(
+    errors: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user has chosen something else; the stream is as before afterwards."""
+    written = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    streams = {name: io.TextIOWrapper(raw, "latin-1", errors) for name, raw in written.items()}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    with replace_unprintable():
+        for stream in streams.values():
+            stream.write("a \u2423 \xe9")
+            stream.flush()
+    monkeypatch.undo()
+    for name, stream in streams.items():
+        assert (written[name].getvalue(), stream.errors) == (printed, errors)
+
+
+def test_a_stream_that_is_no_file_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a notebook, which has no encoding of its own."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", None)  # as under pythonw
+    with replace_unprintable():
+        print("\u2423")
+    monkeypatch.undo()
+    assert stream.getvalue() == "\u2423\n"

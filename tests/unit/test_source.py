@@ -261,3 +261,106 @@ def test_a_folder_is_not_asked_for_its_weights_before_they_are_read(folder: Path
     (folder / "model.safetensors").unlink()
     assert local_source(str(folder)) == (str(folder), LOCAL)
     assert local_source("org/absent") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "looked_at"), [("/no/such", ""), ("no/such/path", " (looked at {here}/no/such/path)")]
+)
+def test_a_relative_path_is_told_with_the_absolute_one(
+    name: str, looked_at: str, folder: Path
+) -> None:
+    with pytest.raises(LensError) as caught:
+        source_of(name)
+    assert str(caught.value) == (
+        f"{ABSENT}{name}{looked_at.format(here=Path.cwd())}; name a folder, a .gguf file, or a model of the hub as "
+        "owner/name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "perhaps"),
+    [
+        ([], ""),
+        (["notes.txt"], ""),
+        (["d.gguf", "b.gguf", "c.gguf", "a.gguf"], "; perhaps a.gguf, b.gguf, c.gguf inside it"),
+    ],
+)
+def test_at_most_three_files_are_proposed(files: list[str], perhaps: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(LensError) as caught:
+        source_of(str(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path} holds no config.json; give a Hugging Face checkpoint folder or a .gguf file{perhaps}"
+    )
+
+
+def test_an_adapter_without_a_kind_is_one_of_peft(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(LensError) as caught:
+        source_of(str(folder))
+    assert str(caught.value) == (
+        f"{folder} is a PEFT adapter of org/base, not a model; merge it first (merge_and_unload and save_pretrained of "
+        "the package peft) and give the merged folder"
+    )
+
+
+def test_several_pointers_of_git_lfs_are_told_at_once(folder: Path) -> None:
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text(POINTER)
+    with pytest.raises(LensError) as caught:
+        source_of(str(folder))
+    assert str(caught.value) == (
+        f"{folder}: config.json, tokenizer.json is a Git LFS pointer, not the file itself; run git lfs pull in {folder}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        ('{"bits": 4}', "quantization_config in its config.json"),
+        ('{"quant_method": ""}', "quantization_config in its config.json"),
+        ('{"quant_method": "awq"}', "awq"),
+        ('"gptq"', "gptq"),
+    ],
+)
+def test_a_quantized_model_is_told_with_its_scheme(scheme: str, kind: str, folder: Path) -> None:
+    (folder / "config.json").write_text(f'{{"quantization_config": {scheme}}}')
+    with pytest.raises(LensError) as caught:
+        source_of(str(folder))
+    assert str(caught.value) == (
+        f"{folder} is quantized ({kind}), and its weights are not what a lens can read; give the checkpoint before "
+        "quantization, or a .gguf file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "listed"),
+    [
+        (1, "0.safetensors"),
+        (3, "0.safetensors, 1.safetensors, 2.safetensors"),
+        (4, "0.safetensors, 1.safetensors, 2.safetensors …"),
+        (5, "0.safetensors, 1.safetensors, 2.safetensors …"),
+    ],
+)
+def test_at_most_three_missing_shards_are_listed(n: int, listed: str, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index(*(f"{i}.safetensors" for i in range(n)))(folder)
+    with pytest.raises(LensError) as caught:
+        check_weight_files(folder, "m")
+    assert str(caught.value) == (
+        f"cannot read the weights of m: the index names files that are not there: {listed}; get them, too"
+    )
+
+
+def test_at_most_three_other_weight_files_are_listed(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    for name in ("b.h5", "c.onnx", "a.ot", "d.msgpack"):
+        (folder / name).touch()
+    with pytest.raises(LensError) as caught:
+        check_weight_files(folder, "m")
+    assert str(caught.value) == (
+        "cannot read the weights of m: there is no model.safetensors; it holds a.ot, b.h5, c.onnx; get a whole "
+        "checkpoint"
+    )

@@ -64,6 +64,15 @@ def test_the_copy_rule_reads_the_prompt_without_bos() -> None:
     assert encoded.context_ids == (97, 98)
 
 
+def test_a_joint_pass_reads_all_tokens_of_the_answer_but_the_last() -> None:
+    prompt = Prompt("pos", "orig", "ab", "Berlin", join="")
+    alone, joint = (reference(Words(), "llama").encode(prompt, 9, joint) for joint in (False, True))
+    assert (alone.answer_prefix_ids, joint.answer_prefix_ids) == ((), tuple(map(ord, "Berli")))
+    assert alone.token_ids == joint.token_ids == (7, 97, 98)
+    with pytest.raises(LensError, match="prompt pos/orig has 3 tokens and 5 of its answer"):
+        reference(Words(), "llama").encode(prompt, 7, joint=True)
+
+
 def test_alignment_with_space_without_space_and_unresolved() -> None:
     prompt = Prompt("pos", "orig", "ab", "Berlin")
     with_space = reference(Words(), "llama").align(prompt)

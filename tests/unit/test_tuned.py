@@ -87,6 +87,25 @@ def test_both_layouts_are_read(prefix: str, tmp_path: Path) -> None:
     assert torch.equal(read_translators(tmp_path, N, D)[0], 2 * weight), "our own file comes first"
 
 
+def test_a_published_lens_needs_no_config(tmp_path: Path) -> None:
+    _, _, weight, bias = parts()
+    torch.save(state(), tmp_path / "params.pt")
+    assert all(map(torch.equal, read_translators(tmp_path, N, D), (weight, bias)))
+
+
+def test_a_corrupt_lens_is_told_by_the_first_line_of_the_error(tmp_path: Path) -> None:
+    (tmp_path / "params.pt").touch()
+
+    def fail(*given: object, **more: object) -> None:
+        raise RuntimeError("Invalid magic number\nSee the\nmanual")
+
+    with patch("torch.load", fail), pytest.raises(LensError) as caught:
+        read_translators(tmp_path, N, D)
+    assert str(caught.value) == (
+        f"the tuned lens in {tmp_path} is corrupt (RuntimeError: Invalid magic number)"
+    )
+
+
 def write_config(folder: Path, **fields: int) -> None:
     torch.save(state(), folder / "params.pt")
     (folder / "config.json").write_text(json.dumps(fields))

@@ -1,0 +1,165 @@
+"""Which tensors of a checkpoint may be left unread, tensor by tensor."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lenses_min import LensError
+from lenses_min.model import weights
+
+
+def model(buffers: dict[str, Tensor] | None = None, declared: list[str] | None = None) -> Any:
+    return SimpleNamespace(
+        base_model_prefix="model",
+        named_buffers=lambda: iter((buffers or {}).items()),
+        _keys_to_ignore_on_load_unexpected=declared,
+    )
+
+
+def test_a_tensor_has_its_name_with_and_without_the_part_below_the_head() -> None:
+    assert weights.own_names(model(), "model.norm.weight") == {
+        "model.norm.weight",
+        "model.model.norm.weight",
+        "norm.weight",
+    }
+    assert weights.own_names(model(), "norm.model.") == {"norm.model.", "model.norm.model."}
+
+
+BUFFERS = {"model.table.ids": torch.zeros(2).long(), "model.rope.inv_freq": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("key", "held"),
+    [
+        ("model.table.ids", True),
+        ("table.ids", True),
+        ("an.older.path.ids", True),
+        ("ids", True),
+        ("rope.inv_freq", True),
+        ("an.older.path.inv_freq", False),  # no table: its values are no ids
+        ("model.layers.0.mlp.weight", False),
+        ("ids.weight", False),
+    ],
+)
+def test_integers_of_a_file_are_those_of_a_buffer(key: str, held: bool) -> None:
+    assert weights.holds_integers(model(BUFFERS), key) is held
+
+
+def test_what_the_class_declares_as_not_its_own_may_be_left() -> None:
+    declared = model(declared=[r"^mtp\.", "visual"])
+    names = ("mtp.layers.0.weight", "model.visual.weight", "model.mtp.weight", "score.weight")
+    assert [weights.may_be_left(declared, name, {}) for name in names] == [True, True, False, True]
+    assert not weights.may_be_left(model(), "mtp.layers.0.weight", {})
+
+
+TRIANGLE = torch.ones(4, 4).tril()
+MASKS: dict[str, tuple[Tensor, bool]] = {
+    "a square": (TRIANGLE, True),
+    "a square of one head": (TRIANGLE[None], True),
+    "as it is stored": (TRIANGLE[None, None].bool(), True),
+    "with a window": (TRIANGLE.triu(-1), True),
+    "that sees one token ahead": (torch.ones(4, 4).tril(1), False),
+    "that sees all": (torch.ones(4, 4), False),
+    "that does not see itself": (torch.ones(4, 4).tril(-1), False),
+    "of more columns than rows": (torch.ones(4, 5).tril(), False),
+    "of more rows than columns": (torch.ones(5, 4).tril(), False),
+    "of one row": (torch.ones(4), False),
+    "of one number": (torch.tensor(1.0), False),
+    "of other numbers": (TRIANGLE / 2, False),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_causal_mask_is_told_by_its_values(name: str) -> None:
+    stored, own = MASKS[name]
+    assert weights.is_own_buffer(model(), "transformer.h.0.attn.bias", stored) is own
+
+
+@pytest.mark.parametrize(
+    ("value", "own"),
+    [
+        (torch.tensor(-1e9), True),
+        (torch.tensor([-1e4]), True),  # as GPT-2 was published
+        (torch.tensor(-9999.0), False),
+        (torch.tensor(0.0), False),
+        (torch.tensor([-1e9, -1e9]), False),
+    ],
+)
+def test_the_value_of_a_mask_is_one_large_negative_number(value: Tensor, own: bool) -> None:
+    assert weights.is_own_buffer(model(), "transformer.h.0.attn.masked_bias", value) is own
+
+
+EPS = 2.0**-23  # of float32; a file may round by four of them
+MADE = torch.tensor([1.0, 1e-9])
+
+
+@pytest.mark.parametrize(
+    ("stored", "same"),
+    [
+        (MADE, True),
+        (torch.tensor([1.0 + 4 * EPS, 1e-9]), True),
+        (torch.tensor([1.0 + 5 * EPS, 1e-9]), False),
+        (torch.tensor([1.0, 2e-9]), False),
+        (torch.tensor([1.0]), False),
+        (torch.tensor([1.0, 1e-9, 1e-18]), False),
+        (torch.tensor([1, 0]), False),
+    ],
+)
+def test_frequencies_are_the_same_but_for_rounding(stored: Tensor, same: bool) -> None:
+    key = "model.rotary_emb.inv_freq"
+    assert weights.is_own_buffer(model({key: MADE}), key, stored) is same
+
+
+def test_frequencies_are_read_from_the_file_and_compared(tmp_path: Path) -> None:
+    key, file = "model.rotary_emb.inv_freq", tmp_path / "model.safetensors"
+    save_file({key: MADE}, file)
+    assert weights.may_be_left(model({key: MADE}), key, {key: file})
+    assert not weights.may_be_left(model({key: MADE * 2}), key, {key: file})
+    assert not weights.may_be_left(model({key: MADE}), key, {})
+
+
+def whole(**found: Any) -> str:
+    info: dict[str, Any] = {"missing_keys": [], "mismatched_keys": [], "error_msgs": []}
+    with pytest.raises(LensError) as caught:
+        weights.check_whole(info | found, "org/m")
+    return str(caught.value)
+
+
+def test_what_is_no_whole_checkpoint_is_told() -> None:
+    weights.check_whole({"missing_keys": [], "mismatched_keys": []}, "org/m")
+    assert whole(missing_keys=["b", "a"]) == (
+        "org/m lacks weights: a and 1 more; get a sound checkpoint"
+    )
+    assert whole(mismatched_keys=[("b", (1,), (2,)), ("a", (3, 4), (5, 6))]) == (
+        "org/m holds weights in another shape than its config says: a and 1 more ([3, 4] in the file, [5, 6] by the "
+        "config); get a sound checkpoint, with the config.json that belongs to it"
+    )
+    assert whole(error_msgs=["shape of b", "shape of a"]) == (
+        "org/m: its weights cannot be read: shape of a and 1 more; get a sound checkpoint"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "remedy"),
+    [
+        (torch.float16, torch.inf, "float16 ends at 65504: use --dtype bfloat16 or float32, else "),
+        (torch.float16, torch.nan, ""),
+        (torch.bfloat16, torch.inf, ""),
+    ],
+)
+def test_what_is_no_number_is_not_too_large(dtype: torch.dtype, value: float, remedy: str) -> None:
+    """NaN in float16 stands in the file: a wider dtype would not mend it."""
+    bad = torch.nn.ParameterDict(
+        {"a": torch.nn.Parameter(torch.tensor([1.0, value], dtype=dtype), requires_grad=False)}
+    )
+    bridge: Any = SimpleNamespace(original_model=bad)
+    with pytest.raises(LensError) as caught:
+        weights.fingerprint(bridge, "org/m")
+    assert str(caught.value) == (
+        f"org/m has weights that are not finite: a; {remedy}get a sound checkpoint"
+    )
