@@ -1,5 +1,20 @@
 """A module per command of `python -m spec`: its arguments and what it calls. Nothing is computed here."""
 
-from . import audit, capture, check, diff, history, new_case, promote, validate
+from . import (
+    accept,
+    audit,
+    bisect,
+    capture,
+    check,
+    diff,
+    history,
+    new_case,
+    promote,
+    validate,
+)
 
-COMMANDS = (check, diff, validate, audit, capture, history, new_case, promote)
+COMMANDS = (
+    *(check, diff, validate, audit),
+    *(history, bisect, accept),
+    *(capture, new_case, promote),
+)

@@ -249,8 +249,8 @@ def test_beside_something_unknown_no_stage_is_called_equal() -> None:
         (Kind.COLUMN_ORDER, FilePart.HEADER, "entropy", "records: entropy", "metrics"),
         (Kind.FORMAT, FilePart.LAST_LINE, "end", "records: end", "files"),
         (Kind.FORMAT, None, "layout", "records: layout", "files"),
-        (Kind.MISSING_FILE, None, "", "records: ", "files"),
-        (Kind.OBTAINED_RUN, None, "", "records: ", "files"),
+        (Kind.MISSING_FILE, None, "", "records", "files"),
+        (Kind.OBTAINED_RUN, None, "", "records", "files"),
     ],
 )
 def test_every_kind_of_difference_has_its_stage(
