@@ -2,7 +2,7 @@
 # Mutation testing of lenses_min/, spec/compare and spec/schema: one small fault at a time, and a test must fail.
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
 #   --minutes N   stop after N minutes of judging (default 90); the same command goes on
-#   --survivors   judge the survivors again, after tests were added
+#   --survivors   judge the survivors again, after tests were added, each by twice as many tests
 #   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
 # scripts/mutants.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
