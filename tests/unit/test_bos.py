@@ -242,9 +242,10 @@ def test_a_converted_file_keeps_whether_bos_is_added(models: Path, tmp_path: Pat
     read = read_tokenizer(str(models / "fact"), {"local_files_only": True}, "m")
     read.init_kwargs["add_bos_token"] = False
     model = SimpleNamespace(
-        config=SimpleNamespace(),
+        config=SimpleNamespace(quantization_config="of the file"),
         save_pretrained=lambda part: shutil.copytree(models / "fact", part),
     )
     gguf_cache.write(tmp_path / "part", model, read)
+    assert vars(model.config) == {}, "the weights that are kept are plain"
     again = read_tokenizer(str(tmp_path / "part"), {"local_files_only": True}, "m")
     assert read_declared(str(tmp_path / "part"), {}, again).add_bos_token is False

@@ -392,3 +392,14 @@ def test_parts_that_a_model_lacks_are_none_again() -> None:
     for module in (outer, inner):
         assert [name for name, part in module._modules.items() if part is None] == ["norm"]
         assert module.head is present
+
+
+@pytest.mark.parametrize("parts", [{}, {"blocks": [1]}, {"blocks": [], "unembed": 1}])
+def test_a_bridge_without_blocks_or_unembedding_is_refused(parts: dict[str, Any]) -> None:
+    bridge: Any = SimpleNamespace(original_model=torch.nn.Identity(), **parts)
+    with pytest.raises(LensError) as caught:
+        loading.check_parts(bridge, "org/m")
+    assert str(caught.value) == (
+        "org/m is Identity, which has no single stack of blocks before an unembedding; use a model of another "
+        "architecture"
+    )

@@ -39,19 +39,18 @@ def norm_names(norms: Any, folder: Path) -> list[str | None]:
     return [name(module) for module in norms.modules]
 
 
-@pytest.fixture(scope="module")
-def before(models: Path) -> LoadedModel:
-    """A model whose blocks norm what they read."""
-    return loaded(models / "rms-rope")
-
-
 def test_each_layer_is_read_by_the_norm_of_the_next_block_and_the_last_by_the_final_norm(
-    before: LoadedModel, models: Path
+    models: Path,
 ) -> None:
-    assert norm_names(before.norms, models / "rms-rope") == [
+    """Where transformers names no blocks, by the final norm."""
+    model = loaded(models / "rms-rope")
+    assert norm_names(model.norms, models / "rms-rope") == [
         *(f"model.layers.{i}.input_layernorm.weight" for i in range(4)),
         "model.norm.weight",
     ]
+    unknown = replace(model.own, readers=())
+    norms = readout.own_norms(model.bridge, unknown, model.head, "org/m")
+    assert norm_names(norms, models / "rms-rope") == ["model.norm.weight"] * 5
 
 
 def test_layers_of_blocks_that_norm_their_outputs_are_read_by_the_final_norm(
@@ -70,27 +69,15 @@ def test_a_model_without_a_final_norm_has_none(tmp_path: Path) -> None:
     assert set(norms.modules) == {None}
 
 
-def test_where_transformers_names_no_blocks_the_final_norm_reads_every_layer(
-    before: LoadedModel,
-) -> None:
-    unknown = replace(before.own, readers=())
-    norms = readout.own_norms(before.bridge, unknown, before.head, "org/m")
-    final = before.norms
-    assert isinstance(final, ModuleNorms)
-    assert norms.modules == (final.modules[-1],) * 5
-
-
-def test_a_residual_stream_that_is_not_shown_is_refused(
-    before: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = last_token.hooked_rows(before.bridge, before.own.ids)
-    monkeypatch.setattr(
-        readout,
-        "hooked_rows",
-        lambda *given: {k: v for k, v in rows.items() if k != "blocks.1.hook_out"},
-    )
+def test_a_residual_stream_that_is_not_shown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, row = np.array([1.0, 2.0]), np.ones(3)
+    rows = {"blocks.0.hook_in": row, "blocks.1.hook_out": row, "logits": logits}
+    monkeypatch.setattr(readout, "hooked_rows", lambda bridge, ids: rows)
+    bridge: Any = SimpleNamespace(cfg=SimpleNamespace(n_layers=2, dtype=torch.float32))
+    own = LastToken((1,), np.ones((3, 3)), None, None, logits)
+    head = Unembedding(torch.eye(2), None)
     with pytest.raises(LensError) as caught:
-        readout.own_norms(before.bridge, before.own, before.head, "org/m")
+        readout.own_norms(bridge, own, head, "org/m")
     assert str(caught.value) == (
         "TransformerLens does not show the residual stream of org/m at every layer"
     )
