@@ -89,7 +89,7 @@ def read_model(
 def check_source(
     name: str, location: dict[str, Any], hf_model: Any, info: Any, model: str
 ) -> list[str]:
-    """Whether all of the folder or file was read; see `sound.check_read` and `gguf_file.check_tensors`."""
+    """Whether all of the folder or file was read; see `weights.check_read` and `gguf_file.check_tensors`."""
     if not is_file(location):
         return check_read(hf_model, info, folder_of(name), model)
     metadata, tensors = gguf_file.check_header(Path(name, location["gguf_file"]), model)

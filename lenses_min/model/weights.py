@@ -134,9 +134,13 @@ def is_own_buffer(model: Any, key: str, stored: Tensor) -> bool:
         return torch.equal(stored.flatten().long(), torch.arange(stored.numel()))
     if MASK_VALUE.search(key):
         return stored.numel() == 1 and float(stored) <= -1e4
-    square = stored.reshape(stored.shape[-2:]) if stored.ndim >= 2 else stored
-    if square.ndim != 2 or square.numel() != stored.numel() or square.shape[0] != square.shape[1]:
+    if (
+        stored.ndim < 2
+        or stored.numel() != stored.shape[-1] ** 2
+        or stored.shape[-2] != stored.shape[-1]
+    ):
         return False
+    square = stored.reshape(stored.shape[-2:])
     whole = bool(((square == 0) | (square == 1)).all())
     return whole and not square.triu(1).any() and bool(square.diagonal().all())
 

@@ -68,6 +68,7 @@ MASKS: dict[str, tuple[Tensor, bool]] = {
     "that does not see itself": (torch.ones(4, 4).tril(-1), False),
     "of more columns than rows": (torch.ones(4, 5).tril(), False),
     "of more rows than columns": (torch.ones(5, 4).tril(), False),
+    "of two heads": (torch.stack([TRIANGLE, TRIANGLE])[None], False),
     "of one row": (torch.ones(4), False),
     "of one number": (torch.tensor(1.0), False),
     "of other numbers": (TRIANGLE / 2, False),
@@ -75,7 +76,7 @@ MASKS: dict[str, tuple[Tensor, bool]] = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_causal_mask_is_told_by_its_values(name: str) -> None:
+def test_a_causal_mask_is_known_by_its_values(name: str) -> None:
     stored, own = MASKS[name]
     assert weights.is_own_buffer(model(), "transformer.h.0.attn.bias", stored) is own
 

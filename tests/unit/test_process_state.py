@@ -81,12 +81,16 @@ COMMANDS = {
         "lenses_min.sweep.sweep.outcome_of",
     ),
 }
+REPOSITORY = ("--run-py", "none.py", "--python", sys.executable)
 SPEC = {
     "check": ("check", "fact", "--runner", "false"),
     "capture": ("capture", "--run-py", "none.py", "--python", sys.executable, "--out", "c"),
     "promote": ("promote", "none", "--reason", "none"),
     "new-case": ("new-case", "none", "--recipe", "llama", "--seed", "5", "--out", "cases"),
     "audit": ("audit",),
+    "history": ("history", *REPOSITORY, "a..b"),
+    "bisect": ("bisect", *REPOSITORY, "--column", "records: row", "a..b"),
+    "accept": ("accept", *REPOSITORY, "--only", "records: row", "--reason", "none", "a"),
     "diff": ("diff", FACT_OUTPUTS, str(GOLDEN / "corrected" / "fact")),
     "validate": ("validate", FACT_OUTPUTS),
 }
