@@ -10,7 +10,7 @@ from typing import Any
 
 import coverage
 import pytest
-from mutants import ROOTS, Mutant
+from mutation_faults import ROOTS, Mutant
 
 SLOWEST_TEST = 6.0  # seconds; a slower one judges nothing
 IMPORT = "import"

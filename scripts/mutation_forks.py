@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
-from mutants import Mutant
 from mutation_coverage import Covering, run_test
+from mutation_faults import Mutant
 from mutation_results import (
     KILLED,
     NO_TEST,

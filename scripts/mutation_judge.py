@@ -22,8 +22,8 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
-from mutants import ROOTS, Mutant, read_mutants
 from mutation_coverage import Measurement, clear_caches
+from mutation_faults import ROOTS, Mutant, read_mutants
 from mutation_forks import Forks, Live
 from mutation_results import DEAD, Results
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mutants import Mutant
+from mutation_faults import Mutant
 
 KILLED = "killed"
 TIMEOUT = "timeout"  # a test did not end within several times its usual duration

@@ -5,7 +5,7 @@
 #   --survivors   judge the survivors again, after tests were added, each by twice as many tests
 #   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
-# scripts/mutants.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
+# scripts/mutation_faults.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here="$PWD"
