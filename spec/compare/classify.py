@@ -2,22 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isclose, log
+from itertools import combinations
 
-from ..runs.places import TableRow
+from ..runs.places import NamedRow, Row, TableRow
 from .column import Column, column_of
 from .kinds import Kind
-from .runs import Mismatch
+from .recorder import Mismatch
+from .relations import Value, relation, swapped
 from .stages import FLOW, STAGES, UNKNOWN, Meaning, meaning_of
 
-RATIOS = {
-    log(2): "ln 2 (nats where bits belong?)",
-    1 / log(2): "1 / ln 2 (bits where nats belong?)",
-    -1.0: "−1 (a reversed difference?)",
-}
-RATIO_RTOL = 1e-3
 BUILT_IN = {"pos/orig", "pos/no_filler", "ctl/orig"}
-NEEDED = 3  # the least number of values for a common ratio
 
 
 @dataclass(frozen=True)
@@ -38,10 +32,10 @@ class MismatchClass:
         return tuple(dict.fromkeys(case for case, _ in self.mismatches))
 
     @property
-    def rows(self) -> list[TableRow]:
+    def rows(self) -> list[Row]:
         """The rows of tables that differ, a row for each mismatch in one."""
         spots = (mismatch.place.spot for _, mismatch in self.mismatches)
-        return [spot for spot in spots if isinstance(spot, TableRow)]
+        return [spot for spot in spots if isinstance(spot, (TableRow, NamedRow))]
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -51,7 +45,7 @@ class MismatchClass:
     @property
     def passes(self) -> tuple[str, ...]:
         """Prompts and variants of the rows."""
-        named = (row.pass_name for row in self.rows if row.prompt_id and row.prompt_variant)
+        named = (row.pass_name for row in self.rows if all(row.pass_name.partition("/")[::2]))
         return tuple(dict.fromkeys(named))
 
     @property
@@ -60,15 +54,12 @@ class MismatchClass:
         return max(self.mismatches, key=lambda pair: error(pair[1]))
 
     @property
-    def ratio(self) -> float | None:
-        """obtained / expected where it is the same in all of at least three values."""
-        pairs = filter(None, (numbers(mismatch) for _, mismatch in self.mismatches))
-        ratios = [obtained / expected for expected, obtained in pairs if expected]
-        if len(ratios) < max(NEEDED, len(self.mismatches)):
-            return None
-        middle = sorted(ratios)[len(ratios) // 2]
-        same = all(isclose(ratio, middle, rel_tol=RATIO_RTOL) for ratio in ratios)
-        return middle if same else None
+    def values(self) -> list[Value]:
+        """The mismatches of numbers; none where one of the class is no number."""
+        pairs = [(mismatch, numbers(mismatch)) for _, mismatch in self.mismatches]
+        rows = [m.place.spot if isinstance(m.place.spot, Row) else None for m, _ in pairs]
+        values = [Value(row, *p) for row, (_, p) in zip(rows, pairs, strict=True) if p]
+        return values if len(values) == len(pairs) else []
 
 
 def numbers(mismatch: Mismatch) -> tuple[float, float] | None:
@@ -108,20 +99,38 @@ def stages_reached(grouped: Sequence[MismatchClass]) -> tuple[str, tuple[str, ..
 
 
 def hint(group: MismatchClass) -> str:
-    """What the numbers themselves show: a common ratio, and the passes that are touched."""
-    return "; ".join(filter(None, (ratio_hint(group.ratio), passes_hint(group.passes))))
+    """What the numbers themselves show: how they follow from the expected ones, and the passes that are touched."""
+    return "; ".join(filter(None, (relation_of(group), passes_hint(group.passes))))
 
 
-def ratio_hint(ratio: float | None) -> str:
-    """The common ratio, with its likely cause where it is a known one."""
-    if ratio is None:
-        return ""
-    causes = (
-        f" = {cause}"
-        for value, cause in RATIOS.items()
-        if isclose(value, ratio, rel_tol=RATIO_RTOL)
-    )
-    return f"obtained / expected = {ratio:.6g} in every one of them{next(causes, '')}"
+def relation_of(group: MismatchClass) -> str:
+    """The relation that holds in every case of a class."""
+    by_case: dict[str, list[tuple[str, Mismatch]]] = {}
+    for case, mismatch in group.mismatches:
+        by_case.setdefault(case, []).append((case, mismatch))
+    sentences = {
+        relation(MismatchClass(group.name, group.kind, group.meaning, tuple(pairs)).values)
+        for pairs in by_case.values()
+    }
+    whole = relation(group.values) if len(by_case) > 1 else ""
+    return whole or (sentences.pop() if len(sentences) == 1 else "")
+
+
+def swapped_columns(grouped: Sequence[MismatchClass]) -> list[tuple[str, str]]:
+    """The pairs of columns of one kind of file that have each other's numbers."""
+    rows = {
+        group.name: {
+            (case, mismatch.place.spot): value
+            for (case, mismatch), value in zip(group.mismatches, group.values, strict=True)
+        }
+        for group in grouped
+        if group.kind == Kind.VALUE and group.values
+    }
+    return [
+        (a, b)
+        for a, b in combinations(rows, 2)
+        if a.split(":")[0] == b.split(":")[0] and swapped(rows[a], rows[b])
+    ]
 
 
 def passes_hint(passes: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..compare.classify import MismatchClass, classes, error, hint, stages_reached
+from ..compare.classify import MismatchClass, classes, error, hint, stages_reached, swapped_columns
 from ..compare.runs import Mismatch
 from ..compare.stages import UNKNOWN
 from ..compare.verdicts import VERDICTS
@@ -72,6 +72,7 @@ def look(grouped: Sequence[MismatchClass]) -> str:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         line = f"The contract does not know {named}{more}: no stage can be called equal."
         lines.append(printable(line))
+    lines += [printable(f"{a} and {b} are swapped.") for a, b in swapped_columns(grouped)]
     for group in [group for group in grouped if group.meaning.stage == stage][:SHOWN]:
         case, mismatch = group.worst
         about = [group.meaning.definition, hint(group), f"{case}: {mismatch_line(mismatch)}"]

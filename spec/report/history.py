@@ -189,7 +189,8 @@ def page(history: History, ledger: Sequence[Acceptance]) -> str:
     for number, step in enumerate(history.steps):
         cells = (str(number), step.commit.short, step.commit.date, step.commit.subject)
         shown = "".join(f"<td>{escape(printable(one))}</td>" for one in cells)
-        summary = f"<summary>{escape(verdict_of(step, ledger))}: {escape(printable(what(step)))}</summary>"
+        parts = filter(None, (verdict_of(step, ledger), printable(what(step))))
+        summary = f"<summary>{escape(': '.join(parts))}</summary>"
         body = "\n".join(map(printable, screen(step).split("\n")))
         detail = f"<details>{summary}<pre>{escape(body)}</pre></details>"
         rows.append(f'<tr>{shown}<td class="{step.verdict}">{detail}</td></tr>')

@@ -1,0 +1,185 @@
+"""How obtained numbers follow from expected ones, where it holds for every mismatch of a class: a hint at the cause.
+
+Each relation is a pure function of a class's values and returns a sentence, "" where it does not hold. At least
+`NEEDED` values must show it, and not all of them may be alike, so that no single number proves anything.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose, isfinite, log
+from typing import Any
+
+from ..runs.places import Row
+
+NEEDED = 3
+RTOL = 1e-3  # of a factor or an offset
+SAME_RTOL = 1e-6  # of two values that are one number, written by two runs
+FACTORS = {
+    log(2): "ln 2 (nats where bits belong?)",
+    1 / log(2): "1 / ln 2 (bits where nats belong?)",
+    -1.0: "−1 (a reversed difference?)",
+    100.0: "100 (percent?)",
+    0.01: "1 / 100 (a share where percent belong?)",
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One mismatch of numbers: where it is, as far as it is a row of a table, and both numbers."""
+
+    row: Row | None
+    expected: float
+    obtained: float
+
+
+Values = Sequence[Value]
+
+
+def relation(values: Values) -> str:
+    """The first relation that holds for all values, "" for none."""
+    if len(values) < NEEDED:
+        return ""
+    return next((sentence for test in RELATIONS if (sentence := test(values))), "")
+
+
+def factor(values: Values) -> str:
+    """obtained / expected is one number."""
+    ratios = [value.obtained / value.expected for value in values if value.expected]
+    if len(ratios) < len(values) or not vary([value.expected for value in values]):
+        return ""
+    middle = sorted(ratios)[len(ratios) // 2]
+    if not isfinite(middle) or abs(middle - 1) <= 2 * RTOL:
+        return ""
+    if not all(isclose(ratio, middle, rel_tol=RTOL) for ratio in ratios):
+        return ""
+    causes = (
+        f" = {cause}" for known, cause in FACTORS.items() if isclose(known, middle, rel_tol=RTOL)
+    )
+    return f"obtained / expected = {middle:.6g} in every one of them{next(causes, '')}"
+
+
+def offset(values: Values) -> str:
+    """obtained − expected is one number."""
+    differences = [value.obtained - value.expected for value in values]
+    middle = sorted(differences)[len(differences) // 2]
+    if not middle or not isfinite(middle) or not vary([value.expected for value in values]):
+        return ""
+    if all(isclose(difference, middle, rel_tol=RTOL) for difference in differences):
+        return f"obtained − expected = {middle:+.6g} in every one of them"
+    return ""
+
+
+def neighbour(values: Values) -> str:
+    """The obtained value of a layer is the expected one of the layer before or after it, in the same pass."""
+    expected = {
+        (rest_of(value.row), value.row.layer_index): value.expected
+        for value in values
+        if value.row is not None and value.row.layer_index is not None
+    }
+    for step, name in ((1, "next"), (-1, "previous")):
+        pairs = [
+            (value.obtained, expected[rest_of(value.row), value.row.layer_index + step])
+            for value in values
+            if value.row is not None
+            and value.row.layer_index is not None
+            and (rest_of(value.row), value.row.layer_index + step) in expected
+        ]
+        if holds(pairs, len(values)):
+            return f"obtained of a layer = expected of the {name} one: off by one layer?"
+    return ""
+
+
+def other_pass(values: Values) -> str:
+    """The obtained value of a pass is the expected one of another pass, layer by layer."""
+    passes: dict[str, dict[int, Value]] = {}
+    for value in values:
+        if value.row is not None and value.row.layer_index is not None:
+            passes.setdefault(value.row.pass_name, {})[value.row.layer_index] = value
+    for name, layers in passes.items():
+        for other, others in passes.items():
+            common = layers.keys() & others.keys()
+            pairs = [(layers[i].obtained, others[i].expected) for i in sorted(common)]
+            if other != name and holds(pairs, len(layers)):
+                return f"obtained of {name} = expected of {other}"
+    return ""
+
+
+def rounded(values: Values) -> str:
+    """The obtained values are the expected ones in a lower precision."""
+    for name, lower in PRECISIONS.items():
+        if all(lower(value.expected) == value.obtained for value in values):
+            return f"obtained = expected, rounded to {name}"
+    return ""
+
+
+def reordered(values: Values) -> str:
+    """The same numbers at other places."""
+    before, after = (Counter(v.expected for v in values), Counter(v.obtained for v in values))
+    same = before == after and len(before) >= NEEDED
+    return "the same numbers at other places: sorted otherwise?" if same else ""
+
+
+def swapped(a: Mapping[Any, Value], b: Mapping[Any, Value]) -> bool:
+    """Whether two columns, by row, have each the numbers that the other one should have."""
+    if a.keys() != b.keys() or len(a) < NEEDED:
+        return False
+    pairs = [
+        *((a[row].obtained, b[row].expected) for row in a),
+        *((b[row].obtained, a[row].expected) for row in a),
+    ]
+    return holds(pairs, len(pairs))
+
+
+def holds(pairs: Sequence[tuple[float, float]], count: int) -> bool:
+    """Whether enough pairs of numbers are equal, all of them, and not all one number."""
+    enough = len(pairs) >= max(NEEDED, count / 2)
+    return (
+        enough
+        and all(isclose(a, b, rel_tol=SAME_RTOL) for a, b in pairs)
+        and vary([a for a, _ in pairs])
+    )
+
+
+def vary(numbers: Sequence[float]) -> bool:
+    """Whether there are at least `NEEDED` different numbers."""
+    return len(set(numbers)) >= NEEDED
+
+
+def rest_of(row: Row) -> tuple[object, ...]:
+    """What a row is besides its layer."""
+    cells = getattr(row, "cells", ())
+    lenses = (getattr(row, name, None) for name in ("pos", "lens", "against", "fact_index"))
+    return (row.pass_name, *lenses, *(cell for cell in cells if cell[0] != "layer"))
+
+
+def half(number: float) -> float:
+    """The nearest float16; infinite where it overflows."""
+    try:
+        return float(struct.unpack("e", struct.pack("e", number))[0])
+    except OverflowError:
+        return float("inf")
+
+
+def bfloat16(number: float) -> float:
+    """The nearest bfloat16 of a float32, ties to even."""
+    try:
+        (bits,) = struct.unpack("I", struct.pack("f", number))
+    except OverflowError:
+        return float("inf")
+    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return float(struct.unpack("f", struct.pack("I", bits))[0])
+
+
+def decimals(count: int) -> Callable[[float], float]:
+    """Rounding to a number of decimals."""
+    return lambda number: round(number, count)
+
+
+PRECISIONS: Mapping[str, Callable[[float], float]] = {
+    "bfloat16": bfloat16,
+    "float16": half,
+    **{f"{count} decimals": decimals(count) for count in range(1, 9)},
+}
+RELATIONS = (rounded, factor, offset, neighbour, other_pass, reordered)
