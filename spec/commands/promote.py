@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     names = changed_cases(capture, args.golden)
     if not names:
         print(
-            f"golden/ holds these {len(capture.cases)} captures already, byte for byte; nothing was changed"
+            f"golden/ holds these {len(capture.cases)} captures already, but for rounding at most; nothing was changed"
         )
         return 0
     print(difference(capture, args.golden, names))

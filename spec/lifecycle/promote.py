@@ -2,6 +2,7 @@
 
 The new golden/ is built in a folder next to the old one, verified against its own manifest, and replaces it by a
 rename; the changelog's list of golden changes gets an entry with the reason. Both are complete before one is replaced.
+A file that is equal within tolerance stays as it is, so a capture on another processor changes no more than run.py.
 """
 
 import json
@@ -15,8 +16,11 @@ from typing import Any
 
 from ..errors import SpecError
 from ..golden import MANIFEST, build_manifest, copy_contents, read_manifest, verify
+from ..runs.run import read_run
+from ..schema.layout import judge_run
+from ..schema.rules import Violation
 from .capture import Capture, write_json
-from .promote_checks import CHANGES_TITLE, changed_inputs
+from .promote_checks import CHANGES_TITLE, changed_inputs, rounded_files
 
 
 def promote(capture: Capture, golden: Path, changelog: Path, reason: str, names: list[str]) -> None:
@@ -36,7 +40,7 @@ def promote(capture: Capture, golden: Path, changelog: Path, reason: str, names:
         fresh = staging / golden.name
         shutil.copytree(golden, fresh)
         for name in names:
-            replace_folder(capture.folder / "outputs" / name, fresh / "outputs" / name)
+            replace_outputs(capture, golden, fresh, name)
             for part in changed_inputs(capture, golden, name):
                 replace_folder(capture.folder / part, fresh / part)
         add_entries(capture, fresh, names)
@@ -52,6 +56,24 @@ def promote(capture: Capture, golden: Path, changelog: Path, reason: str, names:
     finally:
         log.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def replace_outputs(capture: Capture, golden: Path, fresh: Path, name: str) -> None:
+    """Replace the outputs of a case; rounded ones stay, unless the run then breaks the schema."""
+    source, target = capture.folder / "outputs" / name, fresh / "outputs" / name
+    replace_folder(source, target)
+    rounded = rounded_files(capture, golden, name)
+    if not rounded:
+        return
+    for file in rounded:
+        shutil.copyfile(golden / "outputs" / name / file, target / file)
+    if len(violations(target)) > len(violations(source)):
+        replace_folder(source, target)
+
+
+def violations(folder: Path) -> tuple[Violation, ...]:
+    """The violations of the run in a folder."""
+    return judge_run(read_run(folder)).violations
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..compare.verdicts import EQUAL
 from ..golden import cases_from, complete, contents, read_manifest, same_names, verify
+from ..runners.check import report
+from ..runners.command import Outcome
 from .capture import Capture, read_entries
 
 CHANGES_TITLE = "### Golden changes"
@@ -154,12 +157,29 @@ def uncommitted_changes(golden: Path) -> list[str]:
 
 
 def changed_cases(capture: Capture, golden: Path) -> list[str]:
-    """Return the cases whose entry, inputs or output files (names or bytes) differ from those of golden/."""
+    """Return the cases whose entry, inputs or outputs differ from those of golden/, outputs by more than rounding."""
     entries = read_entries(golden)
     return [
         name
         for name in capture.cases
         if entries.get(name) != capture.entries[name]
         or changed_inputs(capture, golden, name)
-        or contents(capture.folder / "outputs" / name) != contents(golden / "outputs" / name)
+        or differing_files(capture, golden, name) - rounded_files(capture, golden, name)
     ]
+
+
+def differing_files(capture: Capture, golden: Path, name: str) -> set[str]:
+    """Return the output files of a case that golden/ lacks, has alone, or has with other bytes."""
+    new, old = (contents(root / "outputs" / name) for root in (capture.folder, golden))
+    return {file for file in new.keys() | old.keys() if new.get(file) != old.get(file)}
+
+
+def rounded_files(capture: Capture, golden: Path, name: str) -> set[str]:
+    """Return the output files of a case of golden/ that differ from its by rounding alone: they stay as they are."""
+    entry = read_entries(golden).get(name)
+    if entry is None or entry != capture.entries[name]:
+        return set()
+    (case,) = cases_from(complete({name: entry})).values()
+    folder = capture.folder / "outputs" / name
+    (result,) = report([case], golden, {name: folder}, Outcome(0, "", 0.0)).results
+    return {file for file, verdict in result.verdicts.items() if verdict == EQUAL}

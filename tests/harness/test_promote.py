@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from spec.__main__ import main
 from spec.errors import SpecError
 from spec.golden import GOLDEN, MANIFEST, build_manifest, contents, read_manifest, verify
+from spec.lifecycle import promote as lifecycle_promote
 from spec.lifecycle.capture import RECORD, captured_files, write_json
 from spec.lifecycle.library import load_library
 from spec.lifecycle.new_case import make_entry
+from spec.runs.csv_dialect import encode, parse
 
 REASON = "run.py rounds the entropy now"
 Output = pytest.CaptureFixture[str]
@@ -107,7 +110,7 @@ def test_the_same_capture_again_changes_nothing(
     before = state(project)
     assert promote(folder, project) == 0
     assert state(project) == before
-    assert "byte for byte; nothing was changed" in capsys.readouterr().out
+    assert "but for rounding at most; nothing was changed" in capsys.readouterr().out
 
 
 def test_every_difference_is_shown_however_many(
@@ -337,6 +340,53 @@ def recapture(folder: Path, provenance: dict[str, Any], text: str = "1.5") -> Pa
     files = {"provenance": provenance, "files": captured_files(folder)}
     write_json(folder / RECORD, record | files)
     return folder
+
+
+def rounded(folder: Path) -> Path:
+    """The capture, each entropy of its records moved by rounding, as another processor writes it."""
+    table = folder / "outputs" / "fact" / "output-Fact-records.csv"
+    parsed = parse(table.read_text(encoding="utf-8"))
+    lines = [list(parsed.header), *map(list, parsed.rows)]
+    at = parsed.places["entropy"]
+    for line in lines[1:]:
+        moved = torch.nextafter(torch.tensor(float(line[at])), torch.tensor(99.0))
+        line[at] = repr(moved.item())
+    text = "".join(",".join(map(encode, line)) + "\n" for line in lines)
+    table.write_text(text, encoding="utf-8")
+    record = json.loads((folder / RECORD).read_text())
+    write_json(folder / RECORD, {**record, "files": captured_files(folder)})
+    return folder
+
+
+def test_files_that_differ_by_rounding_alone_stay_as_they_are(
+    capture: Build, project: Path
+) -> None:
+    before = state(project)
+    assert promote(rounded(capture()), project) == 0
+    after = state(project)
+    changed = {Path(name).name for name in before if before[name] != after[name]}
+    assert changed == {"output-Fact-pure-next-token.csv", MANIFEST, "CHANGELOG.md"}
+
+
+def test_a_capture_that_differs_by_rounding_alone_is_not_promoted(
+    capture: Build, project: Path, capsys: Output
+) -> None:
+    before = state(project)
+    assert promote(rounded(capture(new="1.7617796659469604")), project) == 0
+    assert state(project) == before
+    assert "but for rounding at most; nothing was changed" in capsys.readouterr().out
+
+
+def test_where_old_and_new_files_contradict_each_other_all_are_new(
+    capture: Build, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        lifecycle_promote, "violations", lambda folder: () if "capture" in str(folder) else ("one",)
+    )
+    folder = rounded(capture())
+    assert promote(folder, project) == 0
+    outputs = "outputs/fact"
+    assert contents(project / "golden" / outputs) == contents(folder / outputs)
 
 
 RAN = {

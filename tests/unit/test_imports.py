@@ -44,7 +44,7 @@ SPEC: dict[str, tuple[str, ...]] = {
     "schema": ("runs",),
     "compare": ("errors", "runs", "schema"),
     "runners": ("errors", "golden", "runs", "schema", "compare"),
-    "lifecycle": ("errors", "golden", "compare", "runners"),
+    "lifecycle": ("errors", "golden", "runs", "schema", "compare", "runners"),
     "audit": ("errors", "golden", "runs", "schema", "compare", "runners"),
     "report": ("runs", "schema", "compare", "runners", "audit", "lifecycle"),
     "recipe": ("golden",),
