@@ -142,17 +142,23 @@ def quoted_line(text: str, at: int, line: int) -> tuple[list[str], int]:
             return cells, at
 
 
-def parse_corrected(text: str) -> Table:
-    """Read a file of the corrected contract: the dialect of csv; a cell that begins with a quote is a JSON string.
-
-    Raises CsvError where it is empty, not in that dialect, or such a cell is no JSON string.
-    """
+def csv_lines(text: str) -> list[Cells]:
+    """The cells of each line as csv reads them; raises CsvError where the text is empty or not in that dialect."""
     try:
         lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
     except csv.Error as error:
         raise CsvError(f"not in the dialect of csv: {error}") from error
     if not lines:
         raise CsvError("the file is empty; it needs a header line")
+    return lines
+
+
+def parse_corrected(text: str) -> Table:
+    """Read a file of the corrected contract: the dialect of csv; a cell that begins with a quote is a JSON string.
+
+    Raises CsvError where it is empty, not in that dialect, or such a cell is no JSON string.
+    """
+    lines = csv_lines(text)
     try:
         decoded = [tuple(json.loads(c) if c.startswith('"') else c for c in line) for line in lines]
     except ValueError as error:
@@ -169,12 +175,7 @@ def parse_corrected(text: str) -> Table:
 
 def parse_any(text: str) -> Table:
     """Read a file in the dialect of csv, cells as they are; raises CsvError where it is empty or in another dialect."""
-    try:
-        lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
-    except csv.Error as error:
-        raise CsvError(f"not in the dialect of csv: {error}") from error
-    if not lines:
-        raise CsvError("the file is empty; it needs a header line")
+    lines = csv_lines(text)
     return Table(lines[0], tuple(lines[1:]), tuple(lines[1:]), text.endswith("\n"), head=lines[0])
 
 
