@@ -1,9 +1,12 @@
 """`python -m spec history A..B`: what each commit of a range changed in the outputs of run.py."""
 
 import argparse
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import SpecError
 from .allow import EXTENDED, add_allow
 from .repository import add_repository, cache_of, progress
 
@@ -38,6 +41,18 @@ def run(args: argparse.Namespace) -> int:
     result = history(cache_of(args), args.span, args.jobs, first_screen, progress)
     for path, content in ((args.html, render.page), (args.junit, render.junit)):
         if path is not None:
-            path.write_text(content(result, ledger), encoding="utf-8")
+            write(path, content(result, ledger))
     print(render.machine(result, ledger) if args.json else render.text(result, ledger))
     return render.status(result, ledger, args.allow == EXTENDED)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a whole file; raises SpecError where that is not possible, and leaves an earlier one as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise SpecError(f"cannot write {path}: {error.strerror}; give another file") from error

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -99,8 +100,13 @@ class CaptureCache:
 
     def make(self, commit: Commit) -> Captured:
         """Take run.py out of the repository, and run it on the cases."""
-        self.group.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".", dir=self.group))
+        try:
+            self.group.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=".", dir=self.group))
+        except OSError as error:
+            raise SpecError(
+                f"cannot keep captures in {self.folder}: {error.strerror}; give another --cache"
+            ) from error
         try:
             run_py = self.repository.extract(commit, work / "source")
             out = work / "capture"
@@ -111,9 +117,9 @@ class CaptureCache:
             read = read_files(commit, modules if not result.outcome.problems else None)
             (out / READ).write_text(json.dumps(read, indent=1), encoding="utf-8")
             entry = self.group / digest(read)
-            if not entry.exists():
+            with suppress(OSError):  # another process may have made it meanwhile
                 out.rename(entry)
-                self.entries.append((read, entry))
+            self.entries.append((read, entry))
             return read_captured(entry)
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -76,7 +76,8 @@ class Repository:
         except SpecError:  # the commit has no such folder
             return {}
         entries = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
-        return {path: head.split()[2] for head, path in entries}
+        heads = [(head.split(), path) for head, path in entries]
+        return {path: blob for (_, kind, blob), path in heads if kind == "blob"}
 
     def between(self, span: str, first_parents: bool = False) -> list[Commit]:
         """The first commit of a range `A..B`, then each later one that changes the folder, parents first.

@@ -265,6 +265,7 @@ Changed = Callable[[list[str]], list[str]]
         (["main..main~3"], "main is no ancestor of main~3"),
         (["main~3..main", "--run-py", "layers/walk.py"], "has no layers/walk.py"),
         (["main~3..main", "--jobs", "0"], "--jobs takes a number from 1 on, got 0"),
+        (["main~3..main", "--cache", "/dev/null/x"], "cannot keep captures in /dev/null/x"),
         (["main~3..main", "--python", "nowhere"], "cannot start nowhere"),
         (["main~3..main", "--repo", "/"], "git cannot read /"),
     ],
@@ -283,3 +284,11 @@ def test_a_ledger_that_is_none_is_refused(setting: Setting, tmp_path: Path, caps
     path.write_text('{"commit": "1"}\n', encoding="utf-8")
     assert main(["history", *setting.options, "--ledger", str(path), setting.span]) == 2
     assert f"{path}, line 1 is no acceptance" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_one_error(
+    setting: Setting, told: dict[str, Any], capsys: Output
+) -> None:
+    page = "/dev/null/page.html"
+    assert main(["history", *setting.options, setting.span, "--html", page, *ledger(setting)]) == 2
+    assert f"cannot write {page}: Not a directory; give another file" in capsys.readouterr().err
