@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     cache = cache_of(args)
     commit = cache.repository.commit(args.commit)
+    if not commit.parent:
+        raise SpecError(f"{commit.short} is the first commit: there is nothing that it changes")
     steps = history(
         cache, f"{commit.hash}^..{commit.hash}", args.jobs, first_screen, progress
     ).steps

@@ -129,8 +129,10 @@ def verdict(history: History, ledger: Sequence[Acceptance]) -> str:
     counts = ", ".join(f"{sum(s.verdict == k for s in steps)} {k}" for k in kinds)
     left = len(open_steps(history, ledger))
     accepted = f", {left} not accepted" if left else ""
-    commits = f"{len(steps)} commit{'s' * (len(steps) != 1)} change run.py's folder"
-    return f"{commits}: {counts or 'none'}{accepted}; {history.captured} captured now"
+    commits = "1 commit changes" if len(steps) == 1 else f"{len(steps)} commits change"
+    return (
+        f"{commits} run.py's folder: {counts or 'none'}{accepted}; {history.captured} captured now"
+    )
 
 
 def machine(history: History, ledger: Sequence[Acceptance]) -> str:
