@@ -1,8 +1,9 @@
 """Captures of commits, kept by content: run.py, what it imported, the interpreter's libraries, the worker, the cases.
 
-An entry is a capture with `read.json`, which lists the files of run.py's folder that decide its outputs: each module
-that was imported, and each file that is no Python file. It is built beside the others and moved into place when it is
-whole, so a command that was stopped goes on.
+An entry is a capture with `read.json`, which lists the files of run.py's folder that decide its outputs: the content of
+each module that was imported and of each file that is no Python file, and of all other Python files that they are
+there, since run.py may import one where it finds it. An entry is built beside the others and moved into place when it
+is whole, so a command that was stopped goes on.
 """
 
 import json
@@ -10,7 +11,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
-from ..golden import Case
+from ..golden import Case, file_hashes
 from ..runners.external import WORKER, ExternalRunner
 from .capture import RECORD, capture, read_entries
 from .commits import Commit, Repository
@@ -74,22 +74,22 @@ class CaptureCache:
             "interpreter": versions(self.python),
             "run_py": self.repository.run_py,
             "timeout": self.timeout,
-            "library": str(self.library.resolve()),
             "cases": {case.name: entries[case.name] for case in self.cases},
+            "inputs": {case.name: inputs(case, self.library) for case in self.cases},
         }
         return self.folder / digest(decides)
 
     def find(self, commit: Commit) -> Captured | None:
         """The capture of a commit whose run.py reads the same files, None where there is none yet."""
         for read, folder in self.entries:
-            if all(commit.files.get(file) == blob for file, blob in read.items()) and not (
-                others(commit.files) - read.keys()
+            if commit.files.keys() == read.keys() and all(
+                blob in (None, commit.files[file]) for file, blob in read.items()
             ):
                 return read_captured(folder)
         return None
 
     @cached_property
-    def entries(self) -> list[tuple[dict[str, str], Path]]:
+    def entries(self) -> list[tuple[dict[str, str | None], Path]]:
         """The files that decide each capture, and its folder."""
         paths = sorted(self.group.glob(f"*/{READ}"))
         return [(json.loads(path.read_text(encoding="utf-8")), path.parent) for path in paths]
@@ -117,8 +117,11 @@ class CaptureCache:
             read = read_files(commit, modules if not result.outcome.problems else None)
             (out / READ).write_text(json.dumps(read, indent=1), encoding="utf-8")
             entry = self.group / digest(read)
-            with suppress(OSError):  # another process may have made it meanwhile
+            try:
                 out.rename(entry)
+            except OSError:
+                if not (entry / READ).is_file():  # else another process has made it meanwhile
+                    raise
             self.entries.append((read, entry))
             return read_captured(entry)
         finally:
@@ -130,19 +133,22 @@ def digest(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def others(files: Mapping[str, str]) -> set[str]:
-    """The files that are no Python file: run.py may read any of them."""
-    return {file for file in files if not file.endswith(".py")}
-
-
-def read_files(commit: Commit, modules: Mapping[str, Any] | None) -> dict[str, str]:
-    """The files that decide the outputs, with their blobs; all of them where not every case ran to its end."""
-    if modules is None:
-        return dict(commit.files)
+def inputs(case: Case, library: Path) -> dict[str, str]:
+    """The hash of every file of a case's model and of its Prism artifacts."""
+    folders = (case.model_path(library), case.prism_path(library))
     return {
-        file: blob
+        f"{folder.name}/{name}": value
+        for folder in folders
+        if folder.is_dir()
+        for name, value in file_hashes(folder).items()
+    }
+
+
+def read_files(commit: Commit, modules: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """Each file with its blob, None where only its presence decides; all blobs where not every case ran to its end."""
+    return {
+        file: blob if modules is None or file in modules or not file.endswith(".py") else None
         for file, blob in commit.files.items()
-        if file in modules or not file.endswith(".py")
     }
 
 

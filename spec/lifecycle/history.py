@@ -13,6 +13,7 @@ from ..compare.classify import classes, stages_reached
 from ..compare.kinds import ADDITIONS
 from ..compare.runs import Mismatch
 from ..compare.verdicts import IDENTICAL
+from ..errors import SpecError
 from ..runners.check import Report, report
 from ..runners.command import Outcome
 from .capture_cache import CaptureCache, Captured, digest
@@ -108,11 +109,15 @@ def history(
 ) -> History:
     """Capture every commit of a range that changes run.py's folder, and compare each with its parent and the first."""
     commits = cache.repository.between(span)
-    missing = [commit for commit in commits if cache.find(commit) is None]
-    make(cache, missing, jobs, progress)
+    before = len(cache.entries)
+    make(cache, [c for c in commits if cache.find(c) is None], jobs, progress)
     start = cache.of(commits[0])
-    verdict = FAILS if start.problem else START
-    steps = [Step(commits[0], Difference(verdict), start.problem)]
+    if not start.works:
+        raise SpecError(
+            f"{commits[0].short} fails, and nothing can be compared with it: {start.problem}; "
+            "start the range at a commit that works"
+        )
+    steps = [Step(commits[0], Difference(START))]
     known = {commit.hash: commit for commit in commits}
     for commit in commits[1:]:
         captured = cache.of(commit)
@@ -123,7 +128,7 @@ def history(
             steps.append(Step(commit, difference, "", from_start))
         else:
             steps.append(Step(commit, Difference(FAILS), captured.problem))
-    return History(tuple(steps), len(missing))
+    return History(tuple(steps), len(cache.entries) - before)
 
 
 def make(

@@ -156,6 +156,8 @@ def refactor(repository: Repository) -> None:
     repository.commit("Rename a module", "identical")
     (repository.path / FOLDER / "test_files.py").write_text("def test():\n    assert True\n")
     repository.commit("Test the files", "identical")
+    (repository.path / FOLDER / "test_files.py").write_text("def test():\n    pass\n")
+    repository.commit("Test them otherwise", "identical")
     (repository.path / "README.md").write_text("Replays captures.\n")
     repository.commit("Describe it", "identical", listed=False)
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from histories import PLANTED, UNDONE, Repository, build, interpreter
+from histories import PLANTED, UNDONE, Repository, build, interpreter, start
 
 from spec.__main__ import main
 from spec.lifecycle.capture_cache import CaptureCache
@@ -125,11 +125,11 @@ def test_a_second_call_captures_nothing(
     assert main(["history", *setting.options, setting.span, *ledger(setting)]) == 1
     output = capsys.readouterr().out
     assert output.splitlines()[-1] == (
-        "40 commits change run.py's folder: 7 identical, 26 changed, 4 extended, 3 fails, "
+        "41 commits change run.py's folder: 8 identical, 26 changed, 4 extended, 3 fails, "
         "33 not accepted; 0 captured now"
     )
     assert (
-        "pure-next-token: entropy           ·····X~~~~~~~~~~~~~!~!~!~~~~~~~~~~~X·····\n" in output
+        "pure-next-token: entropy           ······X~~~~~~~~~~~~~!~!~!~~~~~~~~~~~X·····\n" in output
     )
     assert all(line.isprintable() for line in output.splitlines())
 
@@ -159,13 +159,16 @@ def test_a_range_that_was_stopped_goes_on(
 
     monkeypatch.setattr(CaptureCache, "make", note)
     assert main(["history", *options, span]) == 1
-    assert made == hashes[4:10]
+    assert made == [
+        hashes[4],
+        *hashes[6:10],
+    ]  # the one between changes a module that is not imported
 
 
 def test_the_page_and_the_xml_have_every_commit(setting: Setting, told: dict[str, Any]) -> None:
     page = (setting.folder / "page.html").read_text(encoding="utf-8")
     suite = ElementTree.parse(setting.folder / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("41", "33")
+    assert (suite.get("tests"), suite.get("failures")) == ("42", "33")
     for truth in setting.repository.truths:
         assert f"<td>{truth.hash[:10]}</td>" in page
     assert "What changed:" in page
@@ -292,3 +295,42 @@ def test_a_page_that_cannot_be_written_is_one_error(
     page = "/dev/null/page.html"
     assert main(["history", *setting.options, setting.span, "--html", page, *ledger(setting)]) == 2
     assert f"cannot write {page}: Not a directory; give another file" in capsys.readouterr().err
+
+
+OPTIONAL = """
+try:
+    import further
+    written = further.written
+except ImportError:
+    pass
+"""
+
+
+def test_a_module_that_is_imported_where_it_is_found_is_no_known_content(
+    setting: Setting, tmp_path: Path, capsys: Output
+) -> None:
+    repository = start(tmp_path / "repository")
+    path = repository.path / "layers" / "tables.py"
+    path.write_text(path.read_text() + OPTIONAL)
+    repository.commit("Import it where it is there", "identical")
+    (path.parent / "further.py").write_text("def written(value):\n    return 'x'\n")
+    (path.parent / "expressions.py").touch()
+    repository.set("records", "token", "lambda x, row: x")
+    repository.commit("Name a column", "identical")
+    first = Setting(repository, setting.folder)
+    assert main(["history", *first.options, "main~1..main", *ledger(setting)]) == 1
+    (path.parent / "further.py").unlink()
+    repository.commit("Remove it", "changed")
+    (path.parent / "further.py").write_text("def written(value):\n    return 'y'\n")
+    repository.commit("Add it again, otherwise", "changed")
+    capsys.readouterr()
+    assert main(["history", *first.options, "main~1..main", *ledger(setting)]) == 1
+    assert "records: token" in capsys.readouterr().out
+
+
+def test_a_range_cannot_begin_with_a_commit_that_fails(
+    setting: Setting, told: dict[str, Any], capsys: Output
+) -> None:
+    broken = commit_of(setting, "Divide by nothing")
+    assert main(["history", *setting.options, *ledger(setting), f"{broken}..main"]) == 2
+    assert f"{broken[:10]} fails, and nothing can be compared with it" in capsys.readouterr().err
