@@ -103,7 +103,7 @@ class Covering:
         names: set[str] = set()
         for place in places_of(mutant):
             names |= self.tests.get(place, set())
-        return sorted(names, key=lambda name: self.seconds[name])
+        return sorted(names & self.items.keys(), key=lambda name: self.seconds[name])
 
     def is_imported(self, mutant: Mutant) -> bool:
         """Whether an import executes the statement."""

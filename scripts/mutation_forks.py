@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
 
@@ -57,6 +57,7 @@ class Forks:
         self.deadline = deadline
         self.failed = False
         self.killers: dict[str, list[str]] = defaultdict(list)
+        self.trusted: set[str] = set()  # tests that pass in a fork without a fault
         self.running: dict[int, Fork] = {}
 
     @pytest.hookimpl
@@ -111,17 +112,14 @@ class Forks:
 
     def child(self, mutant: Mutant, tests: list[str], answer: int, limit: float) -> None:
         """Run the tests on the mutant, and answer `number of tests` or `number name-of-the-killer`; never returns."""
-        status = 1
         try:
             self.prepare(mutant, limit)
-            killer = self.first_failure(tests)
-            text = f"{len(tests)} {killer}" if killer else str(len(tests))
-            status = 1 if killer else 0
         except BaseException as error:
-            text = f"0 {type(error).__name__}: {error}"[:500]
-            status = CANNOT_RUN if isinstance(error, (LookupError, SyntaxError)) else 1
-        os.write(answer, text.encode())
-        os._exit(status)
+            os.write(answer, f"0 {type(error).__name__}: {error}"[:500].encode())
+            os._exit(CANNOT_RUN)
+        killer = self.first_failure(tests)
+        os.write(answer, (f"{len(tests)} {killer}" if killer else str(len(tests))).encode())
+        os._exit(1 if killer else 0)
 
     def prepare(self, mutant: Mutant, limit: float) -> None:
         """Put the fault into place, and give the fork its own streams, limits and folder."""
@@ -143,7 +141,10 @@ class Forks:
         items = [self.covering.items[test] for test in tests]
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             self.failed = False
-            run_test(item, following)
+            try:
+                run_test(item, following)
+            except BaseException:  # a fault may raise what ends pytest
+                self.failed = True
             if self.failed:
                 return item.nodeid
         return ""
@@ -161,14 +162,39 @@ class Forks:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.002)
 
+    def is_trusted(self, killer: str, mutant: Mutant) -> bool:
+        """Whether a test passes in a fork that is prepared in the same way and has no fault; else it judges nothing."""
+        if killer in self.covering.items and killer not in self.trusted:
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    self.prepare(replace(mutant, source=original(self.tree, mutant)), 60)
+                    status = 1 if self.first_failure([killer]) else 0
+                finally:
+                    os._exit(status)
+            _, status = os.waitpid(pid, 0)
+            shutil.rmtree(folder_of(self.tree, pid), ignore_errors=True)
+            if status:
+                del self.covering.items[killer]
+                print(
+                    f"judges nothing, as it fails in a fork without a fault: {killer}", flush=True
+                )
+                return False
+            self.trusted.add(killer)
+        return killer in self.covering.items
+
     def settle(self, fork: Fork, status: int, results: Results) -> None:
-        """Turn a fork's end into a verdict."""
+        """Turn a fork's end into a verdict; where its killer cannot be trusted, judge the mutant again."""
         with os.fdopen(fork.pipe, "rb") as stream:
             number, _, text = stream.read().decode(errors="replace").partition(" ")
         code = os.waitstatus_to_exitcode(status)
         verdict = TIMEOUT if code < 0 else {0: SURVIVED, CANNOT_RUN: NOT_RUN}.get(code, KILLED)
+        if verdict == KILLED and not self.is_trusted(text, fork.mutant):
+            self.start(fork.name, fork.mutant, results)
+            return
         results.add(fork.name, Verdict(verdict, text, int(number or 0), fork.covering))
-        if verdict == KILLED and text in self.covering.items:
+        if verdict == KILLED:
             killers = self.killers[fork.mutant.function]
             with contextlib.suppress(ValueError):
                 killers.remove(text)
@@ -192,6 +218,11 @@ def put_into_place(mutant: Mutant, live: Live) -> None:
                 replaced |= name == mutant.function
     if not replaced:
         raise LookupError(f"no live function {mutant.function} can take the fault")
+
+
+def original(tree: Path, mutant: Mutant) -> str:
+    """The file of a mutant without the fault."""
+    return (tree / mutant.path).read_text(encoding="utf-8")
 
 
 def folder_of(tree: Path, pid: int) -> Path:
