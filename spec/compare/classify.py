@@ -1,16 +1,18 @@
 """Mismatches of many cases → classes, each with where it begins, how large it is and what to look at. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ..runs.places import NamedRow, Row, TableRow
+from ..runs.columns import without_numbers
+from ..runs.places import ITEM, NamedRow, Place, Row, TableRow, steps_of
 from .column import Column, column_of
 from .kinds import Kind
 from .recorder import Mismatch
 from .relations import Value, relation, swapped
 from .stages import FLOW, STAGES, UNKNOWN, Meaning, meaning_of
 
+LISTED = "prob*"  # the column of the probabilities of top-k lists
 BUILT_IN = {"pos/orig", "pos/no_filler", "ctl/orig"}
 
 
@@ -56,10 +58,22 @@ class MismatchClass:
     @property
     def values(self) -> list[Value]:
         """The mismatches of numbers; none where one of the class is no number."""
-        pairs = [(mismatch, numbers(mismatch)) for _, mismatch in self.mismatches]
-        rows = [m.place.spot if isinstance(m.place.spot, Row) else None for m, _ in pairs]
-        values = [Value(row, *p) for row, (_, p) in zip(rows, pairs, strict=True) if p]
-        return values if len(values) == len(pairs) else []
+        values = []
+        for case, mismatch in self.mismatches:
+            pair, place = numbers(mismatch), mismatch.place
+            if pair is None:
+                return []
+            row = place.spot if isinstance(place.spot, Row) else None
+            values.append(Value(row, *pair, distribution_of(case, place)))
+        return values
+
+
+def distribution_of(case: str, place: Place) -> Hashable:
+    """What the probabilities of one list share: case, file, and row or path; None for what is in no list."""
+    if without_numbers(place.column) == LISTED:
+        return case, place.file, place.spot
+    path = place.path
+    return (case, place.file, path[:-2]) if steps_of(path)[-2:] == (ITEM, "p") else None
 
 
 def numbers(mismatch: Mismatch) -> tuple[float, float] | None:

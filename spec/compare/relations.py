@@ -6,12 +6,13 @@ Each relation is a pure function of a class's values and returns a sentence, "" 
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import isclose, isfinite, log
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isclose, isfinite, log, tanh
 from typing import Any
 
 from ..runs.places import Row
+from .logit_fits import SPARE, VISIBLE, LogRow, fit_soft_cap, fit_temperature
 
 NEEDED = 3
 RTOL = 1e-3  # of a factor or an offset
@@ -27,11 +28,20 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class Value:
-    """One mismatch of numbers: where it is, as far as it is a row of a table, and both numbers."""
+    """One mismatch of numbers: where it is, as far as it is a row of a table, and both numbers.
+
+    Listed probabilities of one distribution share `distribution`; it is None for all other numbers.
+    """
 
     row: Row | None
     expected: float
     obtained: float
+    distribution: Hashable = None
+
+    @property
+    def reversed(self) -> "Value":
+        """The value with both numbers changed round."""
+        return replace(self, expected=self.obtained, obtained=self.expected)
 
 
 Values = Sequence[Value]
@@ -114,6 +124,56 @@ def rounded(values: Values) -> str:
     return ""
 
 
+def temperature(values: Values) -> str:
+    """The obtained probabilities are the expected ones at another temperature, one for all distributions."""
+    number = fit_temperature(log_rows(values))
+    if number is None:
+        return ""
+    return f"ln obtained = ln expected / {number:.6g} + a constant a row: a temperature of {number:.6g}?"
+
+
+def soft_cap(values: Values) -> str:
+    """The obtained logits are the expected ones under a soft cap, or the other way round."""
+    for side, what in ((values, "a soft cap?"), ([v.reversed for v in values], "a cap left out?")):
+        names = ("obtained", "expected") if side is values else ("expected", "obtained")
+        if (cap := fit_soft_cap(log_rows(side))) is not None:
+            after, before = (f"ln {name}" for name in names)
+            return f"{after} = K tanh(({before} + c) / K) + a constant a row, K = {cap:.4g}: {what}"
+        if (cap := cap_of_logits(side)) is not None:
+            return f"{names[0]} = K tanh({names[1]} / K), K = {cap:.6g}: {what}"
+    return ""
+
+
+def cap_of_logits(values: Values) -> float | None:
+    """The K of obtained = K tanh(expected / K), None where a number deviates or one factor explains all."""
+    pairs = [(abs(v.expected), v.obtained / v.expected) for v in values if v.expected]
+    if len(pairs) < len(values) or len({x for x, _ in pairs}) <= 1 + SPARE:
+        return None
+    ratios = [ratio for _, ratio in pairs]
+    if not (0 < min(ratios) <= max(ratios) <= 1 and max(ratios) - min(ratios) >= VISIBLE):
+        return None
+    largest, ratio = max(pairs)
+    low, high = largest * ratio / 2, largest / VISIBLE
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (
+            (middle, high) if middle * tanh(largest / middle) < largest * ratio else (low, middle)
+        )
+    same = (isclose(high * tanh(x / high), x * ratio, rel_tol=RTOL) for x, ratio in pairs)
+    return high if all(same) else None
+
+
+def log_rows(values: Values) -> list[LogRow]:
+    """ln expected and ln obtained of each distribution; none where a value is no probability of one."""
+    rows: dict[Hashable, list[tuple[float, float]]] = {}
+    for value in values:
+        numbers = value.expected, value.obtained
+        if value.distribution is None or not all(0 < number <= 1 for number in numbers):
+            return []
+        rows.setdefault(value.distribution, []).append((log(numbers[0]), log(numbers[1])))
+    return list(rows.values())
+
+
 def reordered(values: Values) -> str:
     """The same numbers at other places."""
     before, after = (Counter(v.expected for v in values), Counter(v.obtained for v in values))
@@ -182,4 +242,4 @@ PRECISIONS: Mapping[str, Callable[[float], float]] = {
     "float16": half,
     **{f"{count} decimals": decimals(count) for count in range(1, 9)},
 }
-RELATIONS = (rounded, factor, offset, neighbour, other_pass, reordered)
+RELATIONS = (rounded, factor, offset, neighbour, other_pass, temperature, soft_cap, reordered)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import log
+from math import exp, log, tanh
+from random import Random
 
 import pytest
 import torch
@@ -12,8 +13,16 @@ from hypothesis import strategies as st
 from spec.compare.classify import classes, hint, swapped_columns
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Mismatch
-from spec.compare.relations import RELATIONS, Value, bfloat16, half, relation
-from spec.runs.places import NamedRow, Place, Row, TableRow
+from spec.compare.relations import (
+    RELATIONS,
+    Value,
+    bfloat16,
+    half,
+    relation,
+    soft_cap,
+    temperature,
+)
+from spec.runs.places import NamedRow, Place, Row, TableRow, at_path
 
 LAYERS = 6
 EXPECTED = {
@@ -160,3 +169,135 @@ def test_swapped_columns_are_named() -> None:
     assert swapped_columns(classes([*a, *b[:-1]])) == []
     other = mismatches("p_top5", lambda _, x: x / 3)
     assert swapped_columns(classes([*a, *other])) == []
+
+
+# Distributions: every relation of logits is planted in logits, and seen through the probabilities that are listed.
+OfLogits = Callable[[int, float], float]  # row and logit → logit
+
+
+def listed(function: OfLogits, rows: int = 6, k: int = 8, seed: int = 0) -> list[Value]:
+    """The k likeliest tokens of some rows, whose logits are changed; as float32 has them."""
+    random, values = Random(seed), []
+    for at in range(rows):
+        logits = sorted((random.uniform(-25, 25) for _ in range(60)), reverse=True)
+        both = [softmax(side) for side in (logits, [function(at, z) for z in logits])]
+        pairs = zip(both[0][:k], both[1][:k], strict=True)
+        values += [Value(row(("pos/orig", at)), *pair, ("fact", at)) for pair in pairs]
+    return values
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    weights = [exp(z - max(logits)) for z in logits]
+    return torch.tensor([weight / sum(weights) for weight in weights]).tolist()
+
+
+def capped(number: float, cap: float = 30.0) -> float:
+    return cap * tanh(number / cap)
+
+
+def swapped_sides(values: Sequence[Value]) -> list[Value]:
+    return [replace(v, expected=v.obtained, obtained=v.expected) for v in values]
+
+
+HOT, COLD = listed(lambda _, z: z / 1.25), listed(lambda _, z: z / 0.8)
+CAPPED = listed(lambda _, z: capped(z))
+LOGITS = [Value(row(key), 9 * x, capped(9 * x)) for key, x in EXPECTED.items()]
+OF_LOGITS: dict[str, tuple[Sequence[Value], str]] = {
+    "hot": (HOT, "ln obtained = ln expected / 1.25 + a constant a row: a temperature of 1.25?"),
+    "cold": (COLD, "a temperature of 0.8?"),
+    "soft cap": (CAPPED, "ln obtained = K tanh((ln expected + c) / K) + a constant a row, K = 30: a soft cap?"),
+    "cap left out": (
+        swapped_sides(CAPPED),
+        "ln expected = K tanh((ln obtained + c) / K) + a constant a row, K = 30: a cap left out?",
+    ),
+    "under zero": (listed(lambda _, z: capped(z - 40) + 40), "K = 30: a soft cap?"),
+    "one row of twenty": (listed(lambda _, z: capped(z, 15.0), rows=1, k=20), "K = 15: a soft cap?"),
+    "capped logits": (LOGITS, "obtained = K tanh(expected / K), K = 30: a soft cap?"),
+    "uncapped logits": (swapped_sides(LOGITS), "expected = K tanh(obtained / K), K = 30: a cap left out?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_a_temperature_and_a_soft_cap_are_named(name: str) -> None:
+    values, sentence = OF_LOGITS[name]
+    assert sentence in relation(values)
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_neither_is_claimed_for_the_other_one(name: str) -> None:
+    values, sentence = OF_LOGITS[name]
+    wrong = soft_cap if "temperature" in sentence else temperature
+    assert wrong(values) == ""
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+@pytest.mark.parametrize("at", [0, 1, 5, 7])
+def test_one_number_refutes_it(name: str, at: int) -> None:
+    values = list(OF_LOGITS[name][0])
+    values[at] = replace(values[at], obtained=values[at].obtained * 0.985)
+    assert relation(values) == ""
+
+
+NEITHER: dict[str, OfLogits] = {
+    "nothing": lambda _, z: z,
+    "a temperature for each row": lambda at, z: z / (1.1 + at / 10),
+    "a cap for each row": lambda at, z: capped(z, 20.0 + 10 * at),
+    "another function that saturates": lambda _, z: z / (1 + abs(z) / 30),
+    "a cap and a temperature": lambda _, z: capped(z) / 1.25,
+    "a clamp": lambda _, z: min(max(z, -20.0), 20.0),
+    "rounding": lambda at, z: z * (1 + 1e-6 * at),
+}
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_nothing_is_claimed_where_neither_holds_for_all(name: str) -> None:
+    values = listed(NEITHER[name], rows=12, k=20)
+    for side in (values, swapped_sides(values)):
+        assert (temperature(side), soft_cap(side)) == ("", "")
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.003, 0.05, 1.0]))
+def test_noise_is_neither(seed: int, size: float) -> None:
+    random = Random(seed)
+    values = listed(lambda _, z: capped(z / 1.1) + random.gauss(0, size), seed=seed)
+    assert (temperature(values), soft_cap(values)) == ("", "")
+
+
+@given(st.floats(0.05, 0.95))
+def test_one_factor_is_neither(ratio: float) -> None:
+    values = [replace(v, obtained=ratio * v.expected) for v in HOT]
+    assert (temperature(values), soft_cap(values)) == ("", "")
+
+
+def test_a_fit_needs_more_numbers_than_parameters() -> None:
+    """A temperature has one and a constant a row, a cap one and two constants a row; two more show nothing."""
+    assert temperature(HOT[:4]) == soft_cap(CAPPED[:5]) == soft_cap(LOGITS[:3]) == ""
+    assert temperature(HOT[:5]) != ""
+    assert soft_cap(CAPPED[:6]) != ""
+    assert soft_cap(LOGITS[:4]) != ""
+    pairs = [v for i, v in enumerate(CAPPED) if i % 8 in (0, 7)]
+    assert soft_cap(pairs) == "", "any two numbers lie on some cap"
+    alone = [replace(v, distribution=i) for i, v in enumerate(HOT * 9)]
+    assert temperature([*HOT, *alone]) == "", "most numbers are alone in their row"
+
+
+def test_numbers_of_no_distribution_have_no_temperature() -> None:
+    assert temperature([replace(v, distribution=None) for v in HOT]) == ""
+    assert temperature([*HOT[1:], replace(HOT[0], obtained=0.0)]) == ""
+
+
+@pytest.mark.parametrize("part", ["table", "document"])
+def test_lists_of_tables_and_documents_are_distributions(part: str) -> None:
+    """The same rows of two cases are two distributions."""
+    pairs = []
+    for at, value in enumerate(HOT):
+        case = ("fact", "other")[at // 8 % 2]
+        texts = repr(value.expected), repr(value.obtained)
+        place = (
+            Place("output-F-records.csv", row(("pos/orig", at // 16)), f"prob{at % 8 + 1}")
+            if part == "table"
+            else at_path("output-F.json", ("test_prompts", at // 16, "topk", at % 8, "p"))
+        )
+        pairs.append((case, Mismatch(place, *texts, Kind.VALUE)))
+    (group,) = classes(pairs)
+    assert "a temperature of 1.25?" in hint(group)
