@@ -4,14 +4,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
-from ..golden import GOLDEN, Case, case_entries, cases_from
+from ..golden import GOLDEN
 
 if TYPE_CHECKING:
     from ..lifecycle.capture import Capture
+    from ..runners.check import CaseResult
 
 CHANGELOG = GOLDEN.parent / "CHANGELOG.md"
 
@@ -38,6 +40,14 @@ def add(commands: Any) -> None:
         "--reason", required=True, metavar="TEXT", help="why the outputs of run.py changed"
     )
     command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="refuse where more changes than this column, key, pass or file, named as history and accept name it; "
+        "may be given again, and may hold * (default: anything may change)",
+    )
+    command.add_argument(
         "--golden",
         type=Path,
         default=GOLDEN,
@@ -56,7 +66,13 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..lifecycle.capture import read_capture, read_captured_library
     from ..lifecycle.promote import promote
-    from ..lifecycle.promote_checks import changed_cases, refusals
+    from ..lifecycle.promote_checks import (
+        changed_cases,
+        changed_names,
+        compared,
+        only_problems,
+        refusals,
+    )
 
     capture = (
         read_captured_library(args.capture, args.provenance)
@@ -69,8 +85,12 @@ def run(args: argparse.Namespace) -> int:
             f"golden/ holds these {len(capture.cases)} captures already, but for rounding at most; nothing was changed"
         )
         return 0
-    print(difference(capture, args.golden, names))
-    if problems := refusals(capture, args.golden, args.changelog, args.reason, os.environ):
+    known = compared(capture, args.golden, names)
+    print(difference(capture, known, names))
+    problems = refusals(capture, args.golden, args.changelog, args.reason, os.environ)
+    if args.only:
+        problems += only_problems(changed_names(capture, args.golden, known), args.only)
+    if problems:
         raise SpecError("not promoted: " + "\nspec: error: ".join(problems))
     if args.dry_run:
         print("\ndry run: nothing was changed")
@@ -83,33 +103,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def difference(capture: "Capture", golden: Path, names: Sequence[str]) -> str:
-    """Describe all that a promotion would change: new cases with their schema violations, others by mismatch."""
+def difference(capture: "Capture", known: Sequence["CaseResult"], names: Sequence[str]) -> str:
+    """Describe all that a promotion would change: new cases, every mismatch of the others, the rules that break."""
     from ..report.check import text
-    from ..runners.check import report
+    from ..report.text import printable
+    from ..report.validate import rule_lines
+    from ..runners.check import Report
     from ..runners.command import Outcome
-
-    known = case_entries(golden)
-    cases = cases_from(case_entries(capture.folder))
-    blocks = [
-        describe_new_case(cases[name], capture.folder / "outputs" / name)
-        for name in names
-        if name not in known
-    ]
-    if old := [cases[name] for name in names if name in known]:
-        folders = {case.name: capture.folder / "outputs" / case.name for case in old}
-        blocks.append(text(report(old, golden, folders, Outcome(0, "", 0.0)), shown=sys.maxsize))
-    return "\n".join(blocks)
-
-
-def describe_new_case(case: Case, folder: Path) -> str:
-    """Describe a new case: the number of its files, and each of its schema violations."""
-    from ..report.text import indent, printable
     from ..runs.run import read_run
-    from ..schema.validate import validate
+    from ..schema.layout import judge_run
 
-    run = read_run(folder, case.model_id.split("/")[-1])
-    violations = validate(run)
-    lines = [printable(str(violation)) for violation in violations]
-    title = f"{case.name}: a new case, {len(run.files)} files, {len(violations)} schema violations"
-    return "\n".join([title, *([indent("\n".join(lines))] if lines else [])])
+    blocks, violations = [], [(r.case, violation) for r in known for violation in r.violations]
+    for name in [name for name in names if name not in {result.case for result in known}]:
+        stem = capture.entries[name]["model_id"].split("/")[-1]
+        run = read_run(capture.folder / "outputs" / name, stem)
+        judged = judge_run(run)
+        violations += [(name, violation) for violation in judged.violations]
+        further = f"; {judged.sentence}" if judged.sentence else ""
+        count = f"{len(run.files)} files, {len(judged.violations):,} schema violations"
+        blocks.append(printable(f"{name}: a new case, {count}{further}"))
+    if known:
+        unjudged = tuple(replace(result, violations=()) for result in known)
+        blocks.append(text(Report(unjudged, Outcome(0, "", 0.0)), shown=sys.maxsize))
+    return "\n\n".join(["\n".join(blocks), *rule_lines(violations)])

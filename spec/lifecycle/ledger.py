@@ -6,11 +6,11 @@ It is reviewed like code. A line names the only columns, keys, passes or files t
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import SpecError
 from .history import History, Step
+from .only import covers, unmatched
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Acceptance:
 
     def covers(self, name: str) -> bool:
         """Whether a name is among those that the commit may change."""
-        return any(name == only or fnmatchcase(name, only) for only in self.only)
+        return covers(self.only, name)
 
 
 def read_ledger(path: Path) -> list[Acceptance]:
@@ -68,10 +68,11 @@ def stale(history: History, ledger: Sequence[Acceptance]) -> list[str]:
     sentences = []
     steps = {step.commit.hash: step for step in history.steps}
     for acceptance in ledger:
-        step = steps.get(acceptance.commit)
-        for only in acceptance.only if step else ():
-            if step and not any(fnmatchcase(name, only) or name == only for name in step.names):
-                sentences.append(f"{step.commit.short} does not change {only} any more")
+        if step := steps.get(acceptance.commit):
+            sentences += [
+                f"{step.commit.short} does not change {only} any more"
+                for only in unmatched(acceptance.only, step.names)
+            ]
     return sentences
 
 
@@ -81,11 +82,7 @@ def accept(path: Path, step: Step, acceptance: Acceptance) -> None:
         raise SpecError(
             f"{step.commit.short} changes more than that: {', '.join(others)}; nothing is accepted"
         )
-    if unchanged := [
-        only
-        for only in acceptance.only
-        if not any(fnmatchcase(name, only) or name == only for name in step.names)
-    ]:
+    if unchanged := unmatched(acceptance.only, step.names):
         raise SpecError(
             f"{step.commit.short} does not change {', '.join(unchanged)}; it changes "
             f"{', '.join(step.names) or 'nothing'}"

@@ -1,15 +1,18 @@
 """Find what a promotion would change in golden/, and every reason to refuse it."""
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..compare.verdicts import EQUAL
 from ..golden import cases_from, complete, contents, read_manifest, same_names, verify
-from ..runners.check import report
+from ..runners.check import CaseResult, report
 from ..runners.command import Outcome
+from ..runs.listing import part_of
 from .capture import Capture, read_entries
+from .history import names
+from .only import beyond, unmatched
 
 CHANGES_TITLE = "### Golden changes"
 
@@ -55,6 +58,48 @@ def capture_problems(capture: Capture, golden: Path) -> list[str]:
         *input_problems(capture, golden),
         *same_names(merged_entries(capture, golden)),
     ]
+
+
+def only_problems(changed: Sequence[str], only: Sequence[str]) -> list[str]:
+    """Return what the capture changes and `only` does not name, and the other way round, a sentence each."""
+    problems = []
+    if others := beyond(changed, only):
+        problems.append(
+            f"the capture changes more than --only names: {', '.join(others)}; find out why, or name them too"
+        )
+    if unchanged := unmatched(only, changed):
+        problems.append(
+            f"the capture does not change {', '.join(unchanged)}; it changes {', '.join(changed)}"
+        )
+    return problems
+
+
+def changed_names(capture: Capture, golden: Path, results: Sequence[CaseResult]) -> tuple[str, ...]:
+    """Return what a promotion changes, by the names of `accept`: columns, keys, passes, files.
+
+    `results` are the cases that golden/ has and the capture changes. Beside them come new cases (`case NAME`), other
+    options of a case (`cases.json: NAME`) and folders that cases read (`models/NAME`).
+    """
+    entries = read_entries(golden)
+    pairs = [(r.case, mismatch) for r in results for mismatch in r.comparison.mismatches]
+    files = [part_of(file) for result in results for file in other_files(capture, golden, result)]
+    new = [f"case {name}" for name in capture.cases if name not in entries]
+    options = [r.case for r in results if entries[r.case] != capture.entries[r.case]]
+    folders = [part for result in results for part in changed_inputs(capture, golden, result.case)]
+    further = (
+        *files,
+        *new,
+        *(f"cases.json: {name}" for name in options),
+        *map(Path.as_posix, folders),
+    )
+    return tuple(dict.fromkeys((*names(pairs), *further)))
+
+
+def other_files(capture: Capture, golden: Path, result: CaseResult) -> list[str]:
+    """Return the files of a case that a promotion changes though the comparison finds nothing in them."""
+    named = {mismatch.file for mismatch in result.comparison.mismatches}
+    rounded = {file for file, verdict in result.verdicts.items() if verdict == EQUAL}
+    return sorted(differing_files(capture, golden, result.case) - named - rounded)
 
 
 def merged_entries(capture: Capture, golden: Path) -> dict[str, Any]:
@@ -166,6 +211,17 @@ def changed_cases(capture: Capture, golden: Path) -> list[str]:
         or changed_inputs(capture, golden, name)
         or differing_files(capture, golden, name) - rounded_files(capture, golden, name)
     ]
+
+
+def compared(capture: Capture, golden: Path, changed: Sequence[str]) -> tuple[CaseResult, ...]:
+    """Return the comparison of each changed case that golden/ has with its snapshot."""
+    known = read_entries(golden)
+    entries = {name: capture.entries[name] for name in changed if name in known}
+    if not entries:
+        return ()
+    cases = list(cases_from(complete(entries)).values())
+    folders = {case.name: capture.folder / "outputs" / case.name for case in cases}
+    return report(cases, golden, folders, Outcome(0, "", 0.0)).results
 
 
 def differing_files(capture: Capture, golden: Path, name: str) -> set[str]:

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ..schema.rule_sources import checks_of
 from ..schema.validate import Rule, Violation
 from ..schema.validating import Validation
 from .objects import violation_object
@@ -57,6 +58,25 @@ def rule_block(rule: Rule, violations: Sequence[Violation]) -> str:
         lines.append(f"and {count - SHOWN:,} more; --json lists all")
     times = f" ({count:,} times)" if count > 1 else ""
     return f"{rule}{times}: {rule.sentence}\n" + indent("\n".join(lines))
+
+
+def rule_lines(violations: Sequence[tuple[str, Violation]]) -> list[str]:
+    """What the schema does not allow, a line for each rule: how often, the first case and place, and the code of it.
+
+    Violations come with their case; nothing is returned where there is none.
+    """
+    by_rule: dict[Rule, list[tuple[str, Violation]]] = defaultdict(list)
+    for pair in violations:
+        by_rule[pair[1].rule].append(pair)
+    lines = []
+    for rule, broken in by_rule.items():
+        case, first = broken[0]
+        times = f"{len(broken):,} place{'s' * (len(broken) != 1)}"
+        code = ", ".join(f"spec/schema/{check}" for check in checks_of(rule))
+        place = f"first {case}: {violation_line(first)}"
+        lines.append(f"{rule}: {times}, {place}; Rule.{rule.name} in spec/schema/rules.py, {code}")
+    title = f"What breaks the schema: {len(violations):,} places, {len(by_rule)} rules"
+    return [title + "\n" + indent("\n".join(lines))] if lines else []
 
 
 def violation_line(violation: Violation) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from spec.lifecycle.capture import RECORD, captured_files, write_json
 from spec.lifecycle.library import load_library
 from spec.lifecycle.new_case import make_entry
 from spec.runs.csv_dialect import encode, parse
+from spec.schema.rule_sources import checks_of
+from spec.schema.rules import Rule
 
 REASON = "run.py rounds the entropy now"
 Output = pytest.CaptureFixture[str]
@@ -125,6 +128,120 @@ def test_every_difference_is_shown_however_many(
     shown = capsys.readouterr().out
     assert shown.count("(missing row)") >= 17
     assert "more; --json" not in shown
+
+
+ENTROPY = "pure-next-token: entropy"
+
+
+def drop_row(folder: Path) -> None:
+    table = folder / "outputs/fact/output-Fact-records.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([*lines[:5], *lines[6:]]))
+
+
+def add_manifest(folder: Path) -> None:
+    """A file that comparisons leave out."""
+    (folder / "outputs/fact/run-Fact.manifest.json").write_text("{}")
+
+
+def other_option(folder: Path) -> None:
+    with_entry(folder, "fact", args={"copy_threshold": 0.5})
+
+
+def other_model(folder: Path) -> None:
+    shutil.copytree(GOLDEN / "models" / "rms-rope", folder / "models" / "fact")
+
+
+def new_case(folder: Path) -> None:
+    cases = json.loads((GOLDEN / "cases.json").read_text())["cases"]
+    shutil.copytree(GOLDEN / "outputs" / "qk-norm", folder / "outputs" / "qk-norm")
+    shutil.copytree(GOLDEN / "models" / "qk-norm", folder / "models" / "qk-norm")
+    write_json(folder / "cases.json", {"cases": {n: cases[n] for n in ("fact", "qk-norm")}})
+
+
+FURTHER: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a row": (drop_row, "records: row"),
+    "a file that is not compared": (add_manifest, "run-Fact.manifest.json"),
+    "an option": (other_option, "cases.json: fact"),
+    "a model": (other_model, "models/fact"),
+    "a case": (new_case, "case qk-norm"),
+}
+
+
+def sealed(folder: Path) -> Path:
+    """The capture, whose record has the files and the cases that lie there."""
+    record = json.loads((folder / RECORD).read_text())
+    names = json.loads((folder / "cases.json").read_text())["cases"]
+    cases = {name: {"problem": "", "seconds": 0.1} for name in names}
+    write_json(folder / RECORD, record | {"cases": cases, "files": captured_files(folder)})
+    return folder
+
+
+@pytest.mark.parametrize("only", [ENTROPY, "pure-next-token: *", "*entropy"])
+def test_a_promotion_of_named_columns_alone(
+    only: str, capture: Build, project: Path, capsys: Output
+) -> None:
+    """Rounding of the other table is none of its changes."""
+    assert promote(rounded(capture()), project, "--only", only) == 0
+    assert "1 cases promoted: fact" in capsys.readouterr().out
+    assert verify(project / "golden") == []
+
+
+@pytest.mark.parametrize("what", FURTHER)
+def test_what_only_does_not_name_is_refused(
+    what: str, capture: Build, project: Path, capsys: Output
+) -> None:
+    change, name = FURTHER[what]
+    folder = capture()
+    change(folder)
+    sealed(folder)
+    before = state(project)
+    assert promote(folder, project, "--only", ENTROPY) == 2
+    assert f"changes more than --only names: {name}; find" in capsys.readouterr().err
+    assert promote(folder, project, "--only", name, "--dry-run") == 2
+    assert f"changes more than --only names: {ENTROPY}; find" in capsys.readouterr().err
+    assert state(project) == before
+    assert promote(folder, project, "--only", ENTROPY, "--only", name) == 0
+
+
+def test_what_only_names_and_does_not_change_is_refused(
+    capture: Build, project: Path, capsys: Output
+) -> None:
+    before = state(project)
+    assert promote(capture(), project, "--only", ENTROPY, "--only", "records: row") == 2
+    shown = capsys.readouterr().err
+    assert f"the capture does not change records: row; it changes {ENTROPY}\n" in shown
+    assert state(project) == before
+
+
+def test_each_rule_that_breaks_is_a_line_before_anything_is_written(
+    capture: Build, project: Path, capsys: Output
+) -> None:
+    """However many places there are, and beside the places that golden/ breaks already."""
+    folder = capture()
+    table = folder / "outputs/fact/output-Fact-records.csv"
+    table.write_text(table.read_text().replace("pos,orig,0", "pos,orig,9"))
+    assert promote(sealed(folder), project, "--dry-run") == 0
+    head, _, schema = capsys.readouterr().out.partition("What breaks the schema: ")
+    title, *lines = schema.splitlines()
+    lines = [line.strip() for line in lines if line]
+    assert lines[-1] == "dry run: nothing was changed"
+    assert {line.split(":")[0] for line in lines[:-1]} == {"rows.missing", "rows.extra"}
+    assert title == "34 places, 2 rules"
+    assert lines[0] == (
+        "rows.missing: 17 places, first fact: output-Fact-records.csv, pos/orig layer 0 pos 0: no such row; "
+        "Rule.ROWS_MISSING in spec/schema/rules.py, spec/schema/row_order.py: check_order"
+    )
+    assert "rows.missing" not in head
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_every_rule_has_its_check_in_the_code(rule: Rule) -> None:
+    checks = checks_of(rule)
+    assert checks
+    for check in checks:
+        file, name = check.split(": ")
+        assert callable(getattr(import_module(f"spec.schema.{file[:-3]}"), name))
 
 
 REFUSALS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], Any], dict[str, str], str]] = {
