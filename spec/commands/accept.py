@@ -36,9 +36,7 @@ def run(args: argparse.Namespace) -> int:
     commit = cache.repository.commit(args.commit)
     if not commit.parent:
         raise SpecError(f"{commit.short} is the first commit: there is nothing that it changes")
-    steps = history(
-        cache, f"{commit.hash}^..{commit.hash}", args.jobs, first_screen, progress
-    ).steps
+    steps = history(cache, f"{commit.hash}^..{commit.hash}", first_screen, progress).steps
     if len(steps) < 2:
         raise SpecError(f"{commit.short} does not change the folder of {args.run_py}")
     only = tuple(dict.fromkeys(args.only))

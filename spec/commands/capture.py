@@ -1,11 +1,15 @@
 """`python -m spec capture --run-py PATH --python INTERPRETER --out DIR`: store the outputs of an external run.py."""
 
 import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..golden import GOLDEN, Case, load_cases, require_intact, select
 from .workspace import workspace
+
+if TYPE_CHECKING:
+    from ..runners.external import ExternalRunner
 
 
 def add_external_options(command: argparse.ArgumentParser, required: bool) -> None:
@@ -30,6 +34,27 @@ def add_external_options(command: argparse.ArgumentParser, required: bool) -> No
         default=600.0,
         help="seconds a case may take (default: %(default)g)",
     )
+    command.add_argument(
+        "-j",
+        "--jobs",
+        type=int,
+        default=processors(),
+        metavar="N",
+        help="run N cases at a time, each with one torch thread (default: the number of processors)",
+    )
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def external_runner(args: argparse.Namespace) -> "ExternalRunner":
+    """The external run.py that the options name; raises SpecError where one is wrong."""
+    from ..runners.external import ExternalRunner
+
+    return ExternalRunner(args.run_py, args.python, args.timeout, args.jobs)
 
 
 def add(commands: Any) -> None:
@@ -61,9 +86,8 @@ def cases_of(library: Path | None, names: list[str]) -> tuple[Path, list[Case]]:
 
 def run(args: argparse.Namespace) -> int:
     from ..lifecycle.capture import capture
-    from ..runners.external import ExternalRunner
 
-    runner = ExternalRunner(args.run_py, args.python, args.timeout)
+    runner = external_runner(args)
     library, cases = cases_of(args.cases, args.names)
     with workspace(args.out) as out:
         result = capture(runner, cases, library, out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SpecError
 from ..golden import GOLDEN, Case, corrected, load_cases, require_intact, select
 from .allow import EXTENDED, add_allow
-from .capture import add_external_options
+from .capture import add_external_options, external_runner
 from .workspace import workspace
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run_and_compare(args: argparse.Namespace, cases: Sequence[Case], folder: Pat
     from ..lifecycle.capture import changed_modules, read_capture
     from ..runners.check import report
     from ..runners.command import run_command
-    from ..runners.external import ExternalRunner, run_external
+    from ..runners.external import run_external
 
     known = read_capture(args.against) if args.against is not None else None
     if known and (missing_cases := [case.name for case in cases if case.name not in known.cases]):
@@ -94,7 +94,6 @@ def run_and_compare(args: argparse.Namespace, cases: Sequence[Case], folder: Pat
     if not args.run_py:
         outcome = run_command(args.runner, cases, GOLDEN, folders, folder)
         return report(cases, expected, folders, outcome)
-    runner = ExternalRunner(args.run_py, args.python, args.timeout)
-    external = run_external(runner, cases, GOLDEN, folders, folder)
+    external = run_external(external_runner(args), cases, GOLDEN, folders, folder)
     result = report(cases, expected, folders, external.outcome)
     return replace(result, note=changed_modules(known, external.provenance)) if known else result

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report.classes import first_screen
 
     ledger = read_ledger(args.ledger)
-    result = history(cache_of(args), args.span, args.jobs, first_screen, progress)
+    result = history(cache_of(args), args.span, first_screen, progress)
     for path, content in ((args.html, render.page), (args.junit, render.junit)):
         if path is not None:
             write(path, content(result, ledger))

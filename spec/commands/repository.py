@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SpecError
-from .capture import cases_of
+from .capture import cases_of, processors
 
 if TYPE_CHECKING:
     from ..lifecycle.capture_cache import CaptureCache
@@ -37,9 +37,9 @@ def add_repository(command: argparse.ArgumentParser) -> None:
         "-j",
         "--jobs",
         type=int,
-        default=2,
+        default=processors(),
         metavar="N",
-        help="captures at a time (default: %(default)s)",
+        help="processes at a time, for several commits or the cases of one (default: the number of processors)",
     )
     command.add_argument(
         "--cases", type=Path, metavar="LIBRARY", help="a folder made by new-case (default: golden/)"
@@ -78,9 +78,8 @@ def cache_of(args: argparse.Namespace) -> "CaptureCache":
         raise SpecError(f"--jobs takes a number from 1 on, got {args.jobs}")
     library, cases = cases_of(args.cases, args.names)
     folder = args.cache or user_cache_path("lenses-min") / "captures"
-    return CaptureCache(
-        folder, Repository(args.repo, args.run_py), args.python, args.timeout, library, cases
-    )
+    repository = Repository(args.repo, args.run_py)
+    return CaptureCache(folder, repository, args.python, args.timeout, library, cases, args.jobs)
 
 
 def progress(line: str) -> None:

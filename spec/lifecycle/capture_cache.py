@@ -7,12 +7,13 @@ is whole, so a command that was stopped goes on.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ class Captured:
 
 @dataclass(frozen=True)
 class CaptureCache:
-    """Captures of the commits of a repository, in `folder`; `library` has the cases, as golden/ does."""
+    """Captures of the commits of a repository, in `folder`; `library` has the cases, as golden/ does.
+
+    A capture runs `jobs` processes at a time; its outputs do not depend on `jobs`.
+    """
 
     folder: Path
     repository: Repository
@@ -64,6 +68,7 @@ class CaptureCache:
     timeout: float
     library: Path
     cases: Sequence[Case]
+    jobs: int
 
     @cached_property
     def group(self) -> Path:
@@ -74,6 +79,7 @@ class CaptureCache:
             "interpreter": versions(self.python),
             "run_py": self.repository.run_py,
             "timeout": self.timeout,
+            "threads": os.environ.get("OMP_NUM_THREADS"),
             "cases": {case.name: entries[case.name] for case in self.cases},
             "inputs": {case.name: inputs(case, self.library) for case in self.cases},
         }
@@ -111,7 +117,7 @@ class CaptureCache:
             run_py = self.repository.extract(commit, work / "source")
             out = work / "capture"
             out.mkdir()
-            runner = ExternalRunner(run_py, self.python, self.timeout)
+            runner = ExternalRunner(run_py, self.python, self.timeout, self.jobs)
             result = capture(runner, self.cases, self.library, out)
             modules = (result.provenance or {}).get("modules")
             read = read_files(commit, modules if not result.outcome.problems else None)
@@ -159,6 +165,7 @@ def read_captured(folder: Path) -> Captured:
     return Captured(folder, problems)
 
 
+@cache
 def versions(python: Path) -> Any:
     """Python and the libraries of an interpreter; raises SpecError where it cannot be started."""
     try:

@@ -105,12 +105,18 @@ def names(pairs: Iterable[Pair]) -> tuple[str, ...]:
 
 
 def history(
-    cache: CaptureCache, span: str, jobs: int, screen: Screen, progress: Callable[[str], None]
+    cache: CaptureCache, span: str, screen: Screen, progress: Callable[[str], None]
 ) -> History:
-    """Capture every commit of a range that changes run.py's folder, and compare each with its parent and the first."""
+    """Capture every commit of a range that changes run.py's folder, and compare each with its parent and the first.
+
+    The processes that the cache may run at a time are shared among as many commits as there are to capture.
+    """
     commits = cache.repository.between(span)
+    missing = [commit for commit in commits if cache.find(commit) is None]
+    at_a_time = min(cache.jobs, max(1, len(missing)))
+    cache = replace(cache, jobs=cache.jobs // at_a_time)
     before = len(cache.entries)
-    make(cache, [c for c in commits if cache.find(c) is None], jobs, progress)
+    make(cache, missing, at_a_time, progress)
     start = cache.of(commits[0])
     if not start.works:
         raise SpecError(
@@ -132,15 +138,15 @@ def history(
 
 
 def make(
-    cache: CaptureCache, commits: Sequence[Commit], jobs: int, progress: Callable[[str], None]
+    cache: CaptureCache, commits: Sequence[Commit], at_a_time: int, progress: Callable[[str], None]
 ) -> None:
-    """Capture commits, `jobs` at a time; those of the same files are captured once."""
+    """Capture commits, some at a time; those of the same files are captured once."""
 
     def one(commit: Commit) -> None:
         captured = cache.of(commit)
         progress(f"{commit.short} {captured.problem or 'captured'}")
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(at_a_time) as pool:
         for _ in pool.map(one, commits):
             pass
 

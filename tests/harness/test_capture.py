@@ -1,19 +1,27 @@
 """Captures report every failure of an external run.py. Stubs replace its libraries, so these tests are quick."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from spec.__main__ import main
 from spec.errors import SpecError
-from spec.golden import GOLDEN, verify
+from spec.golden import GOLDEN, load_cases, verify
 from spec.lifecycle.capture import read_capture
+from spec.runners.shares import LOADING, WORTH, cost, divide
 from spec.runners.worker import read_original
 
 HELPER = """
@@ -21,7 +29,8 @@ import shutil
 from pathlib import Path
 
 def write(args, model_id):
-    name = {"Fact": "fact", "rms-rope": "rms-rope", "Raw-off": "raw-off"}[model_id.split("/")[-1]]
+    names = {next(case.glob("output-*.json")).stem[7:]: case.name for case in Path(%r).iterdir()}
+    name = names[model_id.split("/")[-1]]
     shutil.copytree(Path(%r) / name, args.out_dir, dirs_exist_ok=True)
     return name
 """
@@ -60,7 +69,7 @@ def external(tmp_path: Path) -> External:
         folder.mkdir(exist_ok=True)
         (folder / "transformer_lens.py").write_text("class HookedTransformer: pass\n")
         (folder / "torch.py").write_text(TORCH)
-        (folder / "helper.py").write_text(HELPER % str(GOLDEN / "outputs"))
+        (folder / "helper.py").write_text(HELPER.replace("%r", repr(str(GOLDEN / "outputs"))))
         (folder / "run.py").write_text(run_py.replace("{accident}", accident))
         return ["--run-py", str(folder / "run.py"), "--python", sys.executable]
 
@@ -100,7 +109,7 @@ def test_the_same_bytes_are_called_identical(external: External, capsys: Output)
 ACCIDENTS = {
     "raise": (
         'name == "fact" and helper.write(CLI_ARGS, "nobody")',
-        "run.py raised KeyError: 'nobody' at helper.py:6 in write",
+        "run.py raised KeyError: 'nobody' at helper.py:7 in write",
     ),
     "exit": (
         'name == "fact" and sys.exit(3)',
@@ -115,10 +124,13 @@ ACCIDENTS = {
 }
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("kind", ACCIDENTS)
-def test_a_crash_takes_one_case_only(external: External, kind: str, capsys: Output) -> None:
+def test_a_crash_takes_one_case_only(
+    external: External, kind: str, jobs: str, capsys: Output
+) -> None:
     accident, message = ACCIDENTS[kind]
-    assert main(["check", *external(accident), *CASES]) == 1
+    assert main(["check", *external(accident), "-j", jobs, *CASES]) == 1
     shown = capsys.readouterr().out
     assert "Look first at stage “run”" in shown.split("case    ")[0]
     assert message in shown
@@ -139,6 +151,95 @@ def test_missing_and_extra_files_are_findings(external: External, capsys: Output
 def test_a_run_py_that_exceeds_its_timeout_is_stopped(external: External, capsys: Output) -> None:
     assert main(["check", *external("time.sleep(60)"), "--timeout", "2", "fact"]) == 1
     assert "run.py took longer than 2 s a case in this case" in capsys.readouterr().out
+
+
+def test_the_timeout_is_of_each_case(external: External, capsys: Output) -> None:
+    """A case that hangs does not last as long as all cases of its process may."""
+    started = time.monotonic()
+    cases = ["rms-rope", "fact", *(name for name, case in load_cases().items() if not case.env)][
+        :12
+    ]
+    options = [*external('time.sleep(60 if name == "fact" else 0)'), "--timeout", "1", "-j", "1"]
+    assert main(["check", *options, *dict.fromkeys(cases)]) == 1
+    assert time.monotonic() - started < 8
+    shown = capsys.readouterr().out
+    assert "run.py took longer than 1 s a case in this case" in shown
+    assert shown.splitlines()[-1].startswith("10 of 11 cases match, ")
+
+
+@pytest.mark.parametrize("threads", ["", "3"])
+def test_two_workers_write_what_one_writes(
+    external: External, threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one torch thread each, or as many as the environment says."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    records = []
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        assert main(["capture", *external(), "-j", jobs, "--out", str(out), *CASES]) == 0
+        records.append(json.loads((out / "capture.json").read_text()))
+    for record in records:
+        assert list(record["cases"]) == CASES
+        assert all(case.pop("seconds") >= 0 for case in record["cases"].values())
+        assert record["provenance"]["threads"]["OMP_NUM_THREADS"] == (threads or "1")
+    assert records[0] == records[1]
+
+
+def test_workers_run_at_the_same_time(external: External, tmp_path: Path, capsys: Output) -> None:
+    """Each case waits for the other one."""
+    meet = (
+        f"place = Path({str(tmp_path)!r}); (place / (name + '.began')).touch()\n"
+        "    while len(list(place.glob('*.began'))) < 2: time.sleep(0.01)"
+    )
+    run_py = RUN_PY.replace("import helper", "import helper\nfrom pathlib import Path")
+    options = [*external(meet, run_py=run_py), "--timeout", "20", "fact", "raw-off"]
+    assert main(["check", *options, "-j", "2"]) == 0
+
+
+def test_an_interrupt_ends_all_workers(external: External, tmp_path: Path) -> None:
+    began = f"open({str(tmp_path)!r} + f'/{{os.getpid()}}.began', 'w'); time.sleep(60)"
+    command = [sys.executable, "-m", "spec", "capture", *external(began), "-j", "2"]
+    with subprocess.Popen([*command, "--out", str(tmp_path / "out"), *CASES]) as process:
+        while len(workers := list(tmp_path.glob("*.began"))) < 2:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) != 0
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(worker.stem), 0)
+    assert not (tmp_path / "out" / "capture.json").exists()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 5))
+def test_cases_are_divided_evenly(sizes: list[int], workers: int) -> None:
+    """Each case once and in order, one environment a process, and no worker much longer than an even division."""
+    groups: Any = [[(number, i) for i in range(size)] for number, size in enumerate(sizes)]
+    shares: Any = divide(groups, workers)
+    assert 1 <= len(shares) <= workers
+    pieces = [piece for share in shares for piece in share]
+    assert [case for piece in pieces for case in piece] == [case for g in groups for case in g]
+    assert all(piece and len({case[0] for case in piece}) == 1 for piece in pieces)
+    total = sum(sizes) + LOADING * (len(sizes) + workers - 1)
+    assert max(map(cost, shares)) <= WORTH * (total / workers + LOADING + 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "workers", "expected"),
+    [
+        ([20], 2, [[10], [10]]),
+        ([20], 1, [[20]]),
+        ([2], 2, [[2]]),  # two imports at the same time take longer than a tiny case
+        ([1, 1], 2, [[1], [1]]),
+        ([24, 3, 1], 2, [[24], [3, 1]]),
+    ],
+)
+def test_a_process_more_must_be_worth_its_imports(
+    sizes: list[int], workers: int, expected: list[list[int]]
+) -> None:
+    groups: Any = [list(range(size)) for size in sizes]
+    assert [[len(group) for group in share] for share in divide(groups, workers)] == expected
 
 
 @pytest.mark.parametrize(
@@ -177,6 +278,10 @@ def test_a_capture_with_failed_cases_says_so(
         (
             ["--run-py", __file__, "--python", sys.executable, "--timeout", "0"],
             "seconds must be > 0, got 0",
+        ),
+        (
+            ["--run-py", __file__, "--python", sys.executable, "-j", "0"],
+            "--jobs takes a number from 1 on, got 0",
         ),
         (["--run-py", __file__], "--run-py and --python go together"),
         (["--run-py", __file__, "--python", sys.executable, "--runner", "x"], "name two runners"),

@@ -16,7 +16,7 @@ from lenses_min import RunOptions, pipeline
 from spec.__main__ import main
 from spec.compare.runs import compare
 from spec.compare.tolerance import by_name
-from spec.golden import GOLDEN, load_cases, select, verify
+from spec.golden import GOLDEN, contents, load_cases, select, verify
 from spec.lifecycle.capture import read_capture
 from spec.runners.check import report
 from spec.runners.command import Outcome, job
@@ -48,11 +48,11 @@ def copy_run_py(folder: Path) -> Path:
     return folder / "run.py"
 
 
-def capture_cases(folder: Path, names: Sequence[str]) -> Path:
+def capture_cases(folder: Path, names: Sequence[str], jobs: int = 2) -> Path:
     """Capture cases of the unchanged run.py."""
     out = folder / "capture"
     options = ["--run-py", str(copy_run_py(folder / "external")), "--python", str(PYTHON)]
-    assert main(["capture", *options, "--out", str(out), *names]) == 0
+    assert main(["capture", *options, "-j", str(jobs), "--out", str(out), *names]) == 0
     return out
 
 
@@ -95,6 +95,13 @@ def test_what_it_writes_matches_the_goldens(before: Path) -> None:
     assert provenance["libraries"]["transformer-lens"].startswith("2.16")
     assert "lenses_min/lenses/norm.py" in provenance["modules"]
     assert not any(name.startswith("spec") for name in provenance["modules"])
+
+
+def test_two_workers_write_the_bytes_of_one(before: Path, tmp_path: Path) -> None:
+    names = [*CASES, "bf16", "softcap-postnorm", "keep-residuals"]
+    alone = capture_cases(tmp_path, names, jobs=1)
+    for name in names:
+        assert contents(alone / "outputs" / name) == contents(before / "outputs" / name), name
 
 
 @pytest.mark.nightly

@@ -134,6 +134,25 @@ def test_a_second_call_captures_nothing(
     assert all(line.isprintable() for line in output.splitlines())
 
 
+def test_processes_are_shared_among_commits(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five at a time: two commits have two workers each, and a commit alone has all."""
+    jobs: list[int] = []
+    make = CaptureCache.make
+
+    def note(cache: CaptureCache, commit: Commit) -> Any:
+        jobs.append(cache.jobs)
+        return make(cache, commit)
+
+    monkeypatch.setattr(CaptureCache, "make", note)
+    hashes = [truth.hash for truth in setting.repository.truths]
+    options = [*setting.options, "--cache", str(tmp_path), "-j", "5", *ledger(setting)]
+    for last in (1, 2):
+        main(["history", *options, f"{hashes[0]}..{hashes[last]}"])
+    assert jobs == [2, 2, 5]
+
+
 def test_a_range_that_was_stopped_goes_on(
     setting: Setting, told: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
