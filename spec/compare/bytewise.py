@@ -15,17 +15,6 @@ from .recorder import Recorder
 BEFORE, WIDTH = 12, 48  # characters shown of a line: before the first that differs, and in all
 
 
-def same_bytes(a: Path, b: Path) -> bool:
-    """Whether two files can be read and hold the same bytes.
-
-    Never by a cache, as filecmp would: a changed file may keep its size and time.
-    """
-    try:
-        return os.path.isfile(a) and os.path.isfile(b) and a.read_bytes() == b.read_bytes()
-    except OSError:
-        return False
-
-
 def compare_bytes(recorder: Recorder, expected: Path, obtained: Path) -> None:
     """Record one mismatch at the first line, else at the first byte that differs; none where the files are the same."""
     a = read_bytes(recorder, expected, Kind.EXPECTED_RUN)

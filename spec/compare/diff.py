@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..runs.directory import one_run
 from ..runs.listing import listing, rest_of
-from ..runs.run import Run
-from .bytewise import same_bytes
+from ..runs.run import Run, same_bytes
 from .diff_columns import (
     ColumnDiff,
     FirstDivergence,
@@ -110,7 +109,8 @@ def of_how_made(verdict: str) -> str:
 
 def diff(folders: Sequence[Path], names: Sequence[str | None], tolerance: Tolerance) -> Diff:
     """Compare the runs of two directories; raises SpecError where one holds none, several, or another model."""
-    a, b = (one_run(folder, name) for folder, name in zip(folders, names, strict=True))
+    a = one_run(folders[0], names[0])
+    b = one_run(folders[1], names[1], other=a)
     beside = {file for folder in folders for file in listing(folder).shared}
     return replace(diff_runs(folders, (a, b), tolerance), left_out=tuple(sorted(beside)))
 

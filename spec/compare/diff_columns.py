@@ -1,7 +1,7 @@
 """Two runs of one model, column by column and layer by layer: how far they are apart, and where that begins."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from sys import float_info
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..runs.columns import without_numbers
 from ..runs.listing import RESIDUAL_PART, part_of, residual_layer
-from ..runs.places import Path, Place, TableRow
+from ..runs.places import Path, Place, Row, TableRow
 from .column import column_of
 from .kinds import Kind
 from .recorder import Recorder
@@ -26,7 +26,7 @@ class PassLayer(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One compared value: its place, |error|, its share of what is allowed, and whether both sides write it alike."""
+    """One value that differs: its place, |error|, its share of what is allowed, whether both sides write it alike."""
 
     place: Place
     column: str
@@ -46,12 +46,22 @@ class Note:
 
 
 class ValueRecorder(Recorder):
-    """A recorder that stores every compared value too, for medians and layers, and what is not judged."""
+    """A recorder that stores every value that differs too, for medians and layers, and what is not judged.
+
+    `passes` are those of which both sides have a row with a layer; of a residual, the one that it belongs to.
+    """
 
     def __init__(self, file: str, tolerance: Tolerance) -> None:
         super().__init__(file, tolerance)
         self.entries: list[Entry] = []
         self.notes: list[Note] = []
+        residual = pass_layer(Place(file))
+        self.passes: dict[tuple[str, str], None] = dict.fromkeys([residual[:2]] if residual else [])
+
+    def compared_rows(self, rows: Collection[Row]) -> None:
+        part = part_of(self.file)
+        layers = [row for row in rows if isinstance(row, TableRow) and row.layer_index is not None]
+        self.passes |= {(part, row.pass_name): None for row in layers}
 
     def undemanded(self, path: Path, expected: str, obtained: str) -> None:
         if expected != obtained:
@@ -66,7 +76,8 @@ class ValueRecorder(Recorder):
         same: bool = True,
     ) -> None:
         super().tally(place, column, error, fraction, same)
-        self.entries.append(Entry(place, column, error, fraction, same))
+        if fraction or not same:
+            self.entries.append(Entry(place, column, error, fraction, same))
 
 
 @dataclass(frozen=True)
@@ -122,44 +133,61 @@ def column_diffs(
     recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> list[ColumnDiff]:
     """Every column of every kind of file, those beyond tolerance first, then by their worst share of it."""
+    compared: Counter[str] = Counter()
     entries: dict[str, list[Entry]] = defaultdict(list)
     mismatches_of: dict[str, list[Mismatch]] = defaultdict(list)
     for recorder in recorders:
         part = part_of(recorder.file)
+        for column, tally in recorder.tallies.items():
+            compared[f"{part}: {without_numbers(column)}"] += tally.compared
         for entry in recorder.entries:
             entries[f"{part}: {without_numbers(entry.column)}"].append(entry)
     for mismatch in mismatches:
         mismatches_of[str(column_of(mismatch))].append(mismatch)
     columns = [
-        column_diff(name, values, mismatches_of.get(name, [])) for name, values in entries.items()
+        column_diff(name, count, entries.get(name, []), mismatches_of.get(name, []))
+        for name, count in compared.items()
     ]
     return sorted(columns, key=lambda column: (not column.beyond, -column.worst_fraction))
 
 
-def column_diff(name: str, entries: Sequence[Entry], mismatches: Sequence[Mismatch]) -> ColumnDiff:
-    """One column; what is no number has no error, only a count of values beyond."""
-    worst = max(entries, key=lambda entry: (entry.fraction, entry.error))
+def column_diff(
+    name: str, compared: int, entries: Sequence[Entry], mismatches: Sequence[Mismatch]
+) -> ColumnDiff:
+    """One column; what is no number has no error, only a count of values beyond.
+
+    `entries` are those of the `compared` values that differ.
+    """
+    errors = [entry.error for entry in entries]
+    worst = max(entries, key=lambda entry: (entry.fraction, entry.error), default=None)
     beyond = [entry.place for entry in entries if not entry.fraction <= 1]
     places = [*beyond, *(mismatch.place for mismatch in mismatches)]
     layers = [located.layer for place in places if (located := pass_layer(place))]
     first = mismatches[0].place if mismatches else None
     return ColumnDiff(
         name,
-        len(entries),
+        compared,
         sum(not entry.same for entry in entries),
         max(len(beyond), len(mismatches)),
-        median(entry.error for entry in entries),
-        max(entry.error for entry in entries),
-        worst.fraction,
-        worst.place if worst.fraction else first,
+        median_of(errors, compared),
+        max(errors, default=0.0),
+        worst.fraction if worst else 0.0,
+        worst.place if worst and worst.fraction else first,
         min(layers, default=None),
     )
+
+
+def median_of(errors: Sequence[float], compared: int) -> float:
+    """The median of `compared` numbers ≥ 0, of which all but `errors` are 0."""
+    if 2 * len(errors) < compared:
+        return 0.0
+    return median([*errors, *[0.0] * (compared - len(errors))])
 
 
 def located(
     recorders: Sequence[ValueRecorder], mismatches: Sequence[Mismatch]
 ) -> Iterator[tuple[PassLayer, str, float]]:
-    """Every value that belongs to a layer: where, its column, its share of the tolerance; inf for a mismatched text."""
+    """Every value of a layer that differs: where, its column, its share of the tolerance; inf for a mismatched text."""
     for recorder in recorders:
         for entry in recorder.entries:
             if place := pass_layer(entry.place):
@@ -181,6 +209,7 @@ def first_divergences(
         if mismatch.place.column and (place := pass_layer(mismatch.place))
     }
     worst: dict[tuple[str, str], dict[int, tuple[bool, float, str]]] = defaultdict(dict)
+    worst |= {name: {} for recorder in recorders for name in recorder.passes}
     for place, column, fraction in located(recorders, mismatches):
         value = ((place, column) in beyond or not fraction <= 1, fraction, column)
         layers = worst[place.table, place.pass_name]

@@ -116,11 +116,9 @@ def diff_directories(a: Path, b: Path, tolerance: Tolerance) -> DirectoryDiff:
 
 def diff_locations(a: RunLocation, b: RunLocation, tolerance: Tolerance) -> Diff:
     """Read and compare two runs."""
-    runs = (
-        read_run(a.folder, a.file_stem, a.files),
-        read_run(b.folder, b.file_stem, b.files),
-    )
-    return diff_runs((a.folder, b.folder), runs, tolerance)
+    before = read_run(a.folder, a.file_stem, a.files)
+    after = read_run(b.folder, b.file_stem, b.files, other=before)
+    return diff_runs((a.folder, b.folder), (before, after), tolerance)
 
 
 def matched(

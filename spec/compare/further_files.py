@@ -6,8 +6,8 @@ from typing import Any
 
 from ..runs import csv_dialect, json_text
 from ..runs.places import Place
-from ..runs.run import Finding, attempt, read_text, regular
-from .bytewise import compare_bytes, same_bytes
+from ..runs.run import Finding, attempt, read_text, regular, same_bytes
+from .bytewise import compare_bytes
 from .documents import compare_values
 from .kinds import Kind
 from .recorder import Recorder

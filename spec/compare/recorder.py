@@ -1,6 +1,6 @@
 """The result of a comparison, and the recorder that every comparer writes to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,7 +8,7 @@ from math import inf, isfinite
 from types import MappingProxyType
 
 from ..runs import columns
-from ..runs.places import Path, Place
+from ..runs.places import Path, Place, Row
 from ..runs.values import is_float, is_integer
 from .kinds import Kind
 from .tolerance import Tolerance
@@ -134,6 +134,13 @@ class Recorder:
     def undemanded(self, path: Path, expected: str, obtained: str) -> None:
         """Take two JSON values that the contract does not demand; this recorder ignores them."""
 
+    def compared_rows(self, rows: Collection[Row]) -> None:
+        """Take the rows of a table that both sides have; this recorder ignores them."""
+
+    def equal(self, column: str, count: int = 1) -> None:
+        """Count compared values of a column that both sides write alike."""
+        self.tallies.setdefault(column, Tally()).compared += count
+
     def tally(
         self,
         place: Place,
@@ -143,9 +150,7 @@ class Recorder:
         same: bool = True,
     ) -> None:
         """Count one compared value of a column; `same` where both sides write it alike."""
-        if column not in self.tallies:
-            self.tallies[column] = Tally()
-        self.tallies[column].add(place, error, fraction, same)
+        self.tallies.setdefault(column, Tally()).add(place, error, fraction, same)
 
     def value(self, place: Place, column: str, expected: str, obtained: str, quantity: str) -> None:
         """Compare two written values of a quantity and count them for `column`."""

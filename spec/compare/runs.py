@@ -6,8 +6,7 @@ Checks run in the order keys → type → shape → values and in both direction
 from collections import defaultdict
 
 from ..runs.places import Place
-from ..runs.run import Run
-from .bytewise import same_bytes
+from ..runs.run import Run, same_bytes
 from .documents import compare_documents
 from .further_files import compare_further
 from .kinds import Kind

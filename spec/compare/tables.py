@@ -1,4 +1,4 @@
-"""Two CSV tables: header, rows, order, width, then cell by cell."""
+"""Two CSV tables: header, rows, order and writing; their cells are left to cells.py."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 from ..runs import columns
 from ..runs.csv_dialect import Table
 from ..runs.places import FilePart, PassRows, Place, Row
-from ..runs.values import FURTHER_KEYS, is_float, key_columns, named_rows, table_rows, whole_pass
+from ..runs.values import FURTHER_KEYS, key_columns, named_rows, table_rows, whole_pass
+from .cells import compare_cells, count_cells
 from .kinds import Kind
-from .recorder import Recorder, topk_faults
+from .recorder import Recorder
 
-Cell = tuple[str, str]  # decoded text, as written
 Name = TypeVar("Name", str, Row)
 Rows = Mapping[Any, int]  # the index of each Row: a mapping is invariant in its keys
 
@@ -32,6 +32,10 @@ KEY = Naming("key", Kind.MISSING_KEY, Kind.EXTRA_KEY, Kind.KEY_ORDER)
 
 def compare_known(recorder: Recorder, expected: Table, obtained: Table) -> None:
     """Two tables of the contract: rows by pass, layer, position and the further keys that both tables have."""
+    if expected is obtained:
+        count_values(recorder, expected)
+        recorder.compared_rows(table_rows(expected))
+        return
     without = [n for n in FURTHER_KEYS if (n in expected.places) != (n in obtained.places)]
     rows = table_rows(expected, without), table_rows(obtained, without)
     compare_tables(recorder, expected, obtained, rows)
@@ -39,10 +43,20 @@ def compare_known(recorder: Recorder, expected: Table, obtained: Table) -> None:
 
 def compare_unknown(recorder: Recorder, expected: Table, obtained: Table) -> None:
     """Two tables that the contract does not know: rows by the key columns that both have, equal keys by order."""
+    if expected is obtained:
+        count_values(recorder, expected)
+        return
     names = [name for name in key_columns(expected) if name in key_columns(obtained)]
     compare_tables(
         recorder, expected, obtained, (named_rows(expected, names), named_rows(obtained, names))
     )
+
+
+def count_values(recorder: Recorder, table: Table) -> None:
+    """Count the values of a table that is the same on both sides."""
+    for naming in (COLUMN, ROW):
+        recorder.equal(f"{naming.what} order")
+    count_cells(recorder, table, Counter(map(len, table.rows)), {})
 
 
 def compare_tables(
@@ -74,11 +88,11 @@ def compare_tables(
         lambda row: Place(file, row),
     )
     compare_writing(recorder, expected, obtained)
-    for key, index in expected_rows.items():
-        if key in obtained_rows:
-            other = obtained_rows[key]
-            compare_width(recorder, key, surplus(expected, index), surplus(obtained, other))
-            compare_rows(recorder, key, cells(expected, index), cells(obtained, other))
+    common = {
+        key: (i, obtained_rows[key]) for key, i in expected_rows.items() if key in obtained_rows
+    }
+    recorder.compared_rows(common)
+    compare_cells(recorder, expected, obtained, common)
 
 
 def further_passes(expected: Rows, table: Table, rows: Rows) -> dict[tuple[str, ...], int]:
@@ -88,20 +102,6 @@ def further_passes(expected: Rows, table: Table, rows: Rows) -> dict[tuple[str, 
     return {
         name: count for name, count in counts.items() if name and all(name) and name not in known
     }
-
-
-def surplus(table: Table, row: int) -> int:
-    """How many cells a row has more than the header."""
-    return len(table.rows[row]) - len(table.header)
-
-
-def compare_width(recorder: Recorder, row: Row, expected: int, obtained: int) -> None:
-    """Record a row that is longer or shorter than its header by another number of cells than the expected row."""
-    if expected != obtained:
-        a, b = (
-            f"{n:+d} cells to the header" if n else "a cell a column" for n in (expected, obtained)
-        )
-        recorder.mismatch(Place(recorder.file, row), a, b, Kind.ROW_WIDTH)
 
 
 def compare_writing(recorder: Recorder, expected: Table, obtained: Table) -> None:
@@ -154,71 +154,3 @@ def compare_names(
     pairs = ((a, b) for a, b in zip(*common, strict=True) if a != b)
     for a, b in list(pairs)[:1]:
         recorder.mismatch(place(a), str(a), str(b), naming.order)
-
-
-def cells(table: Table, row: int) -> dict[str, Cell]:
-    """A row's cells by column; those beyond the header are named by their number, from 1."""
-    names: Sequence[str] = table.names
-    if len(table.rows[row]) > len(names):
-        names = [*names, *(f"#{i + 1}" for i in range(len(names), len(table.rows[row])))]
-    return dict(zip(names, zip(table.rows[row], table.sources[row], strict=True), strict=False))
-
-
-def compare_rows(
-    recorder: Recorder, row: Row, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
-) -> None:
-    file = recorder.file
-    compared = compare_pairs(recorder, row, expected, obtained)
-    for name in expected:
-        if name in obtained and name not in compared:
-            (text, source), (other, other_source) = expected[name], obtained[name]
-            place = Place(file, row, name)
-            recorder.value(place, name, text, other, kind_of(name, text))
-            if text == other and source != other_source:
-                recorder.mismatch(place, source, other_source, Kind.QUOTING)
-
-
-def kind_of(name: str, text: str) -> str:
-    """The quantity of a column; a column that the contract does not know is a float where it looks like one."""
-    known = columns.quantity(name)
-    unknown = known == columns.TEXT and name not in columns.PURE_COLUMNS
-    return "float" if unknown and is_float(text) else known
-
-
-def listed_pairs(row: Mapping[str, Cell]) -> list[tuple[str, str]]:
-    """The listed topI, probI texts, without padding."""
-    empty = "", ""
-    pairs = [
-        (row.get(f"top{i}", empty)[0], row.get(f"prob{i}", empty)[0])
-        for i in range(1, columns.TOP_PAIRS + 1)
-    ]
-    while pairs and pairs[-1] == empty:
-        pairs.pop()
-    return pairs
-
-
-def compare_pairs(
-    recorder: Recorder, row: Row, expected: Mapping[str, Cell], obtained: Mapping[str, Cell]
-) -> set[str]:
-    """Compare the tokens of a top-k list, in which ties may swap; return the columns that need no other comparison.
-
-    Probabilities are left to the cell-by-cell comparison, and so is everything where the lists differ in length.
-    """
-    expected_pairs, obtained_pairs = listed_pairs(expected), listed_pairs(obtained)
-    if not expected_pairs or len(expected_pairs) != len(obtained_pairs):
-        return set()
-    if not all(is_float(p) for _, p in expected_pairs):
-        return set()
-    probabilities = [float(p) for _, p in expected_pairs]
-    tokens = [token for token, _ in expected_pairs]
-    others = [token for token, _ in obtained_pairs]
-    faults = topk_faults(recorder, tokens, probabilities, others)
-    for i, (token, other) in enumerate(zip(tokens, others, strict=True)):
-        name = f"top{i + 1}"
-        place = Place(recorder.file, row, name)
-        if token != other or i in faults:
-            recorder.tally(place, name, same=token == other)
-        if i in faults:
-            kind = Kind.TOPK_ORDER if other in tokens else Kind.TOPK_TOKEN
-            recorder.mismatch(place, token, other, kind)
-    return {f"top{i + 1}" for i, (a, b) in enumerate(zip(tokens, others, strict=True)) if a != b}

@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from ..runs.run import Run
-from .bytewise import same_bytes
+from ..runs.run import Run, same_bytes
 from .kinds import ADDITIONS, UNREADABLE, Kind
 from .runs import Comparison, not_understood
 

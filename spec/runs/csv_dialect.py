@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 Cells = tuple[str, ...]
+LINE_FEEDS = 99  # in the cells of one line, as far as the quick reader of a line looks
 
 
 class CsvError(ValueError):
@@ -71,7 +72,9 @@ def numbered(names: Iterable[str]) -> list[str]:
 
 def encode(cell: str) -> str:
     """A decoded cell as the dialect writes it."""
-    return quoted(cell) if any(c in cell for c in ',"\n') else cell.replace("\\", "\\\\")
+    if "," in cell or '"' in cell or "\n" in cell:
+        return quoted(cell)
+    return cell.replace("\\", "\\\\") if "\\" in cell else cell
 
 
 def quoted(cell: str) -> str:
@@ -117,18 +120,52 @@ def cell_end(text: str, start: int, line: int) -> int:
     return at
 
 
-def source_lines(text: str) -> Iterator[Cells]:
-    """The written cells of each line."""
-    at, line = 0, 1
+def lines(text: str) -> Iterator[tuple[Cells, Cells]]:
+    """The decoded cells and the written cells of each line; one tuple twice where a line needs no decoding."""
+    at, number = 0, 1
     while at < len(text):
-        end = text.find("\n", at)
-        plain = text[at : len(text) if end < 0 else end]
-        if '"' in plain or "\\" in plain:
-            cells, at = quoted_line(text, at, line)
+        plain = text[at : line_end(text, at)]
+        if '"' not in plain and "\\" not in plain:
+            cells = written = tuple(plain.split(","))
+            at += len(plain) + 1
         else:
-            cells, at = plain.split(","), at + len(plain) + 1
-        yield tuple(cells)
-        line += 1
+            whole = text[at : quoted_end(text, at)]
+            if usual := usual_line(whole):
+                cells, written = usual
+                at += len(whole) + 1
+            else:
+                sources, at = quoted_line(text, at, number)
+                cells, written = tuple(map(decode, sources)), tuple(sources)
+        yield cells, written
+        number += 1
+
+
+def line_end(text: str, at: int) -> int:
+    """The index of the next line feed, or of the end."""
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def quoted_end(text: str, at: int) -> int:
+    """The index of the first line feed, or of the end, before which the quotes are even in number."""
+    end = line_end(text, at)
+    odd = text.count('"', at, end) % 2
+    for _ in range(LINE_FEEDS):
+        if not odd or end == len(text):
+            break
+        begin, end = end, line_end(text, end + 1)
+        odd ^= text.count('"', begin, end) % 2
+    return end
+
+
+def usual_line(line: str) -> tuple[Cells, Cells] | None:
+    """The decoded and the written cells of a line as csv's own reader has it; None where it is written otherwise."""
+    try:
+        (cells,) = csv.reader([line], escapechar="\\", strict=True)
+    except (csv.Error, ValueError):  # no line of csv, or its last cell does not end
+        return None
+    written = tuple(map(encode, cells))
+    return (tuple(cells), written) if ",".join(written) == line else None
 
 
 def quoted_line(text: str, at: int, line: int) -> tuple[list[str], int]:
@@ -145,12 +182,12 @@ def quoted_line(text: str, at: int, line: int) -> tuple[list[str], int]:
 def csv_lines(text: str) -> list[Cells]:
     """The cells of each line as csv reads them; raises CsvError where the text is empty or not in that dialect."""
     try:
-        lines = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
+        read = [tuple(line) for line in csv.reader(io.StringIO(text, newline=""), strict=True)]
     except csv.Error as error:
         raise CsvError(f"not in the dialect of csv: {error}") from error
-    if not lines:
+    if not read:
         raise CsvError("the file is empty; it needs a header line")
-    return lines
+    return read
 
 
 def parse_corrected(text: str) -> Table:
@@ -158,31 +195,30 @@ def parse_corrected(text: str) -> Table:
 
     Raises CsvError where it is empty, not in that dialect, or such a cell is no JSON string.
     """
-    lines = csv_lines(text)
+    sources = csv_lines(text)
     try:
-        decoded = [tuple(json.loads(c) if c.startswith('"') else c for c in line) for line in lines]
+        decoded = [tuple(json.loads(c) if c[:1] == '"' else c for c in line) for line in sources]
     except ValueError as error:
         raise CsvError(
             f"a cell begins with a quote but is no JSON string: {error}; write it with json.dumps"
         ) from error
     written = io.StringIO(newline="")
-    csv.writer(written, lineterminator="\n").writerows(lines)
+    csv.writer(written, lineterminator="\n").writerows(sources)
     regular = written.getvalue().rstrip("\n") == text.rstrip("\n")
     complete = text.endswith("\n")
-    rows, sources = tuple(decoded[1:]), tuple(lines[1:])
-    return Table(decoded[0], rows, sources, complete, True, lines[0], regular)
+    rows = tuple(decoded[1:])
+    return Table(decoded[0], rows, tuple(sources[1:]), complete, True, sources[0], regular)
 
 
 def parse_any(text: str) -> Table:
     """Read a file in the dialect of csv, cells as they are; raises CsvError where it is empty or in another dialect."""
-    lines = csv_lines(text)
-    return Table(lines[0], tuple(lines[1:]), tuple(lines[1:]), text.endswith("\n"), head=lines[0])
+    header, *rows = csv_lines(text)
+    return Table(header, tuple(rows), tuple(rows), text.endswith("\n"), head=header)
 
 
 def parse(text: str) -> Table:
     """Read a whole file; raises CsvError where it is empty, cut off inside a cell, or not in the dialect."""
-    lines = tuple(source_lines(text))
-    if not lines:
+    if not text:
         raise CsvError("the file is empty; it needs a header line")
-    decoded = tuple(tuple(decode(source) for source in line) for line in lines)
-    return Table(decoded[0], decoded[1:], lines[1:], text.endswith("\n"), head=lines[0])
+    (header, *rows), (head, *sources) = zip(*lines(text), strict=True)
+    return Table(header, tuple(rows), tuple(sources), text.endswith("\n"), head=head)

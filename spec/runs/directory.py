@@ -44,8 +44,8 @@ def runs_of(folder: Path) -> list[tuple[Path, str]]:
     return [(inside, name) for inside in folders for name in runs_in(inside)]
 
 
-def one_run(folder: Path, name: str | None = None) -> Run:
-    """The run of that name in a folder, by default its only one, with its own files.
+def one_run(folder: Path, name: str | None = None, other: Run | None = None) -> Run:
+    """The run of that name in a folder, by default its only one, with its own files; `other` as of read_run.
 
     Raises SpecError where that is not clear.
     """
@@ -63,4 +63,4 @@ def one_run(folder: Path, name: str | None = None) -> Run:
             f"{folder} holds {len(names)} runs: {', '.join(names)}; name one with --run NAME"
         )
     file_stem = name or names[0]
-    return read_run(folder, file_stem, listing(folder).runs[file_stem])
+    return read_run(folder, file_stem, listing(folder).runs[file_stem], other)

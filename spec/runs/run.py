@@ -187,17 +187,47 @@ def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
     return attempt(read_document, path, file)
 
 
-def read_run(folder: Path, file_stem: str | None = None, files: Files | None = None) -> Run:
+def same_bytes(a: Path, b: Path) -> bool:
+    """Whether two files can be read and hold the same bytes.
+
+    Never by a cache, as filecmp would: a changed file may keep its size and time.
+    """
+    try:
+        return os.path.isfile(a) and os.path.isfile(b) and a.read_bytes() == b.read_bytes()
+    except OSError:
+        return False
+
+
+def table_of_other(
+    part: str | None, path: Path, corrected: bool, other: Run | None
+) -> Table | None:
+    """The table of another run whose file has the same bytes and dialect."""
+    if other is None or part is None or part not in other.tables or other.corrected != corrected:
+        return None
+    return other.tables[part] if same_bytes(other.paths[other.table_name(part)], path) else None
+
+
+def read_run(
+    folder: Path,
+    file_stem: str | None = None,
+    files: Files | None = None,
+    other: Run | None = None,
+) -> Run:
     """Read the run `file_stem` in a folder, by default the only one; raises ValueError where that is not clear.
 
-    `files` are the run's files, by default those that bear its name and those that bear no run's.
+    `files` are the run's files, by default those that bear its name and those that bear no run's. The tables of `other`
+    are taken, not read again, where a file has the same bytes.
     """
     name = sole_run(folder) if file_stem is None else file_stem
     if files is None:
         files = files_of(folder, name)
     owners = {file: owner(file, name) for file in files}
     corrected = is_corrected(folder / f"output-{name}.json")
-    loaded = {file: read_part(part, files[file], file, corrected) for file, part in owners.items()}
+    loaded: dict[str, Any] = {
+        file: table_of_other(part, files[file], corrected, other)
+        or read_part(part, files[file], file, corrected)
+        for file, part in owners.items()
+    }
     findings = [content for content in loaded.values() if isinstance(content, Finding)]
     if not folder.is_dir():
         findings.append(Finding("", "the run left no folder"))

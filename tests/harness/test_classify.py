@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from spec.compare.bytewise import compare_bytes, excerpt, same_bytes
+from spec.compare.bytewise import compare_bytes, excerpt
 from spec.compare.classify import MismatchClass, classes, error, hint, stages_reached
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Mismatch, Recorder
 from spec.compare.stages import STAGES
 from spec.compare.tolerance import FP32
 from spec.runs.places import Place, TableRow
+from spec.runs.run import same_bytes
 
 FILE = "output-F-pure-next-token.csv"
 

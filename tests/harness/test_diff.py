@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 import torch
 from corrupting import PURE, both, cell, csv_path, key, lines, remove, tensor
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from spec.compare.column import column_of
 from spec.compare.diff import ONLY_A, ONLY_B, Diff, diff
-from spec.compare.diff_columns import pass_layer
+from spec.compare.diff_columns import median_of, pass_layer
 from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch
 from spec.compare.tolerance import BF16, FP32
@@ -35,6 +38,12 @@ def files(result: Diff) -> dict[str, str]:
         file.file.removeprefix(f"output-{result.a.file_stem}"): file.verdict
         for file in result.files
     }
+
+
+@given(st.lists(st.floats(0, 10), max_size=9), st.integers(0, 20))
+def test_the_median_counts_values_without_an_error(errors: list[float], equal: int) -> None:
+    assume(errors or equal)
+    assert median_of(errors, len(errors) + equal) == median([*errors, *[0.0] * equal])
 
 
 def moved(result: Diff) -> dict[str, tuple[str, str]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,50 @@ def test_any_token_text_survives(rows: list[list[str]]) -> None:
     table = csv_dialect.parse(csv_text(rows))
     assert [list(table.header), *map(list, table.rows)] == rows
     assert table.complete
+
+
+def by_definition(text: str) -> list[csv_dialect.Cells]:
+    """The written cells of every line, character by character."""
+    written: list[csv_dialect.Cells] = []
+    at = 0
+    while at < len(text):
+        cells, at = csv_dialect.quoted_line(text, at, len(written) + 1)
+        written.append(tuple(cells))
+    return written
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """What a reader returns, or the message of its error."""
+    try:
+        return read()
+    except csv_dialect.CsvError as error:
+        return str(error)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(alphabet='ab,,""\\\n\r ', max_size=16))
+@example('a,"\n"\n1,"b\n')  # a cell over several lines, and one that does not end
+@example('a"b,"c"\n')
+@example('"a,b\\"')
+@example("\n" * (csv_dialect.LINE_FEEDS + 2))
+@example('"' + "\n" * (csv_dialect.LINE_FEEDS + 2) + '",a\n')
+def test_lines_are_read_as_the_dialect_defines_them(text: str) -> None:
+    read = outcome(lambda: list(csv_dialect.lines(text)))
+    defined = outcome(lambda: by_definition(text))
+    if isinstance(read, str):
+        assert read == defined
+    else:
+        assert [written for _, written in read] == defined
+        assert all(tuple(map(csv_dialect.decode, written)) == cells for cells, written in read)
+
+
+def test_a_table_of_the_same_bytes_is_read_once(capture: Capture) -> None:
+    folder = capture("fact")
+    (folder / "output-Fact-records.csv").write_text("prompt_id\n")
+    first = read_run(GOLDEN / "outputs" / "fact")
+    second = read_run(folder, other=first)
+    assert second.tables[PURE] is first.tables[PURE]
+    assert second.tables[RECORDS].header == ("prompt_id",)
 
 
 def test_bare_carriage_return_stays_in_its_cell() -> None:
