@@ -135,7 +135,7 @@ class Recorder:
         """Take two JSON values that the contract does not demand; this recorder ignores them."""
 
     def compared_rows(self, rows: Collection[Row]) -> None:
-        """Take the rows of a table that both sides have; this recorder ignores them."""
+        """Take rows of a table that both sides have, at least one of each layer; this recorder ignores them."""
 
     def equal(self, column: str, count: int = 1) -> None:
         """Count compared values of a column that both sides write alike."""

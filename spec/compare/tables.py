@@ -4,10 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..runs import columns
 from ..runs.csv_dialect import Table
 from ..runs.places import FilePart, PassRows, Place, Row
-from ..runs.values import FURTHER_KEYS, key_columns, named_rows, table_rows, whole_pass
+from ..runs.values import (
+    FURTHER_KEYS,
+    key_columns,
+    named_rows,
+    row_of_each_layer,
+    table_rows,
+    whole_pass,
+)
 from .cells import compare_cells, count_cells
 from .kinds import Kind
 from .recorder import Recorder
@@ -34,7 +40,7 @@ def compare_known(recorder: Recorder, expected: Table, obtained: Table) -> None:
     """Two tables of the contract: rows by pass, layer, position and the further keys that both tables have."""
     if expected is obtained:
         count_values(recorder, expected)
-        recorder.compared_rows(table_rows(expected))
+        recorder.compared_rows(row_of_each_layer(expected))
         return
     without = [n for n in FURTHER_KEYS if (n in expected.places) != (n in obtained.places)]
     rows = table_rows(expected, without), table_rows(obtained, without)

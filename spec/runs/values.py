@@ -1,5 +1,6 @@
 """Properties of a cell, a JSON leaf or a row that both the comparison and the schema need."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from . import columns
 from .csv_dialect import Table
-from .json_text import Float, layout
+from .json_text import Float
 from .places import NamedRow, TableRow
 
 FURTHER_KEYS = ("pos", "lens", "against", "fact_index")
@@ -58,6 +59,16 @@ def table_rows(table: Table, without: Collection[str] = ()) -> dict[TableRow, in
     return rows
 
 
+def row_of_each_layer(table: Table) -> list[TableRow]:
+    """The key of one row of each layer of each pass."""
+    names = columns.KEY_COLUMNS[:3]
+    layers = {
+        tuple(table.column(name, index) for name in names): index
+        for index in range(len(table.rows))
+    }
+    return [table_row(table, index) for index in layers.values()]
+
+
 def key_columns(table: Table) -> list[str]:
     """The leading columns of a table that the contract does not know which tell its rows apart."""
     return list(takewhile(KEYS.__contains__, table.names))
@@ -102,7 +113,7 @@ def written(value: Any) -> str:
         return value.text
     if isinstance(value, str):
         return value
-    return kind(value) if kind(value) in ("object", "list") else layout(value)
+    return kind(value) if kind(value) in ("object", "list") else json.dumps(value)
 
 
 def lookup(document: Mapping[str, Any] | None, *path: str | int) -> Any:
