@@ -3,7 +3,7 @@
 import gc
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import _lru_cache_wrapper
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Measurement:
         include = [f"{tree / root}/*" for root in ROOTS]
         self.coverage = coverage.Coverage(data_file=None, config_file=False, include=include)
         self.contexts: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = defaultdict(float)  # of tests and of shared fixtures
         self.failed = False
 
     def start(self) -> None:
@@ -46,11 +46,16 @@ class Measurement:
         """Lines of a shared fixture count for every test that uses it."""
         if fixturedef.scope == "function":
             return (yield)
-        self.enter(fixture_name(fixturedef))
+        name, outer = fixture_name(fixturedef), self.contexts[-1]
+        self.enter(name)
+        begun = time.perf_counter()
         try:
             return (yield)
         finally:
             self.leave()
+            taken = time.perf_counter() - begun
+            self.seconds[name] += taken
+            self.seconds[outer] -= taken
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -67,7 +72,7 @@ class Measurement:
             self.enter(item.nodeid)
             begun = time.perf_counter()
             run_test(item, items[(number + 1) % len(items)])
-            self.seconds[item.nodeid] = time.perf_counter() - begun
+            self.seconds[item.nodeid] += time.perf_counter() - begun
             self.leave()
             if not self.failed and self.seconds[item.nodeid] <= SLOWEST_TEST:
                 chosen.append(item)
@@ -87,6 +92,10 @@ class Covering:
         self.items = {item.nodeid: item for item in items}
         self.seconds = seconds
         self.definitions, users = fixtures_of(items)
+        self.used: dict[str, set[str]] = defaultdict(set)
+        for fixture, tests in users.items():
+            for test in tests:
+                self.used[test].add(fixture)
         self.tests: dict[Place, set[str]] = defaultdict(set)
         self.fixtures: dict[Place, set[str]] = defaultdict(set)
         self.imported = places.pop(IMPORT, set())
@@ -99,30 +108,56 @@ class Covering:
                     self.tests[place].add(context)
 
     def of(self, mutant: Mutant) -> list[str]:
-        """Identifiers of the tests, quickest first."""
+        """Identifiers of the tests, quickest first, shared fixtures that they need anew included."""
         names: set[str] = set()
         for place in places_of(mutant):
             names |= self.tests.get(place, set())
-        return sorted(names & self.items.keys(), key=lambda name: self.seconds[name])
+        stale = self.stale_fixtures(mutant)
+        return sorted(names & self.items.keys(), key=lambda name: self.cost(name, stale))
+
+    def cost(self, test: str, stale: Set[str]) -> float:
+        """Seconds of a test and of the fixtures that it needs anew."""
+        return self.seconds[test] + sum(self.seconds[name] for name in self.used[test] & stale)
+
+    def within(self, mutant: Mutant, tests: Sequence[str], budget: float) -> list[str]:
+        """As many of the tests as the budget in seconds allows, at least one; a shared fixture is made once."""
+        chosen: list[str] = []
+        stale, total = self.stale_fixtures(mutant), 0.0
+        for test in tests:
+            total += self.cost(test, stale)
+            if chosen and total > budget:
+                break
+            chosen.append(test)
+            stale -= self.used[test]
+        return chosen
 
     def is_imported(self, mutant: Mutant) -> bool:
         """Whether an import executes the statement."""
         return any(place in self.imported for place in places_of(mutant))
 
-    def renew_fixtures(self, mutant: Mutant) -> None:
-        """Forget the values of shared fixtures that executed the statement, and of those made from them."""
+    def stale_fixtures(self, mutant: Mutant) -> set[str]:
+        """Shared fixtures that executed the statement, and those made from them."""
         stale: set[str] = set()
         for place in places_of(mutant):
-            stale |= {self.definitions[name].argname for name in self.fixtures.get(place, ())}
+            stale |= self.fixtures.get(place, set())
         size = -1
         while len(stale) > size:
             size = len(stale)
-            for definition in self.definitions.values():
-                if definition.scope != "function" and stale & set(definition.argnames):
-                    stale.add(definition.argname)
-        for definition in self.definitions.values():
-            if definition.argname in stale:
-                definition.cached_result = None
+            names = {self.definitions[fixture].argname for fixture in stale}
+            stale |= {
+                fixture
+                for fixture, definition in self.definitions.items()
+                if definition.scope != "function" and names & {*definition.argnames}
+            }
+        return stale
+
+    def renew_fixtures(self, mutant: Mutant) -> None:
+        """Forget the values of the stale fixtures, so that a test makes them with the fault."""
+        for fixture in self.stale_fixtures(mutant):
+            self.definitions[fixture].cached_result = None
+            self.definitions[
+                fixture
+            ]._finalizers.clear()  # pytest refuses to make one that has some
 
 
 def run_test(item: pytest.Item, following: pytest.Item) -> None:

@@ -88,7 +88,7 @@ class Forks:
             results.add(name, Verdict(ONLY_IMPORT if imported else NO_TEST))
             return
         chosen = self.choose(mutant, tests)
-        limit = 10 + 4 * sum(self.covering.seconds[test] for test in chosen)
+        limit = 20 + 4 * sum(self.covering.seconds[test] for test in chosen)
         pipe, answer = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -99,16 +99,9 @@ class Forks:
 
     def choose(self, mutant: Mutant, tests: list[str]) -> list[str]:
         """Killers of the function first, then the quickest, within the budget."""
-        known = [test for test in self.killers[mutant.function] if test in set(tests)]
-        chosen = known[:3]
-        total = sum(self.covering.seconds[test] for test in chosen)
-        for test in tests:
-            total += self.covering.seconds[test]
-            if chosen and total > self.budget:
-                break
-            if test not in chosen:
-                chosen.append(test)
-        return chosen
+        known = [test for test in self.killers[mutant.function] if test in set(tests)][:3]
+        ordered = list(dict.fromkeys([*known, *tests]))
+        return self.covering.within(mutant, ordered, self.budget)
 
     def child(self, mutant: Mutant, tests: list[str], answer: int, limit: float) -> None:
         """Run the tests on the mutant, and answer `number of tests` or `number name-of-the-killer`; never returns."""
