@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .distribution import (
-    LEAST,
     TINY,
     Distribution,
     bounded,
@@ -26,18 +25,10 @@ from .types import upload
 COS_TINY = 1e-12
 
 
-def entropy_bits(
-    log_p: Float[Tensor, "*N V"],
-    p: Float[Tensor, "*N V"] | None = None,
-    room: Float[Tensor, "*N V"] | None = None,
-) -> Float[Tensor, "*N"]:
-    """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V.
-
-    `p`, where it is known, spares the exponentials, and `room` a tensor of that size.
-    """
-    log_p = log_p.clamp(min=LEAST) if p is None else log_p
-    bits = -total(torch.mul(log_p.exp() if p is None else p, log_p, out=room)) / log(2)
-    return bounded(bits, 0.0, log2(log_p.shape[-1]))
+def entropy_bits(p: Distribution, room: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V. `room` is overwritten."""
+    bits = -total(torch.mul(p.p, p.log_p, out=room)) / log(2)
+    return bounded(bits, 0.0, log2(p.p.shape[-1]))
 
 
 def kl_nats(
@@ -50,15 +41,6 @@ def kl_nats(
     summed, so that rounding leaves about 1e-15 of two equal distributions, and nothing where they are equal bit by bit.
     """
     return bounded(total(torch.sub(p.log_p, log_q, out=room).mul_(p.p)), 0.0, inf)
-
-
-def kl_of_logits(z: Float[Tensor, "N V"], final: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
-    """KL(softmax(z)‖softmax(final)) a row; nats, ≥ 0."""
-    kls = [
-        kl_nats(normalise(wide, p_room), softmax(final[part]).log_p, room)
-        for part, wide, (p_room, room) in wide_blocks(z)
-    ]
-    return torch.cat(kls)
 
 
 def cosine(
@@ -124,7 +106,7 @@ def measure(
                 top_p=p32.gather(-1, top_id),
                 top_id=top_id,
                 p_top5=bounded(p.p.gather(-1, top_id[:, :5]).sum(-1), 0.0, 1.0),
-                entropy=entropy_bits(p.log_p, p.p, room),
+                entropy=entropy_bits(p, room),
                 kl=kl_nats(p, log_q, room),
                 cos=cos,
                 p_answer=p32[:, at],

@@ -37,7 +37,7 @@ def summarise(z: Float[Tensor, "N V"], dtype: torch.dtype, k: int) -> TopTokens[
     for _, wide, room in wide_blocks(z):
         p = normalise(wide, room[0])
         top_p, top_id = p.p.to(dtype).topk(min(k, z.shape[-1]), dim=-1)
-        parts.append((top_p.float(), top_id, entropy_bits(p.log_p, p.p, room[1])))
+        parts.append((top_p.float(), top_id, entropy_bits(p, room[1])))
     return TopTokens(*map(torch.cat, zip(*parts, strict=True)))
 
 

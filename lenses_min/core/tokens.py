@@ -65,10 +65,6 @@ class Tokens:
             self._texts[token_id] = self.tokenizer.decode([token_id])
         return self._texts[token_id]
 
-    def encode(self, prompt: Prompt, n_ctx: int, joint: bool = False) -> Encoded:
-        """One prompt in tokens; see `encode_all`."""
-        return self.encode_all([prompt], n_ctx, joint)[0]
-
     def encode_all(
         self, prompts: Sequence[Prompt], n_ctx: int, joint: bool = False, tests: Sequence[str] = ()
     ) -> list[Encoded]:
@@ -159,10 +155,10 @@ class Tokens:
         if declared is not None or backend is None:
             return declared
         unknown: int | None
+        name = getattr(backend.model, "unk_token", None)
+        unknown = backend.token_to_id(name) if name else None
         if isinstance(backend.model, Unigram):  # has it in its file alone
             unknown = json.loads(backend.to_str())["model"]["unk_id"]
-        else:
-            unknown = backend.token_to_id(getattr(backend.model, "unk_token", None) or "")
         return unknown
 
 

@@ -84,18 +84,6 @@ class Norms(ABC):
 
 
 @dataclass(frozen=True)
-class Unembedding:
-    """W_U (transposed, as Linear stores it) and b_U, float32; `transform` is the model's own soft cap or scale.
-
-    Without `transform` logits stay as they come, as in the reference (R3).
-    """
-
-    weight: Float[Tensor, "V D"]
-    bias: Float[Tensor, " V"] | None
-    transform: Callable[[Tensor], Tensor] | None = None
-
-
-@dataclass(frozen=True)
 class ModelInfo:
     """The facts of a model that the outputs record; `n_ctx` is the longest input in tokens.
 

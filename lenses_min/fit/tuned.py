@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from ..core.metrics import kl_of_logits
 from ..model.load import LoadedModel
 from .artifacts import Checkpoint, save_translators
 from .corpus import sequences, stream
+from .logits import kl_of_logits, logits
 from .options import TunedOptions
 
 log = logging.getLogger("lenses_min")
@@ -75,8 +75,7 @@ class Trainer:
             x = x + torch.addmm(self.bias[layer], x, self.weight[layer].T)
         x = x.to(self.dtype)
         normed = x if self.final is None else self.final(x[None])[0]
-        z = F.linear(normed.float(), self.model.head.weight, self.model.head.bias)
-        return z if self.model.head.transform is None else self.model.head.transform(z)
+        return logits(normed, self.model.head)
 
     @torch.no_grad()
     def validate(self, translated: bool = True) -> list[float]:

@@ -7,7 +7,8 @@ the summary that the outputs carry.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..errors import LensError
 from ..options import RunOptions
 from . import final, norm, prism, raw, tuned

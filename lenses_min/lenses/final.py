@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..options import RunOptions
-from .norm import unembed
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FinalLens(Lens):
     head: Unembedding
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        return unembed(self.norms.apply(x, torch.full_like(layers, self.norms.last)), self.head)
+        return self.head.logits(self.norms.apply(x, torch.full_like(layers, self.norms.last)))
 
 
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[FinalLens, dict[str, Any]]:

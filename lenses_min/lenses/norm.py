@@ -6,18 +6,12 @@ Logit lens: nostalgebraist, "interpreting GPT: the logit lens" (2020).
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..options import RunOptions
-
-
-def unembed(x: Float[Tensor, "N D"], head: Unembedding) -> Float[Tensor, "N V"]:
-    """x @ W_U + b_U in float32, then the model's own output transform where the contract has it (R3)."""
-    z = F.linear(x.float(), head.weight, head.bias)
-    return z if head.transform is None else head.transform(z)
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class NormLens(Lens):
     head: Unembedding
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        return unembed(self.norms.apply(x, layers), self.head)
+        return self.head.logits(self.norms.apply(x, layers))
 
 
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[NormLens, dict[str, Any]]:

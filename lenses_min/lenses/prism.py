@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..errors import LensError
 from ..options import RunOptions
-from .norm import unembed
 
 ORTHOGONALITY_BOUND = 1e-3  # max |QᵀQ − I|; float32 Procrustes solutions reach about 1e-6
 
@@ -42,9 +42,7 @@ class PrismLens(Lens):
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
         normed = self.norms.apply(x, layers).float()
-        return unembed(
-            (normed - self.frame.mean) * self.frame.inverse_std @ self.frame.q, self.head
-        )
+        return self.head.logits((normed - self.frame.mean) * self.frame.inverse_std @ self.frame.q)
 
 
 def build(

@@ -6,9 +6,9 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..options import RunOptions
-from .norm import unembed
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RawLens(Lens):
     head: Unembedding
 
     def decode(self, x: Float[Tensor, "N D"], layers: Int[Tensor, " N"]) -> Float[Tensor, "N V"]:
-        return unembed(x, self.head)
+        return self.head.logits(x)
 
 
 def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[RawLens, dict[str, Any]]:

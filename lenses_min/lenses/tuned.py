@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..core.types import Lens, Norms, Unembedding
+from ..core.types import Lens, Norms
+from ..core.unembedding import Unembedding
 from ..errors import LensError
 from ..options import RunOptions
-from .norm import unembed
 
 TRANSLATORS = "translators.safetensors"
 
@@ -42,8 +42,8 @@ class TunedLens(Lens):
             self.translate(part, layer)
             for layer, part in zip(values.tolist(), torch.split(x, counts.tolist()), strict=True)
         ]
-        return unembed(
-            self.norms.apply(torch.cat(parts), torch.full_like(layers, self.norms.last)), self.head
+        return self.head.logits(
+            self.norms.apply(torch.cat(parts), torch.full_like(layers, self.norms.last))
         )
 
     def translate(self, x: Float[Tensor, "N D"], layer: int) -> Float[Tensor, "N D"]:

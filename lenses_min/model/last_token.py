@@ -16,7 +16,8 @@ from transformer_lens.utilities.attn_implementation import force_eager_attention
 
 from ..core.bridge import Bridge
 from ..core.forward import UNEMBED, hook_name, logits_at, uncached
-from ..core.types import Norms, Unembedding
+from ..core.types import Norms
+from ..core.unembedding import Unembedding
 from ..errors import LensError
 
 UNEMBEDDED = "unembed.hook_out"
@@ -120,7 +121,7 @@ def of_lens(norms: Norms, head: Unembedding, reading: LastToken, dtype: str) -> 
         return reading
     x = torch.tensor(reading.stream[-1:]).to(head.weight.device, getattr(torch, dtype))
     normed = norms.apply(x, torch.tensor([norms.last]))
-    z = torch.nn.functional.linear(normed.float(), head.weight, head.bias)
+    z = head.product(normed)
     logits = z if head.transform is None else head.transform(z)
     return replace(
         reading, normed=last_row(normed), unembedded=last_row(z), logits=last_row(logits)

@@ -13,7 +13,8 @@ import torch
 from ..core.bridge import Bridge
 from ..core.norms import FormulaNorms
 from ..core.tokens import Tokens
-from ..core.types import Bos, ModelInfo, Norms, Unembedding
+from ..core.types import Bos, ModelInfo, Norms
+from ..core.unembedding import Unembedding
 from ..errors import LensError, library_errors
 from ..options import RunOptions
 from ..prompts.suite import built_in
@@ -179,14 +180,14 @@ def norm_name(module: Any, cfg: Any) -> str:
 
 
 def read_head(bridge: Bridge, output_transform: bool) -> Unembedding:
-    """W_U and b_U in float32, copies where the model computes in half precision, and the output transform (R3).
+    """W_U as the model stores it, b_U in float32, and the output transform (R3).
 
-    They are where the tokens are read, also where a model is sharded.
+    They are where the tokens are read; of a sharded model, whose last device holds W_U, that takes a copy.
     """
     linear, home = bridge.unembed.original_component, bridge.cfg.device
     bias = None if linear.bias is None else linear.bias.detach().to(home).float()
     transform = bridge.adapter.apply_output_logits_transform if output_transform else None
-    return Unembedding(linear.weight.detach().to(home).float(), bias, transform)
+    return Unembedding(linear.weight.detach().to(home), bias, transform)
 
 
 def read_facts(bridge: Bridge, options: RunOptions, family: str, placement: Placement) -> ModelInfo:

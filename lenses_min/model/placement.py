@@ -37,8 +37,7 @@ class Placement:
 class Need:
     """Bytes that a model takes on a kind of device: weights, and on top the contract's share of them and base.
 
-    In half precision W_U is kept in float32 too, and where a model is sharded it moves to the first device; where the
-    share does not hold this `copy`, the copy takes its place.
+    The first device of a sharded model gets a `copy` of W_U, which takes the place of a share that does not hold it.
     """
 
     kind: str
@@ -68,7 +67,7 @@ class Need:
         more = (
             f"{share:.0%} on top"
             if share * self.weights >= self.copy
-            else f"{gib(self.copy)} for W_U in float32"
+            else f"{gib(self.copy)} for a copy of W_U"
         )
         size = f"{self.parameters:,} parameters ({self.counted_by}) × {self.dtype.itemsize} bytes"
         return f"{size} + {more} + {gib(self.base)} = {gib(self.bytes)} needed"
@@ -163,7 +162,7 @@ def needs(options: RunOptions, config: Any, kinds: Iterable[str] = ()) -> Iterat
     """What the model takes on some kinds of device, by default on all that are there, in the contract's order."""
     counted = count_parameters(options.model, options.model_id, config)
     text, sharded = config.get_text_config(), options.device_map != "none"
-    head = 4.0 * getattr(text, "vocab_size", 0) * getattr(text, "hidden_size", 0)
+    head = float(getattr(text, "vocab_size", 0) * getattr(text, "hidden_size", 0))
     for kind in kinds or filter(available, OVERHEAD):
         dtype = dtype_on(kind, options, config)
-        yield Need(kind, *counted, dtype, head if sharded or dtype != torch.float32 else 0.0)
+        yield Need(kind, *counted, dtype, head * dtype.itemsize if sharded else 0.0)

@@ -10,7 +10,7 @@ import torch
 
 from ..core.bridge import Bridge
 from ..core.norms import ModuleNorms
-from ..core.types import Unembedding
+from ..core.unembedding import Unembedding
 from ..errors import LensError
 from .architecture import unusual_options
 from .last_token import (

@@ -103,7 +103,7 @@ def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) ->
         str(models / "fact"), device=device, contract=contract, lenses=("final", "raw")
     )
     model, runner = runner_of(options)
-    encoded = model.tokens.encode(built_in().passes[0], model.facts.n_ctx)
+    encoded = model.tokens.encode_all([built_in().passes[0]], model.facts.n_ctx)[0]
     (found,) = capture_batch(
         model.bridge,
         [ForwardRequest(encoded.token_ids, runner.full_layers(encoded))],

@@ -120,8 +120,8 @@ ACCIDENTS = {
     ),
     "the norm applied twice": Accident(
         "NormLens.decode",
-        "unembed(self.norms.apply(x, layers), self.head)",
-        "unembed(self.norms.apply(self.norms.apply(x, layers), layers), self.head)",
+        "self.head.logits(self.norms.apply(x, layers))",
+        "self.head.logits(self.norms.apply(self.norms.apply(x, layers), layers))",
         "rms-rope",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -185,8 +185,8 @@ ACCIDENTS = {
     ),
     "entropy in nats": Accident(
         "entropy_bits",
-        "-total(torch.mul(log_p.exp() if p is None else p, log_p, out=room)) / log(2)",
-        "-total(torch.mul(log_p.exp() if p is None else p, log_p, out=room))",
+        "-total(torch.mul(p.p, p.log_p, out=room)) / log(2)",
+        "-total(torch.mul(p.p, p.log_p, out=room))",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -247,17 +247,17 @@ ACCIDENTS = {
             Sight(RECORDS, "prob1", "pos/orig layer 0 pos 0"),
         ),
     ),
-    "no float32 copy of the unembedding in half precision": Accident(
+    "a float32 copy of the unembedding": Accident(
         "read_head",
-        "linear.weight.detach().to(home).float()",
         "linear.weight.detach().to(home)",
-        test="tests/unit/test_loading.py::test_the_head_is_float32_in_half_precision",
+        "linear.weight.detach().to(home).float()",
+        test="tests/unit/test_loading.py::test_the_unembedding_is_the_model_s_own_in_any_precision",
     ),
     "logits in half precision": Accident(
-        "unembed",
-        "F.linear(x.float(), head.weight, head.bias)",
-        "F.linear(x.bfloat16(), head.weight.bfloat16()).float()",
-        test="tests/unit/test_lenses.py::test_half_precision_ends_at_the_norm_and_begins_behind_it",
+        "half_product",
+        "torch.mm(wide, weight[part].float().T, out=z[:, part])",
+        "z[:, part].copy_(torch.mm(x.to(weight.dtype), weight[part].T))",
+        test="tests/property/test_unembedding.py::test_only_the_additions_round",
     ),
     "a norm in half precision": Accident(
         "FormulaNorms.apply",

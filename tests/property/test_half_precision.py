@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenses_min.core.norms import FormulaNorms
-from lenses_min.core.types import Lens, Unembedding
+from lenses_min.core.types import Lens
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lenses_min.core.forward import capture, last_logits
 from lenses_min.core.norms import FormulaNorms
-from lenses_min.core.types import Unembedding
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses.final import FinalLens
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening

@@ -21,7 +21,8 @@ from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
 from lenses_min.core.host import to_host
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
-from lenses_min.core.types import Lens, Norms, Rows, Unembedding
+from lenses_min.core.types import Lens, Norms, Rows
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses import LENSES
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.tuned import TunedLens
@@ -205,7 +206,7 @@ def test_transfers_do_not_grow(
     monkeypatch.setattr("lenses_min.core.decode.CHUNK_ELEMENTS", 500 * fact_model.facts.d_vocab)
     width, vocab = fact_model.facts.d_model, fact_model.facts.d_vocab
     options = RunOptions("m", contract=contract, prompts="own.yaml", lenses=("norm", "final"))
-    encoded = fact_model.tokens.encode(built_in().passes[0], fact_model.facts.n_ctx)
+    encoded = fact_model.tokens.encode_all([built_in().passes[0]], fact_model.facts.n_ctx)[0]
     gold = replace(encoded.gold, answer_ids=(7, 8, 9))
     encoded = replace(
         encoded, token_ids=(5,) * length, gold=gold, answer_prefix_ids=(7, 8), answers=(7,)

@@ -9,7 +9,7 @@ import torch
 
 from lenses_min import LensError, RunOptions
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
-from lenses_min.core.types import Unembedding
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses import LENSES, prism
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.raw import RawLens

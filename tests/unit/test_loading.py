@@ -23,10 +23,13 @@ from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
 from lenses_min.model.weights import fingerprint
 
 
-def test_the_head_is_float32_in_half_precision(models: Path) -> None:
-    model = load(RunOptions(str(models / "rms-rope"), model_id="tiny/rms-rope-34B", device="cpu"))
-    assert model.facts.dtype == "bfloat16"
-    assert model.head.weight.dtype == torch.float32
+def test_the_unembedding_is_the_model_s_own_in_any_precision(models: Path) -> None:
+    for name, dtype in (("rms-rope", torch.float32), ("rms-rope-34B", torch.bfloat16)):
+        options = RunOptions(str(models / "rms-rope"), model_id=f"tiny/{name}", device="cpu")
+        model = load(options)
+        own = model.bridge.unembed.original_component.weight
+        assert model.head.weight.dtype == dtype
+        assert model.head.weight.data_ptr() == own.data_ptr()
 
 
 def norm(weight: list[float] | None = None, offset: bool = False, **eps: float) -> SimpleNamespace:

@@ -12,8 +12,8 @@ import torch
 from lenses_min import LensError, RunOptions, lenses, pipeline
 from lenses_min.core import forward, host
 from lenses_min.core.milestones import milestones
-from lenses_min.core.types import Lens, Unembedding
-from lenses_min.lenses.norm import unembed
+from lenses_min.core.types import Lens
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.output import store
 from lenses_min.output.run import Run
 from lenses_min.pipeline import passes
@@ -33,7 +33,7 @@ class ToyLens(Lens):
     head: Unembedding
 
     def decode(self, x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
-        return -unembed(x, self.head)
+        return -self.head.logits(x)
 
 
 def build_toy(norms: Any, head: Unembedding, options: RunOptions) -> tuple[ToyLens, dict[str, Any]]:

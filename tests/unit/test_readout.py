@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from lenses_min import LensError, RunOptions
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
-from lenses_min.core.types import Unembedding
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.model import last_token, readout
 from lenses_min.model.last_token import LastToken
 from lenses_min.model.load import LoadedModel, load

@@ -10,7 +10,8 @@ from lenses_min.core.norms import FormulaNorms
 from lenses_min.core.records import RowContext
 from lenses_min.core.rows import PureRow
 from lenses_min.core.tokens import Tokens
-from lenses_min.core.types import Bos, Encoded, Gold, Lens, Rows, Unembedding
+from lenses_min.core.types import Bos, Encoded, Gold, Lens, Rows
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.prompts.suite import Prompt, built_in

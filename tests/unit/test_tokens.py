@@ -59,18 +59,20 @@ def test_a_tokenizer_without_bos_lends_its_eos() -> None:
 
 
 def test_the_copy_rule_reads_the_prompt_without_bos() -> None:
-    encoded = reference(Words(), "llama").encode(Prompt("pos", "orig", "ab", "Berlin"), 9)
+    encoded = reference(Words(), "llama").encode_all([Prompt("pos", "orig", "ab", "Berlin")], 9)[0]
     assert encoded.token_ids == (7, 97, 98)
     assert encoded.context_ids == (97, 98)
 
 
 def test_a_joint_pass_reads_all_tokens_of_the_answer_but_the_last() -> None:
     prompt = Prompt("pos", "orig", "ab", "Berlin", join="")
-    alone, joint = (reference(Words(), "llama").encode(prompt, 9, joint) for joint in (False, True))
+    alone, joint = (
+        reference(Words(), "llama").encode_all([prompt], 9, joint)[0] for joint in (False, True)
+    )
     assert (alone.answer_prefix_ids, joint.answer_prefix_ids) == ((), tuple(map(ord, "Berli")))
     assert alone.token_ids == joint.token_ids == (7, 97, 98)
     with pytest.raises(LensError, match="prompt pos/orig has 3 tokens and 5 of its answer"):
-        reference(Words(), "llama").encode(prompt, 7, joint=True)
+        reference(Words(), "llama").encode_all([prompt], 7, joint=True)[0]
 
 
 def test_alignment_with_space_without_space_and_unresolved() -> None:
@@ -105,12 +107,12 @@ def test_each_id_is_decoded_once() -> None:
 
 def test_an_empty_prompt_is_told_where_there_is_no_bos() -> None:
     with pytest.raises(LensError, match="prompt pos/orig has 0 tokens, the model reads 1 to 8"):
-        reference(Words(), "qwen2").encode(Prompt("pos", "orig", "", "a"), 8)
+        reference(Words(), "qwen2").encode_all([Prompt("pos", "orig", "", "a")], 8)[0]
 
 
 def test_prompt_longer_than_the_context(fact_model: LoadedModel) -> None:
     with pytest.raises(LensError, match="prompt pos/orig has 17 tokens, the model reads 1 to 8"):
-        fact_model.tokens.encode(MAIN, 8)
+        fact_model.tokens.encode_all([MAIN], 8)[0]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,9 @@ def test_keywords(text: str, keyword: bool) -> None:
 
 
 def test_a_prompt_may_fill_the_context_and_may_be_one_token(fact_model: LoadedModel) -> None:
-    assert len(fact_model.tokens.encode(MAIN, 17).token_ids) == 17
-    assert reference(Words(), "qwen2").encode(Prompt("pos", "orig", "a", "b"), 8).token_ids == (97,)
+    assert len(fact_model.tokens.encode_all([MAIN], 17)[0].token_ids) == 17
+    assert reference(Words(), "qwen2").encode_all([Prompt("pos", "orig", "a", "b")], 8)[
+        0
+    ].token_ids == (97,)
     with pytest.raises(LensError, match=r"; use another prompt or a model with a longer context$"):
-        fact_model.tokens.encode(MAIN, 16)
+        fact_model.tokens.encode_all([MAIN], 16)[0]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.core.norms import FormulaNorms
-from lenses_min.core.types import Unembedding
+from lenses_min.core.unembedding import Unembedding
 from lenses_min.fit import tuned as fitting
 from lenses_min.fit.options import TunedOptions
 from lenses_min.lenses.final import FinalLens

@@ -26,7 +26,8 @@ from lenses_min import pipeline  # noqa: E402
 from lenses_min.core import forward  # noqa: E402
 from lenses_min.core.norms import FormulaNorms  # noqa: E402
 from lenses_min.core.tokens import Tokens  # noqa: E402
-from lenses_min.core.types import ModelInfo, Unembedding  # noqa: E402
+from lenses_min.core.types import ModelInfo  # noqa: E402
+from lenses_min.core.unembedding import Unembedding  # noqa: E402
 from lenses_min.model.bos import Declared, reference_bos  # noqa: E402
 from lenses_min.model.placement import place  # noqa: E402
 from lenses_min.options import RunOptions  # noqa: E402
