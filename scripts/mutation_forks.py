@@ -64,10 +64,10 @@ class Forks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.failed |= report.failed
 
-    def judge(self, results: Results) -> None:
-        """Judge the mutants without a verdict; the results are written now and then."""
+    def judge(self, results: Results, part: tuple[int, int]) -> None:
+        """Judge the mutants of a part that have no verdict; the results are written now and then."""
         written = time.monotonic()
-        for name, mutant in results.open().items():
+        for name, mutant in results.open(part).items():
             if time.monotonic() > self.deadline:
                 break
             while len(self.running) >= PROCESSES:

@@ -79,7 +79,7 @@ class Loop:
             mutants = modules[name]
             path = self.options.results / f"{name}.json"
             results = Results(path, self.options.tree / mutants[0].path, mutants, self.kept)
-            forks.judge(results)
+            forks.judge(results, self.options.part)
             print(f"{results.summary()}  {time.monotonic() - begun:.0f} s", flush=True)
             if time.monotonic() > deadline:
                 print("stopped by --minutes; the same command goes on", flush=True)
@@ -107,12 +107,21 @@ def live_functions(tree: Path) -> Live:
     return live
 
 
+def part(text: str) -> tuple[int, int]:
+    """`K/N`: of every N mutants the K-th; raises ValueError where it is none."""
+    number, _, count = text.partition("/")
+    if not 1 <= int(number) <= int(count):
+        raise ValueError(text)
+    return int(number), int(count)
+
+
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Judge the mutants of a copy of the project.")
     parser.add_argument("--tree", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--survivors", action="store_true")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="K/N")
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("modules", nargs="*", metavar="module")
     return parser.parse_args(arguments)

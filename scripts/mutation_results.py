@@ -45,9 +45,11 @@ class Results:
                 verdicts = earlier["verdicts"].items()
                 self.verdicts = {name: one for name, one in verdicts if kept(one["status"])}
 
-    def open(self) -> dict[str, Mutant]:
-        """The mutants without a verdict."""
-        return {name: one for name, one in self.mutants.items() if name not in self.verdicts}
+    def open(self, part: tuple[int, int]) -> dict[str, Mutant]:
+        """The mutants without a verdict, of (K, N) the K-th of every N in the order of the source."""
+        number, count = part
+        chosen = list(self.mutants)[number - 1 :: count]
+        return {name: self.mutants[name] for name in chosen if name not in self.verdicts}
 
     def add(self, name: str, verdict: Verdict) -> None:
         """Note a verdict; `write` keeps it."""

@@ -2,6 +2,7 @@
 # Mutation testing of lenses_min/, spec/compare and spec/schema: one small fault at a time, and a test must fail.
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
 #   --minutes N   stop after N minutes of judging (default 90); the same command goes on
+#   --part K/N    only the K-th of every N mutants; N calls judge all
 #   --survivors   judge the survivors again, after tests were added, each by twice as many tests
 #   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
@@ -15,7 +16,7 @@ refuse() {
     exit 2
 }
 
-minutes=90 survivors=() names=()
+minutes=90 part=1/1 survivors=() names=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --minutes)
@@ -23,8 +24,14 @@ while [ $# -gt 0 ]; do
             [[ "$minutes" =~ ^[1-9][0-9]*$ ]] || refuse "--minutes takes a whole number from 1 on, got '$minutes'"
             shift
             ;;
+        --part)
+            part="${2-}"
+            [[ "$part" =~ ^([1-9][0-9]*)/([1-9][0-9]*)$ ]] && [ "${BASH_REMATCH[1]}" -le "${BASH_REMATCH[2]}" ] ||
+                refuse "--part takes K/N with K from 1 to N, got '$part'"
+            shift
+            ;;
         --survivors) survivors=(--survivors) ;;
-        -*) refuse "unknown option $1; the options are --minutes N and --survivors" ;;
+        -*) refuse "unknown option $1; the options are --minutes N, --part K/N and --survivors" ;;
         spec.compare.* | spec.schema.*)
             [ -f "${1//.//}.py" ] || refuse "there is no module $1; write spec.compare.diff"
             names+=("$1")
@@ -57,7 +64,7 @@ ln -s "$here/.venv" mutants/tree/.venv
 export PYTHONPATH="$here/$tool:$here/scripts" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # threads must not fork
 ended=0
-.venv/bin/python scripts/mutation_judge.py --tree mutants/tree --results mutants/results --minutes "$minutes" \
+.venv/bin/python scripts/mutation_judge.py --tree mutants/tree --results mutants/results --minutes "$minutes" --part "$part" \
     "${survivors[@]}" "${names[@]}" || ended=$?
 python3 scripts/mutation_table.py || ended=$?
 exit "$ended"
