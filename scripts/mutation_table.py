@@ -1,7 +1,7 @@
 """Print the tables of mutation_test.sh: killed mutants by room or module, and every survivor with its reason.
 
 python scripts/mutation_table.py               the tables; status 0 if 95% are killed and every survivor has a reason
-python scripts/mutation_table.py --by room     the first table by room, as in the README
+python scripts/mutation_table.py --by room     the first table by room, as in scripts/README.md
 python scripts/mutation_table.py --open        only the survivors without a reason
 
 The reasons are in mutation_survivors.txt: a line with the reason, and below it, indented, the mutants as printed here.

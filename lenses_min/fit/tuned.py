@@ -130,7 +130,7 @@ class Trainer:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns) as progress:
+        with Progress(*columns, disable=settings.steps == 0) as progress:
             task = progress.add_task(f"{mean(best):.3f} bits", total=settings.steps, completed=step)
             while step < settings.steps and stale < settings.patience:
                 if time.monotonic() - started > 60 * settings.minutes:

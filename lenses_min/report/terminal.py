@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite, log2
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from .escape import plain, short
 from .facts import HEADS, all_milestones, heading, labels, milestone_cells, top_one, warnings
 
 WIDTH = 100  # columns where the output is no terminal and COLUMNS is not set
+LEFT = ("top-1", "", "flags", "milestones")  # columns of text
+ABREAST = 3  # lenses in a table, which fits 80 columns
 FLAGS = {"copy_collapse": "copy", "entropy_collapse": "sure", "is_answer": "answer"}
 
 
@@ -68,12 +70,18 @@ def show_one(run: Run, out: Console) -> None:
     out.print(*map(plain, (heading(run), *run.manifest.get("placement", ()))), sep="\n")
     out.print(f"prompt: {plain(prompt)} … {plain(answer)}\n")
     first, *others = run.passes().values()
-    out.print(layer_table(first), soft_wrap=False)
+    several = len(run.lenses) > 1
+    if several:
+        out.print("top-1 under each lens; probability p and rank of the answer")
+    tables = lens_tables(run) if several else [layer_table(first)]
+    out.print(*tables, sep="\n", soft_wrap=False)
     counted = "passes" in run.document or first[0].fact_key is not None
     if more := len(others) if counted else 0:
         out.print(f"… and {more} more passes")
+    if several:
+        out.print("", lens_milestones(run), sep="\n", soft_wrap=False)
     out.print(
-        "\nmilestones:",
+        "\nmilestones under norm:" if several else "\nmilestones:",
         *(f"  {key} = {number(value)}" for key, value in all_milestones(run).items()),
         sep="\n",
     )
@@ -97,6 +105,42 @@ def layer_table(rows: Sequence[PureRow]) -> Table:
             rank,
         )
         table.add_row(str(row.layer), token(row, 14), number(top_one(row)[1]), *cells, flags)
+    return table
+
+
+def lens_tables(run: Run) -> list[Table]:
+    """All lenses of a run at the last position of its first prompt, `ABREAST` a table."""
+    rows = {lens: next(iter(run.passes(lens).values())) for lens in run.lenses}
+    return [
+        side_by_side({lens: rows[lens] for lens in run.lenses[first : first + ABREAST]})
+        for first in range(0, len(rows), ABREAST)
+    ]
+
+
+def side_by_side(rows: Mapping[str, Sequence[PureRow]]) -> Table:
+    """A row a layer: under each lens the top-1 token, and the probability and rank of the answer.
+
+    A lens may lack layers that another has.
+    """
+    heads = [head for lens in rows for head in (lens, "p", "rank")]
+    table = grid("layer", *heads, left=rows)
+    by_layer = [{row.layer: row for row in of_lens} for of_lens in rows.values()]
+    for layer in sorted({layer for of_lens in by_layer for layer in of_lens}):
+        cells: list[Text | str] = []
+        for of_lens in by_layer:
+            if row := of_lens.get(layer):
+                cells += [token(row, 10), number(row.p_answer), number(row.answer_rank)]
+            else:
+                cells += [number(None)] * 3
+        table.add_row(str(layer), *cells)
+    return table
+
+
+def lens_milestones(run: Run) -> Table:
+    """A row a lens: the first layers of the first prompt."""
+    table = grid("milestones", *HEADS.values())
+    for lens in run.lenses:
+        table.add_row(lens, *milestone_cells(next(iter(run.passes(lens).values()))).values())
     return table
 
 
@@ -135,11 +179,10 @@ def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
     return table
 
 
-def grid(*names: str, **options: Any) -> Table:
+def grid(*names: str, left: Collection[str] = LEFT, **options: Any) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", **options)
     for name in names:
-        left = name in ("top-1", "", "flags", "milestones")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     return table
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,29 @@ def test_one_run_in_80_columns(
     lines = shown(capsys, monkeypatch, OUTPUTS / "softcap-postnorm")
     assert [line.rstrip() for line in lines] == snapshot
     assert max(len(line) for line in lines[3:]) <= 80
+
+
+def test_lenses_side_by_side_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    lines = shown(capsys, monkeypatch, OUTPUTS / "fact-prism")
+    assert [line.rstrip() for line in lines] == snapshot
+    assert max(len(line) for line in lines[3:]) <= 80
+
+
+def test_three_lenses_a_table() -> None:
+    run = lm.load(OUTPUTS / "fact-prism")
+    tables = {("pure", lens): run.pure() for lens in ("norm", "final", "raw", "tuned")}
+    tables["pure", "final"] = [row for row in run.pure() if row.layer < 6]
+    shown = terminal.lens_tables(replace(run, tables=tables))
+    heads = [[str(column.header) for column in table.columns] for table in shown]
+    assert heads == [
+        ["layer", *("norm", "p", "rank"), *("final", "p", "rank"), *("raw", "p", "rank")],
+        ["layer", "tuned", "p", "rank"],
+    ]
+    assert [table.row_count for table in shown] == [7, 7]
+    last = [str(list(column.cells)[-1]) for column in shown[0].columns]
+    assert last == ["6", *("␣Berlin", "0.9364", "1"), *("-", "-", "-"), *("␣Berlin", "0.9364", "1")]
 
 
 def test_several_runs_side_by_side(
@@ -311,4 +335,4 @@ def test_a_run_in_a_notebook(hostile: Path) -> None:
     assert {tag for tag, _ in tags.elements} <= {"pre", "span"}
     text = "".join(tags.texts)
     assert "L_semantic = 4" in text
-    assert all(terminal.token(row, 14).plain in text for row in run.passes()["pos/orig"])
+    assert all(terminal.token(row, 10).plain in text for row in run.passes()["pos/orig"])
