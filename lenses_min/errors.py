@@ -1,7 +1,8 @@
 """The one error a person sees: what was received, which rule it breaks, and how to mend it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 LONGEST = 400  # characters of a library's own text
 # Errors whose text is unclear without their kind.
@@ -19,6 +20,14 @@ UNNAMED = (
 
 class LensError(Exception):
     """Bad input or an environment that cannot serve it; its text is printed unchanged."""
+
+
+def require(what: str, extra: str, packages: Sequence[str]) -> None:
+    """Raises LensError where a package that `what` needs is not installed; `extra` of this project brings it."""
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise LensError(
+            f"{what} needs {' and '.join(missing)}; install it: pip install 'lenses-min[{extra}]'"
+        )
 
 
 @contextmanager

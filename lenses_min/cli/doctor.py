@@ -54,9 +54,9 @@ def facts() -> Iterator[tuple[str, str]]:
     import psutil
     import torch
 
-    from ..model.gguf_cache import folder
     from ..model.placement import available
     from ..output.manifest import versions
+    from .cache import folder, size_of
 
     for name, number in versions().items():
         yield name, number
@@ -73,8 +73,7 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "mps", "available, in the machine's memory" if available("mps") else "none"
     memory = psutil.virtual_memory()
     yield "cpu", f"{psutil.cpu_count()} cores, {gib(memory.available)} of {gib(memory.total)} free"
-    cached_files = [path for path in folder().rglob("*") if path.is_file()]
-    yield "GGUF cache", f"{folder()}, {gib(sum(path.stat().st_size for path in cached_files))}"
+    yield "cache", f"{folder()}, {gib(size_of(folder()))}; lenses-min cache --clear empties it"
 
 
 def listed() -> list[str]:

@@ -1,13 +1,14 @@
 """`lenses-min show DIR…` and `lenses-min report DIR… -o FILE`: directories to runs, and runs to a person."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import LensError
+from ..errors import LensError, require
 
 
 def add(commands: Any) -> None:
@@ -18,6 +19,7 @@ def add(commands: Any) -> None:
             "folders", nargs="+", metavar="DIR", help="a run directory; all runs in it are taken"
         )
         command.set_defaults(perform=perform)
+    show.add_argument("--json", action="store_true", help="milestones and warnings for machines")
     report.add_argument(
         "-o", "--out", default="report.html", metavar="FILE", help="default: %(default)s"
     )
@@ -32,17 +34,26 @@ def read(folders: Sequence[str]) -> list[Any]:
 
 def terminal(args: argparse.Namespace) -> int:
     """Exit status: 0 shown, 1 a directory cannot be read."""
+    from ..report.facts import for_machines
     from ..report.terminal import show
 
     try:
-        show(read(args.folders))
+        runs = read(args.folders)
     except LensError as error:
         return refused(error)
+    if args.json:
+        print(json.dumps([for_machines(run) for run in runs], indent=2))
+    else:
+        show(runs)
     return 0
 
 
 def page(args: argparse.Namespace) -> int:
     """Exit status: 0 written, 1 a directory cannot be read or the page not be written."""
+    try:
+        require("a report", "report", ("plotly", "jinja2"))
+    except LensError as error:
+        return refused(error)
     from ..report.page import page as compose
 
     out = Path(args.out)

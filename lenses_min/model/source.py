@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import is_offline_mode, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from ..errors import LensError, library_errors
+from ..errors import LensError, library_errors, require
 from .checkpoint import WEIGHTS, cached_folder, stored_tensors, weight_files
 
 log = logging.getLogger("lenses_min")
@@ -59,6 +59,7 @@ def looked_at(path: Path) -> str:
 def gguf_source(path: Path, model: str) -> tuple[str, dict[str, Any]]:
     if path.suffix.lower() != ".gguf":
         raise LensError(f"{model} is a file, but no .gguf file; name the folder of the checkpoint")
+    require(f"reading {model}", "gguf", ("gguf",))
     check_pointers([path], model)
     folder = path.parent.resolve()  # the file itself may be a link to another name
     return str(folder), {"gguf_file": path.name, "local_files_only": True}

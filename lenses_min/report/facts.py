@@ -45,6 +45,20 @@ def computed_on(run: Run) -> str:
     return " ".join(str(part) for part in (device, run.manifest.get("dtype")) if part)
 
 
+def for_machines(run: Run) -> dict[str, Any]:
+    """What `show` tells of a run, as JSON has it: milestones by lens and pass, and the warnings."""
+    return {
+        "name": run.name,
+        "model_id": run.model_id,
+        "folder": run.folder,
+        "milestones": {
+            lens: {name: milestones(rows) for name, rows in run.passes(lens).items()}
+            for lens in run.lenses
+        },
+        "warnings": list(warnings(run)),
+    }
+
+
 def all_milestones(run: Run) -> dict[str, Any]:
     """The milestones under the norm lens, and those of the control."""
     return run.milestones | block(run.document, "control_summary")

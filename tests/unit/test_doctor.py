@@ -38,7 +38,7 @@ def test_what_is_here_and_where_the_ten_would_run(
     (cached / "model.safetensors").write_bytes(bytes(2**27))
     assert command_line.main(["doctor"]) == 0
     printed = lines(capsys)
-    assert printed["GGUF"] == ["cache", f"{cached.parent},", "0.1", "GiB"]
+    assert printed["cache"][:3] == [f"{tmp_path / 'lenses-min'},", "0.1", "GiB;"]
     assert {"torch", "transformers", "ray", "accelerate", "cpu"} <= {*printed}
     assert printed["meta-llama/Meta-Llama-3-8B"] == [
         "8B",
@@ -129,7 +129,7 @@ def test_the_whole_print(
         "cuda:1": "NVIDIA [b], 40.0 GiB of 80.0 GiB free",
         "mps": "none",
         "cpu": "4 cores, 6.0 GiB of 8.0 GiB free",
-        "GGUF cache": f"{tmp_path}/lenses-min/gguf, 0.0 GiB",
+        "cache": f"{tmp_path}/lenses-min, 0.0 GiB; lenses-min cache --clear empties it",
     }
     lines = [f"{name:<11} {fact}" for name, fact in facts.items()]
     assert [line.rstrip() for line in first.splitlines()] == lines

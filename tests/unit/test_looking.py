@@ -62,6 +62,18 @@ def test_three_lenses_a_table() -> None:
     assert last == ["6", *("␣Berlin", "0.9364", "1"), *("-", "-", "-"), *("␣Berlin", "0.9364", "1")]
 
 
+def test_a_run_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["show", "--json", str(OUTPUTS / "layernorm-prism")]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    run = lm.load(OUTPUTS / "layernorm-prism")
+    assert list(shown) == ["name", "model_id", "folder", "milestones", "warnings"]
+    assert (shown["name"], shown["model_id"]) == ("LayerNorm-prism", "tiny/LayerNorm-prism")
+    assert list(shown["milestones"]) == ["norm", "prism"]
+    assert shown["milestones"]["norm"]["pos/orig"] == dict(run.milestones)
+    assert list(shown["milestones"]["prism"]) == ["pos/orig", "pos/no_filler", "ctl/orig"]
+    assert [text.partition(":")[0] for text in shown["warnings"]] == ["R1"]
+
+
 def test_several_runs_side_by_side(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
 ) -> None:

@@ -1,0 +1,67 @@
+"""Packages of an extra that are not installed: one error that names what to install; nothing else needs them."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenses_min import errors
+from lenses_min.cli import command_line
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = {"report": ("plotly", "jinja2"), "gguf": ("gguf",)}
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that hides packages from `require`."""
+
+    def hide(*names: str) -> None:
+        monkeypatch.setattr(
+            errors, "find_spec", lambda name: None if name in names else find_spec(name)
+        )
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"), [(("jinja2",), "jinja2"), (("plotly", "jinja2"), "plotly and jinja2")]
+)
+def test_a_report_needs_an_extra(
+    missing: tuple[str, ...],
+    words: str,
+    without: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    without(*missing)
+    out = tmp_path / "report.html"
+    assert command_line.main(["report", str(ROOT / "golden/outputs/fact"), "-o", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"lenses-min: error: a report needs {words}; install it: pip install 'lenses-min[report]'\n"
+    )
+    assert not out.exists()
+
+
+def test_a_gguf_file_needs_an_extra(
+    without: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without("gguf")
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    assert command_line.main(["run", str(file), "--out-dir", str(tmp_path / "out")]) == 1
+    expected = f"reading {file} needs gguf; install it: pip install 'lenses-min[gguf]'"
+    assert expected in capsys.readouterr().err
+
+
+def test_a_run_of_a_folder_needs_no_extra(tmp_path: Path) -> None:
+    hidden = [name for names in EXTRAS.values() for name in names]
+    script = (
+        f"import sys; sys.modules |= dict.fromkeys({hidden}); import lenses_min as lm; "
+        f"run = lm.run({str(ROOT / 'golden/models/rms-rope')!r}, device='cpu'); run.save({str(tmp_path)!r})"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    assert (tmp_path / "output-rms-rope.json").is_file()
