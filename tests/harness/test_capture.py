@@ -198,11 +198,18 @@ def test_workers_run_at_the_same_time(external: External, tmp_path: Path, capsys
     assert main(["check", *options, "-j", "2"]) == 0
 
 
+def heed_interrupts() -> None:
+    """In a child: a shell that runs the tests in the background has it ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_all_workers(external: External, tmp_path: Path) -> None:
     began = f"open({str(tmp_path)!r} + f'/{{os.getpid()}}.began', 'w'); time.sleep(60)"
     command = [sys.executable, "-m", "spec", "capture", *external(began), "-j", "2"]
-    with subprocess.Popen([*command, "--out", str(tmp_path / "out"), *CASES]) as process:
+    line = [*command, "--out", str(tmp_path / "out"), *CASES]
+    with subprocess.Popen(line, preexec_fn=heed_interrupts) as process:
         while len(workers := list(tmp_path.glob("*.began"))) < 2:
+            assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) != 0
