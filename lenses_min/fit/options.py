@@ -7,6 +7,8 @@ from typing import Any
 from ..errors import LensError
 from ..options import option, options_of
 
+DIRECTIONS = ("lens-model", "model-lens")  # KL(lens‖model), KL(model‖lens)
+
 
 def positive(value: Any) -> str:
     return "" if value > 0 else "above 0"
@@ -30,6 +32,10 @@ class FitOptions:
     def __post_init__(self) -> None:
         for name, _, settings in options_of(type(self)):
             value = getattr(self, name)
+            if settings.choices and value not in settings.choices:
+                raise LensError(
+                    f"{name} must be one of {', '.join(settings.choices)}, got {value!r}"
+                )
             if settings.check and (requirement := settings.check(value)):
                 raise LensError(f"{name} must be {requirement}, got {value!r}")
         if missing := [file for file in self.text if not Path(file).is_file()]:
@@ -49,6 +55,12 @@ class TunedOptions(FitOptions):
     )
     positions: int = option(
         32, "positions drawn from a sequence a step (default: %(default)s)", check=positive
+    )
+    kl: str = option(
+        "lens-model",
+        "what training lessens: lens-model KL(lens‖model), model-lens KL(model‖lens), "
+        "as Belrose et al. do (default: %(default)s)",
+        choices=DIRECTIONS,
     )
     lr: float = option(
         2e-4, "learning rate at the start of its cosine (default: %(default)s)", check=positive

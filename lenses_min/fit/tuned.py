@@ -21,9 +21,12 @@ from ..model.load import LoadedModel
 from .artifacts import Checkpoint, save_translators
 from .corpus import sequences, stream
 from .logits import kl_of_logits, logits
-from .options import TunedOptions
+from .options import DIRECTIONS, TunedOptions
 
 log = logging.getLogger("lenses_min")
+KLs = dict[str, list[float]]  # by direction, a layer each
+# of the provenance, by direction
+KEYS = dict(zip(DIRECTIONS, ("held_out_kl_bits", "held_out_kl_model_lens_bits"), strict=True))
 
 
 def solve_layers(gram: Tensor, cross: Tensor) -> Tensor:
@@ -78,20 +81,24 @@ class Trainer:
         return logits(normed, self.model.head)
 
     @torch.no_grad()
-    def validate(self, translated: bool = True) -> list[float]:
-        """Mean KL(lens‖model) on held-out text, at every fourth position: bits, ≥ 0, a layer 0 … n − 1 each."""
-        sums = torch.zeros(self.n)
+    def validate(self, translated: bool = True) -> KLs:
+        """Mean KL of lens and model on held-out text, at every fourth position, in both directions.
+
+        Bits, ≥ 0, of each layer 0 … n − 1.
+        """
+        sums = torch.zeros(len(DIRECTIONS), self.n)
         for ids in self.validation:
             x, final = stream(self.model.bridge, ids, self.n)
             x, final = x[:, 3::4], final[3::4]
             for layer in range(self.n):
-                sums[layer] += (
-                    kl_of_logits(self.read(x[layer], layer, translated), final).mean().cpu()
-                )
-        return (sums / len(self.validation) / math.log(2)).tolist()
+                z = self.read(x[layer], layer, translated)
+                sums[0, layer] += kl_of_logits(z, final).mean().cpu()
+                sums[1, layer] += kl_of_logits(final, z).mean().cpu()
+        bits = (sums / len(self.validation) / math.log(2)).tolist()
+        return dict(zip(DIRECTIONS, bits, strict=True))
 
     def loss(self) -> Tensor:
-        """KL(lens‖model) in nats, summed over layers, at positions drawn from one training sequence."""
+        """KL in nats, summed over layers, at positions drawn from one training sequence."""
         ids = self.training[int(torch.randint(len(self.training), (), generator=self.draw))]
         x, final = stream(self.model.bridge, ids, self.n)
         positions = torch.randperm(len(ids), generator=self.draw)[: self.options.positions].to(
@@ -101,7 +108,8 @@ class Trainer:
         total = torch.zeros((), device=x.device)
         for layer in range(self.n):  # a layer at a time, so that [S, V] stands once
             log_p = torch.log_softmax(self.read(x[layer, positions], layer), -1)
-            part = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+            a, b = (log_p, log_q) if self.options.kl == DIRECTIONS[0] else (log_q, log_p)
+            part = (a.exp() * (a - b)).sum(-1).mean()
             torch.autograd.backward(part)
             total += part.detach()
         return total
@@ -109,7 +117,7 @@ class Trainer:
     def train(self, checkpoint: Checkpoint, started: float, start: list[float]) -> dict[str, Any]:
         """AdamW with a cosine schedule and clipped gradients; the best by validation is kept.
 
-        `start` is the result of `validate` before the first step.
+        `start` is what `validate` has in the direction of the training before the first step.
         """
         settings, parameters = self.options, [self.weight, self.bias]
         optimizer = torch.optim.AdamW(
@@ -142,11 +150,10 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 step += 1
-                progress.update(
-                    task, completed=step, description=f"loss {loss:.3f}, best {mean(best):.3f} bits"
-                )
+                shown = f"loss {loss:.3f}, best {mean(best):.3f} bits"
+                progress.update(task, completed=step, description=shown)
                 if step % settings.evaluate_every == 0 or step == settings.steps:
-                    kl_bits = self.validate()
+                    kl_bits = self.validate()[settings.kl]
                     better = mean(kl_bits) < mean(best)
                     stale = 0 if better else stale + 1
                     if better:
@@ -175,9 +182,13 @@ def mean(values: Sequence[float]) -> float:
 
 def sentence(provenance: dict[str, Any]) -> str:
     """The result of a fit in a few lines of text."""
-    kls = {name: mean(values) for name, values in provenance["held_out_kl_bits"].items()}
-    lines = (f"  {name:<6} {value:8.4f}" for name, value in kls.items())
-    return "\n".join(("mean KL to the final output over layers, held-out text, bits", *lines))
+    kls = {name: [mean(of) for of in provenance[key].values()] for name, key in KEYS.items()}
+    lines = (
+        f"  {name:<6} {forward:14.4f} {back:14.4f}"
+        for name, forward, back in zip(provenance[KEYS[DIRECTIONS[0]]], *kls.values(), strict=True)
+    )
+    head = f"  {'':<6} {'KL(lens‖model)':>14} {'KL(model‖lens)':>14}"
+    return "\n".join(("mean over layers, held-out text, bits", head, *lines))
 
 
 def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
@@ -187,14 +198,15 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
     baseline, start = trainer.validate(translated=False), trainer.validate()
     log.info(
         "held-out KL: final lens %.3f bits, closed-form start %.3f bits",
-        mean(baseline),
-        mean(start),
+        mean(baseline[options.kl]),
+        mean(start[options.kl]),
     )
     folder = Path(options.out)
     checkpoint = Checkpoint(
         folder / "training.pt", {**asdict(options), "fingerprint": model.facts.fingerprint}
     )
-    trained = trainer.train(checkpoint, started, start)
+    trained = trainer.train(checkpoint, started, start[options.kl])
+    end = trainer.validate() if trained["steps"] else start
     provenance = {
         "lens": "tuned",
         "fitted_on": list(options.text),
@@ -203,7 +215,14 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
         "training_sequences": len(trainer.training),
         "held_out_sequences": len(trainer.validation),
         "steps": trained["steps"],
-        "held_out_kl_bits": {"final": baseline, "start": start, "tuned": trained["kl_bits"]},
+        **{
+            key: {
+                "final": baseline[direction],
+                "start": start[direction],
+                "tuned": end[direction],
+            }
+            for direction, key in KEYS.items()
+        },
         "seconds": round(time.monotonic() - started, 1),
     }
     save_translators(folder, trainer.weight, trainer.bias, provenance)

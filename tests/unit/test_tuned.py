@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -164,7 +165,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(text: Path, tmp_path: Path) -> TunedOptions:
-    sizes = {
+    sizes: Any = {
         "tokens": 400,
         "length": 12,
         "steps": 6,
@@ -195,7 +196,7 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
         command_line.main(["fit", "tuned", model, "--text", str(text), "--out", str(out), *small])
         == 0
     )
-    assert "mean KL to the final output over layers" in capsys.readouterr().out
+    assert "mean over layers, held-out text, bits" in capsys.readouterr().out
     provenance = json.loads((out / "deep-tied" / "provenance.json").read_text())
     final, start, tuned = (
         fitting.mean(provenance["held_out_kl_bits"][name]) for name in ("final", "start", "tuned")

@@ -167,25 +167,33 @@ def test_a_model_without_a_last_norm_is_read_without_one(
 def test_validation_is_the_mean_kl_in_bits_at_every_fourth_position(
     trainer: fitting.Trainer,
 ) -> None:
-    kls: list[list[float]] = [[] for _ in range(trainer.n)]
+    kls: list[list[list[float]]] = [[[] for _ in range(trainer.n)] for _ in range(2)]
     assert len(trainer.validation) == 3
     for ids in trainer.validation:
         x, final = stream(trainer.model.bridge, ids, trainer.n)
         for layer in range(trainer.n):
-            z = trainer.read(x[layer], layer, translated=False)
-            kls[layer] += kl_bits(z[[3, 7, 11]], final[[3, 7, 11]])
-    expected = [fitting.mean(values) for values in kls]
-    assert min(expected[:4]) > 0.1
-    assert trainer.validate(translated=False) == pytest.approx(expected, rel=1e-4)
+            z, q = trainer.read(x[layer], layer, translated=False)[[3, 7, 11]], final[[3, 7, 11]]
+            kls[0][layer] += kl_bits(z, q)
+            kls[1][layer] += kl_bits(q, z)
+    forward, back = ([fitting.mean(values) for values in layers] for layers in kls)
+    assert min(forward[:4]) > 0.1
+    found = trainer.validate(translated=False)
+    assert list(found) == ["lens-model", "model-lens"]
+    assert found["lens-model"] == pytest.approx(forward, rel=1e-4)
+    assert found["model-lens"] == pytest.approx(back, rel=1e-4)
 
 
+@pytest.mark.parametrize("direction", ["lens-model", "model-lens"])
 def test_the_loss_is_the_kl_in_nats_summed_over_layers_and_the_model_gets_no_gradient(
-    fact_model: LoadedModel, options: TunedOptions
+    direction: str, fact_model: LoadedModel, options: TunedOptions
 ) -> None:
-    trainer = fitting.Trainer(fact_model, replace(options, positions=99))  # all of a sequence
+    every = replace(options, positions=99, kl=direction)  # all of a sequence
+    trainer = fitting.Trainer(fact_model, every)
     trainer.training = trainer.training[:1]
     x, final = stream(fact_model.bridge, trainer.training[0], trainer.n)
-    kls = [kl_bits(trainer.read(x[layer], layer), final) for layer in range(trainer.n)]
+    read = [trainer.read(x[layer], layer) for layer in range(trainer.n)]
+    lens_first = direction == "lens-model"
+    kls = [kl_bits(*((z, final) if lens_first else (final, z))) for z in read]
     trainer.weight.requires_grad_()
     trainer.bias.requires_grad_()
     loss = float(trainer.loss())
@@ -231,7 +239,7 @@ def test_the_rate_is_half_a_cosine_gradients_are_clipped_and_nothing_decays(
     trainer.train(
         Checkpoint(Path(trainer.options.out) / "c.pt", {}),
         time.monotonic(),
-        trainer.validate(),
+        trainer.validate()["lens-model"],
     )
     rates = [0.01, 0.01 * (2 + math.sqrt(2)) / 4, 0.005, 0.01 * (2 - math.sqrt(2)) / 4]
     assert [step["lr"] for step in Steps.noted] == pytest.approx(rates)
@@ -243,7 +251,14 @@ class Scripted(fitting.Trainer):
     """Two parameters, a loss that moves them, and validations that are given."""
 
     def __init__(self, script: list[float], **settings: Any) -> None:
-        given = {"lr": 0.1, "minutes": 10.0, "evaluate_every": 1, "patience": 9, "steps": 9}
+        given = {
+            "kl": "lens-model",
+            "lr": 0.1,
+            "minutes": 10.0,
+            "evaluate_every": 1,
+            "patience": 9,
+            "steps": 9,
+        }
         self.options = SimpleNamespace(**{**given, **settings})  # type: ignore[assignment]
         self.weight, self.bias, self.n = torch.ones(1, 1, 1), torch.ones(1, 1), 2
         self.draw, self.script = torch.Generator(), iter(script)
@@ -254,9 +269,9 @@ class Scripted(fitting.Trainer):
         loss.backward()
         return loss.detach()
 
-    def validate(self, translated: bool = True) -> list[float]:
+    def validate(self, translated: bool = True) -> dict[str, list[float]]:
         self.seen.append(float(self.bias.detach()))
-        return [next(self.script)]
+        return {"lens-model": [next(self.script)]}
 
 
 def train(trainer: Scripted, folder: Path, start: float = 5.0) -> dict[str, Any]:
@@ -341,14 +356,16 @@ def test_all_that_a_fit_writes(
     text = (folder / "provenance.json").read_text(encoding="utf-8")
     assert text == json.dumps(provenance, indent=2) + "\n"
     assert provenance.pop("seconds") == 1.6, "two steps: three ticks of 0.52 s"
-    kls = provenance.pop("held_out_kl_bits")
-    assert [*kls] == ["final", "start", "tuned"]
-    assert all(len(values) == 6 for values in kls.values())
+    keys = {"lens-model": "held_out_kl_bits", "model-lens": "held_out_kl_model_lens_bits"}
+    kls = {direction: provenance.pop(key) for direction, key in keys.items()}
     trainer = fitting.Trainer(fact_model, options)
-    assert kls["final"] == pytest.approx(trainer.validate(translated=False))
-    assert kls["start"] == pytest.approx(trainer.validate())
+    validated = {"final": trainer.validate(translated=False), "start": trainer.validate()}
     trainer.weight, trainer.bias = read_translators(folder, 6, 128)
-    assert kls["tuned"] == pytest.approx(trainer.validate())
+    validated["tuned"] = trainer.validate()
+    for direction, of in kls.items():
+        assert [*of] == ["final", "start", "tuned"]
+        for name, values in of.items():
+            assert values == pytest.approx(validated[name][direction])
     expected_options = {
         "text": options.text,
         "out": options.out,
@@ -356,6 +373,7 @@ def test_all_that_a_fit_writes(
         "length": 12,
         "steps": 2,
         "positions": 32,
+        "kl": "lens-model",
         "lr": 1e-3,
         "ridge": 0.1,
         "minutes": 10.0,
@@ -373,14 +391,22 @@ def test_all_that_a_fit_writes(
     }
 
 
-def test_a_fit_is_told_in_four_lines() -> None:
+def test_a_fit_is_told_in_five_lines() -> None:
     kls = {"final": [8.0, 9.0], "start": [2.5, 2.5], "tuned": [2.0, 2.34567]}
-    assert fitting.sentence({"held_out_kl_bits": kls}) == (
-        "mean KL to the final output over layers, held-out text, bits\n"
-        "  final    8.5000\n"
-        "  start    2.5000\n"
-        "  tuned    2.1728"
+    back = {name: [2 * value for value in values] for name, values in kls.items()}
+    told = {"held_out_kl_bits": kls, "held_out_kl_model_lens_bits": back}
+    assert fitting.sentence(told) == (
+        "mean over layers, held-out text, bits\n"
+        "         KL(lens‖model) KL(model‖lens)\n"
+        "  final          8.5000        17.0000\n"
+        "  start          2.5000         5.0000\n"
+        "  tuned          2.1728         4.3457"
     )
+
+
+def test_an_unknown_direction_is_refused(text: Path) -> None:
+    with pytest.raises(LensError, match=r"^kl must be one of lens-model, model-lens, got 'both'$"):
+        TunedOptions((str(text),), "out", kl="both")
 
 
 def test_a_training_is_told_before_it_starts(
