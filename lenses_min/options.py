@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import LensError
 
+ENTROPY_COLLAPSE_BITS = 1.0  # the entropy up to which a row has collapsed; no option, as in run.py
 OPTION = "option"  # the key of an Option in a field's metadata
 # A folder of the local Hugging Face cache, whose own name is a commit.
 CACHED = re.compile(r"[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")

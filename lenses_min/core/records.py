@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..options import RunOptions
+from ..options import ENTROPY_COLLAPSE_BITS, RunOptions
 from .metrics import Measures
 from .rows import PureRow, RecordRow
 from .tokens import Tokens, is_keyword
@@ -16,7 +16,6 @@ from .types import Encoded, Lens, PassResult, Rows
 
 NEXT = "⟨NEXT⟩"
 COPY_WINDOW = 1
-ENTROPY_COLLAPSE_BITS = 1.0
 K_FULL, K_SHORT, K_PURE = 20, 5, 5
 
 

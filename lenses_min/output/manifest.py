@@ -17,7 +17,9 @@ from ..core.types import ModelInfo, PassResult
 from ..model.determinism import SEED
 from ..options import RunOptions
 from ..version import __version__
+from .firmness import firmness
 from .inputs import inputs
+from .run import Run
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 
@@ -93,6 +95,21 @@ def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
     return {
         f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens])
         for p in passes
+    }
+
+
+def margins(run: Run) -> dict[str, dict[str, dict[str, Any]]]:
+    """How firm each milestone is, by lens and pass; `Run.firmness_of` gives the same of the run's files."""
+    prompts, thresholds = run.prompts, run.thresholds
+    return {
+        lens: {
+            name: {
+                key: asdict(firm)
+                for key, firm in firmness(rows, prompts.get(name, ("", ""))[0], thresholds).items()
+            }
+            for name, rows in run.passes(lens).items()
+        }
+        for lens in run.lenses
     }
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.milestones import milestones
 from ..core.rows import PureRow, RecordRow, by_pass, pass_name
-from ..options import Contract, contract_of
+from ..options import Contract, RunOptions, contract_of
+from .decisions import Thresholds
+from .firmness import Firmness, firmness
 from .store import (
     COLUMNS,
     cells,
@@ -135,6 +137,38 @@ class Run:
     def milestones(self) -> dict[str, int | None]:
         """First layers of the first prompt under the norm lens."""
         return milestones(next(iter(self.passes().values()), []))
+
+    @property
+    def firmness(self) -> dict[str, Firmness]:
+        """How firm each of `milestones` is: margins, the layers of moved thresholds, and whether rounding moves it."""
+        return self.firmness_of()
+
+    def firmness_of(self, lens: str = "norm", name: str = "") -> dict[str, Firmness]:
+        """How firm the milestones of a pass under a lens are, of the first pass where none is named.
+
+        Raises KeyError where the lens has no pass of that name.
+        """
+        passes = self.passes(lens)
+        name = name or next(iter(passes), "")
+        rows = passes[name] if name else []
+        return firmness(rows, self.prompts.get(name, ("", ""))[0], self.thresholds)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What the run decided by, from its manifest; where it has none, as far as its document has it.
+
+        The lead of a copy is then the default, and the dtype float32, or bfloat16 where the model computed in half
+        precision: the document does not say in which.
+        """
+        diagnostics, options = block(self.document, "diagnostics"), block(self.manifest, "options")
+        copy: Any = diagnostics.get("copy_thresh")
+        half = diagnostics.get("use_fp32_unembed")
+        known = ("bfloat16" if half else "float32") if type(half) is bool else ""
+        return Thresholds(
+            copy=float(copy if type(copy) in (int, float) else RunOptions.copy_threshold),
+            copy_lead=float(options.get("copy_margin", RunOptions.copy_margin)),
+            dtype=str(self.manifest.get("dtype", known)),
+        )
 
     def _repr_html_(self) -> str:
         """The run in a notebook, as `lenses-min show` prints it."""

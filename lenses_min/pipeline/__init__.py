@@ -21,7 +21,7 @@ from ..model.load import LoadedModel, load
 from ..options import RunOptions
 from ..output.defects import defect_warnings, prompt_warnings
 from ..output.document import document, suite_document
-from ..output.manifest import manifest
+from ..output.manifest import manifest, margins
 from ..output.run import Run
 from ..prompts.suite import Suite, built_in, read_suite
 from .passes import PassRunner
@@ -64,7 +64,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
     bos = {"ids": list(model.tokens.bos.ids), "rule": model.tokens.bos.rule}
     how = {"bos": bos, "placement": list(model.placement.notes), "determinism": settings()}
     checks = {"last_layer_proof": last_layer_proof, "warnings": warnings}
-    return Run(
+    run = Run(
         options.file_stem,
         records.tables_of(options, passes),
         compose(model.facts, options, passes, test_prompts, summaries["prism"]),
@@ -72,6 +72,7 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
         next((result.residuals for result in passes if result.residuals), {}),
         options.out_dir,
     )
+    return replace(run, manifest=run.manifest | {"milestone_margins": margins(run)})
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:

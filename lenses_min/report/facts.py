@@ -7,7 +7,8 @@ from math import isfinite
 from typing import Any
 
 from ..core.milestones import milestones
-from ..core.rows import PureRow, RecordRow, pass_name
+from ..core.rows import RecordRow, pass_name
+from ..output.firmness import Firmness
 from ..output.ledger import DEFECTS
 from ..output.run import Run, block, blocks
 
@@ -60,8 +61,8 @@ def for_machines(run: Run) -> dict[str, Any]:
 
 
 def all_milestones(run: Run) -> dict[str, Any]:
-    """The milestones under the norm lens, and those of the control."""
-    return run.milestones | block(run.document, "control_summary")
+    """The milestones under the norm lens, how firm each is, and those of the control."""
+    return run.firmness | block(run.document, "control_summary")
 
 
 def warnings(run: Run) -> Iterator[str]:
@@ -89,13 +90,22 @@ def top_one(row: RecordRow) -> tuple[str, float | None]:
     return row.top[0] if row.top else ("", None)
 
 
-def milestone_cells(rows: Sequence[PureRow]) -> dict[str, str]:
-    """The milestones of a pass by their heads: layer, and its share of the depth."""
-    layers, n = milestones(rows), (rows[-1].layer if rows else 0) or 1
-    return {
-        name: "-" if (layer := layers[key]) is None else f"{layer} ({layer / n:.0%})"
-        for key, name in HEADS.items()
-    }
+def milestone_cells(run: Run, lens: str = "norm", brief: bool = False) -> dict[str, str]:
+    """The milestones of the first pass by their heads: layer, its share of the depth, and how firm it is.
+
+    `brief`: that a milestone is firm is left out.
+    """
+    rows = next(iter(run.passes(lens).values()), [])
+    firm, n = run.firmness_of(lens), (rows[-1].layer if rows else 0) or 1
+    return {name: milestone_cell(firm[key], n, brief) for key, name in HEADS.items()}
+
+
+def milestone_cell(firm: Firmness, n: int, brief: bool) -> str:
+    """One milestone of n layers: `25 (83%, 24–27, firm)`, or briefly `25 (83%, 24–27)`."""
+    share = [] if firm.layer is None else [f"{firm.layer / n:.0%}"]
+    layer = "-" if firm.layer is None else str(firm.layer)
+    notes = ", ".join(share + [note for note in firm.notes if not (brief and note == "firm")])
+    return f"{layer} ({notes})" if notes else layer
 
 
 def raw_checks(run: Run) -> dict[str, dict[str, Any]]:

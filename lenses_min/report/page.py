@@ -40,7 +40,7 @@ def page(runs: Sequence[Run]) -> str:
             {
                 "label": name,
                 "lens": lens,
-                "layers": milestone_cells(next(iter(run.passes(lens).values()), [])),
+                "layers": milestone_cells(run, lens),
             }
             for run, name in zip(runs, names, strict=True)
             for lens in run.lenses

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.rows import PureRow
-from ..output.run import Run
+from ..output.run import Run, block
 from .escape import plain, short
 from .facts import HEADS, all_milestones, heading, labels, milestone_cells, top_one, warnings
 
@@ -140,7 +140,7 @@ def lens_milestones(run: Run) -> Table:
     """A row a lens: the first layers of the first prompt."""
     table = grid("milestones", *HEADS.values())
     for lens in run.lenses:
-        table.add_row(lens, *milestone_cells(next(iter(run.passes(lens).values()))).values())
+        table.add_row(lens, *milestone_cells(run, lens, brief=True).values())
     return table
 
 
@@ -153,11 +153,12 @@ def show_several(runs: Sequence[Run], out: Console) -> None:
         soft_wrap=False,
     )
     table = grid("milestones", *HEADS.values(), "margin")
-    for run, name, mine in zip(runs, names, rows, strict=True):
+    table.columns[0].no_wrap = False  # the cells of the others stay whole
+    for run, name in zip(runs, names, strict=True):
         table.add_row(
             name,
-            *milestone_cells(mine).values(),
-            number(all_milestones(run).get("max_control_margin")),
+            *milestone_cells(run, brief=True).values(),
+            number(block(run.document, "control_summary").get("max_control_margin")),
         )
     out.print("", table, sep="\n", soft_wrap=False)
 

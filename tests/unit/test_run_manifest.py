@@ -3,14 +3,17 @@
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import lenses_min as lm
 from lenses_min import RunOptions
 from lenses_min.model.load import LoadedModel
 from lenses_min.output import manifest
+from lenses_min.output.decisions import Thresholds
 from lenses_min.output.run import Run
 
 
@@ -32,6 +35,7 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model: LoadedModel)
         "finished_at",
         "elapsed_s",
         "peak_memory",
+        "milestone_margins",
     ]
     assert list(content) == ["model_id", "contract", *asdict(fact_model.facts), *run]
     assert content["contract"] == "reference"
@@ -49,6 +53,51 @@ def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model: LoadedModel)
     assert datetime.datetime.fromisoformat(
         content["finished_at"]
     ).utcoffset() == datetime.timedelta(0)
+
+
+@pytest.mark.parametrize("name", ["fact_run", "own_run"])
+def test_how_firm_milestones_are_is_the_same_of_a_run_and_of_its_files(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Also of its tables and document alone, as those of run.py are."""
+    run: Run = request.getfixturevalue(name)
+    run.save(tmp_path)
+    read = lm.load(tmp_path)
+    written = read.manifest["milestone_margins"]
+    assert {lens: list(passes) for lens, passes in written.items()} == {
+        lens: list(run.passes(lens)) for lens in run.lenses
+    }
+    for one in (run, read, replace(read, manifest={})):
+        assert written == {
+            lens: {
+                name: {key: asdict(firm) for key, firm in one.firmness_of(lens, name).items()}
+                for name in passes
+            }
+            for lens, passes in written.items()
+        }
+        assert one.firmness == one.firmness_of("norm", next(iter(one.passes())))
+    assert {firm.within_rounding for firm in read.firmness.values()} == {False}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "document", "expected"),
+    [
+        ({}, {}, Thresholds(0.95, 0.1, "")),
+        ({}, {"copy_thresh": "x", "use_fp32_unembed": "x"}, Thresholds(0.95, 0.1, "")),
+        ({}, {"copy_thresh": 0.5, "use_fp32_unembed": False}, Thresholds(0.5, 0.1, "float32")),
+        ({}, {"copy_thresh": 1, "use_fp32_unembed": True}, Thresholds(1.0, 0.1, "bfloat16")),
+        (
+            {"options": {"copy_margin": 0.3}, "dtype": "float16"},
+            {"copy_thresh": 0.5, "use_fp32_unembed": True},
+            Thresholds(0.5, 0.3, "float16"),
+        ),
+    ],
+)
+def test_what_a_run_decided_by(
+    manifest: dict[str, Any], document: dict[str, Any], expected: Thresholds, fact_run: Run
+) -> None:
+    run = replace(fact_run, manifest=manifest, document={"diagnostics": document})
+    assert run.thresholds == expected
 
 
 def test_elapsed_seconds_are_told_to_the_millisecond(
