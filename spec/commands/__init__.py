@@ -7,6 +7,7 @@ from . import (
     capture,
     check,
     diff,
+    forensics,
     history,
     new_case,
     promote,
@@ -14,7 +15,7 @@ from . import (
 )
 
 COMMANDS = (
-    *(check, diff, validate, audit),
+    *(check, diff, validate, forensics, audit),
     *(history, bisect, accept),
     *(capture, new_case, promote),
 )

@@ -5,6 +5,7 @@ a constant that the files do not have, so each row has constants of its own; the
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import acosh, cosh, exp, log, sinh, tanh
 
@@ -19,15 +20,32 @@ STEPS = 80
 REFINEMENTS = 60
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A temperature or a cap, and the largest error that it leaves of a log-probability, in nats."""
+
+    value: float
+    misfit: float
+
+
 def fit_temperature(rows: Sequence[LogRow]) -> float | None:
     """The T of ln p' = ln p / T + c, one c a row; None where a number deviates, or where T is 1."""
+    fit = best_temperature(rows)
+    if fit is None or fit.misfit > LOG_ATOL:
+        return None
+    change = max(abs((1 / fit.value - 1) * x) for row in rows for x, _ in centre(row))
+    return None if change < VISIBLE else fit.value
+
+
+def best_temperature(rows: Sequence[LogRow]) -> Fit | None:
+    """The T of least squares; None of too few numbers, or where one side falls as the other rises."""
     if not enough(rows, constants=1):
         return None
     centred = [pair for row in rows for pair in centre(row)]
     slope = sum(x * y for x, y in centred) / sum(x * x for x, _ in centred)
-    deviates = any(abs(y - slope * x) > LOG_ATOL for x, y in centred)
-    change = max(abs((slope - 1) * x) for x, _ in centred)
-    return None if deviates or slope <= 0 or change < VISIBLE else 1 / slope
+    if slope <= 0:
+        return None
+    return Fit(1 / slope, max(abs(y - slope * x) for x, y in centred))
 
 
 def fit_soft_cap(rows: Sequence[LogRow]) -> float | None:
@@ -39,8 +57,29 @@ def fit_soft_cap(rows: Sequence[LogRow]) -> float | None:
         return None
     if max(map(bend, rows)) < VISIBLE:
         return None
+    fit = best_soft_cap(rows)
+    return None if fit is None or fit.misfit > LOG_ATOL else fit.value
+
+
+def best_soft_cap(rows: Sequence[LogRow]) -> Fit | None:
+    """The K with the least error of the widest rows, in the range of caps; None of too few numbers."""
+    if not enough(rows, constants=2):
+        return None
     cap = nearest_cap(sorted(rows, key=width)[-WIDEST:])
-    return cap if all(cap_error(row, cap) <= LOG_ATOL for row in rows) else None
+    return Fit(cap, max(cap_error(row, cap) for row in rows))
+
+
+def cap_range(rows: Sequence[LogRow], cap: float, misfit: float) -> tuple[float, float]:
+    """The least and the largest cap that leave at most a misfit, of which `cap` is one."""
+    ends = []
+    for end in (min(cap, CAPS[0]), max(cap, CAPS[1])):
+        inside, outside = log(cap), log(end)
+        for _ in range(REFINEMENTS):
+            middle = (inside + outside) / 2
+            fits = all(cap_error(row, exp(middle)) <= misfit for row in rows)
+            inside, outside = (middle, outside) if fits else (inside, middle)
+        ends.append(exp(inside))
+    return ends[0], ends[1]
 
 
 def enough(rows: Sequence[LogRow], constants: int) -> bool:

@@ -94,6 +94,7 @@ SPEC = {
     "accept": ("accept", *REPOSITORY, "--only", "records: row", "--reason", "none", "a"),
     "diff": ("diff", FACT_OUTPUTS, str(GOLDEN / "corrected" / "fact")),
     "validate": ("validate", FACT_OUTPUTS),
+    "forensics": ("forensics", FACT_OUTPUTS),
 }
 
 
