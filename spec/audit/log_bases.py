@@ -27,6 +27,7 @@ BASES: Mapping[str, float] = MappingProxyType({"2": 2.0, "e": e, "10": 10.0})
 ATOL, RTOL = 1e-3, 1e-3  # of what is fitted, in nats
 REFUTES = 0.02  # nats beyond the bounds
 NEEDED = 3  # numbers that refute each of the other bases
+ROUNDING = 1e-6  # of the sum of 20 float32 probabilities
 KL_TINY = 1e-30  # of the contract's formula
 BLOCKS = ("test_prompts", "temperature_exploration")
 
@@ -168,7 +169,7 @@ def kl_bounds(lens: Listed, model: Listed) -> tuple[float, float]:
     both = sum(p[token] * log(p[token] / q[token]) for token in shared)
     alone = [p[token] for token in p if token not in shared]
     rest = max(0.0, 1 - sum(p.values()))
-    left = max(KL_TINY, 1 - sum(q[token] for token in shared))
+    left = max(0.0, 1 - sum(q[token] for token in shared)) + ROUNDING
     beyond = rest + sum(alone)
     low = both + (beyond * log(beyond / left) if beyond else 0.0)
     return low, both - beyond * log(KL_TINY)

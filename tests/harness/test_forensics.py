@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import e, log, tanh
+from math import e, inf, log, tanh
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from spec.__main__ import main
 from spec.audit.forensics import Cause, Forensics, examine
+from spec.audit.log_bases import entropy_bounds, kl_bounds
 from spec.golden import GOLDEN
 from spec.runs.csv_dialect import encode, parse
 from spec.runs.json_text import layout
@@ -145,6 +146,8 @@ def test_the_same_distribution_is_the_same_in_the_precision_of_the_model(
     assert examine(rounded).same is True
     document = {**(rounded.document or {}), "diagnostics": {"use_fp32_unembed": False}}
     assert examine(replace(rounded, document=document)).same is False, "it says float32"
+    below = {**document, "diagnostics": {"unembed_dtype": f"torch.{dtype}"}}
+    assert examine(replace(rounded, document=below)).same is True
 
 
 @given(SEEDS, st.sampled_from(["bfloat16", "float16"]))
@@ -195,6 +198,22 @@ def test_nothing_is_claimed_where_no_cause_holds(name: str, seed: int) -> None:
     logits = drawn(seed)
     result = examine(Planted(logits, UNEXPLAINED[name](logits, Random(str(seed)))).run())
     assert (result.same, claim(result)) == (False, None)
+
+
+def test_a_difference_too_small_to_tell_causes_apart_is_no_cause() -> None:
+    result = examine(planted(drawn(1), lambda z: z / 1.0003).run())
+    assert (result.same, claim(result)) == (False, None)
+
+
+def test_a_token_of_one_list_alone_refutes_every_cause() -> None:
+    """All other tokens have one constant: without the order it would be a temperature of 1."""
+    logits = drawn(1)
+    without_best = [z if z < max(logits) else -50.0 for z in logits]
+    result = examine(Planted(logits, without_best).run())
+    assert (result.same, claim(result)) == (False, None)
+    assert (result.misfit(Cause.TEMPERATURE) or 0) > 1
+    nothing_shared = examine(planted(logits, lambda z: -z).run())
+    assert (nothing_shared.same, nothing_shared.numbers) == (False, 0)
 
 
 def test_too_few_numbers_show_no_cause() -> None:
@@ -294,6 +313,43 @@ def test_the_base_of_logarithms_is_named(name: str, base: float) -> None:
     assert (place.place, place.base, place.numbers) == ("records: entropy", name, 4)
     assert place.misfits[name] < 1e-4
     assert not any(mixed.base for mixed in examine(with_rows(base, 5.0)).bases)
+
+
+def test_two_numbers_name_no_base() -> None:
+    run = with_rows(e)
+    table = run.tables[RECORDS]
+    for count, name in ((2, None), (3, "e")):
+        part = replace(table, rows=table.rows[:count], sources=table.rows[:count])
+        named = {b.place: b.base for b in examine(replace(run, tables={RECORDS: part})).bases}
+        assert named.get("records: entropy") == name
+
+
+@given(SEEDS, st.integers(1, TOKENS), st.floats(1, 60))
+def test_listed_probabilities_bound_entropy_and_divergence(
+    seed: int, listed: int, high: float
+) -> None:
+    """The values of the whole distributions lie between the bounds, and meet them where all is listed."""
+    p, q = (torch.tensor(drawn(s, high)).double().softmax(0) for s in (seed, seed + 1))
+    lists = [
+        tuple((str(i), float(side[i])) for i in side.topk(listed).indices.tolist())
+        for side in (p, q)
+    ]
+    entropy, divergence = -float((p * p.log()).sum()), float((p * (p / q).log()).sum())
+    least, largest = entropy_bounds([x for _, x in lists[0]], TOKENS)
+    assert least - 1e-9 <= entropy <= largest + 1e-9
+    low, high_kl = kl_bounds(lists[0], lists[1])
+    assert low - 1e-9 <= divergence <= high_kl + 1e-9
+    if listed == TOKENS:
+        assert (least, largest) == pytest.approx((entropy, entropy))
+        assert low == pytest.approx(divergence)
+
+
+@given(SEEDS)
+def test_the_mass_that_both_lists_cover_pins_the_divergence(seed: int) -> None:
+    p, q = ([("a", 0.9), ("b", 0.1 - 1e-9)], [("a", 0.4), ("b", 0.5 + seed / 10**8)])
+    low, high = kl_bounds(tuple(p), tuple(q))
+    assert 0.3 < low <= high < low + 1e-6
+    assert kl_bounds((*p, p[0]), tuple(q)) == (0.0, inf), "one label, two ids"
 
 
 # The captured runs
