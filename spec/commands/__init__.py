@@ -6,6 +6,7 @@ from . import (
     bisect,
     capture,
     check,
+    conform,
     diff,
     forensics,
     history,
@@ -15,7 +16,7 @@ from . import (
 )
 
 COMMANDS = (
-    *(check, diff, validate, forensics, audit),
+    *(check, diff, validate, forensics, audit, conform),
     *(history, bisect, accept),
     *(capture, new_case, promote),
 )

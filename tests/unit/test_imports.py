@@ -43,9 +43,9 @@ SPEC: dict[str, tuple[str, ...]] = {
     "runs": ("errors", "oracle"),
     "schema": ("runs",),
     "compare": ("errors", "runs", "schema"),
-    "runners": ("errors", "golden", "runs", "schema", "compare"),
+    "runners": ("errors", "oracle", "golden", "runs", "schema", "compare"),
     "lifecycle": ("errors", "golden", "runs", "schema", "compare", "runners"),
-    "audit": ("errors", "golden", "runs", "schema", "compare", "runners"),
+    "audit": ("errors", "oracle", "golden", "runs", "schema", "compare", "runners"),
     "report": ("runs", "schema", "compare", "runners", "audit", "lifecycle"),
     "recipe": ("golden",),
     "commands": (

@@ -95,6 +95,7 @@ SPEC = {
     "diff": ("diff", FACT_OUTPUTS, str(GOLDEN / "corrected" / "fact")),
     "validate": ("validate", FACT_OUTPUTS),
     "forensics": ("forensics", FACT_OUTPUTS),
+    "conform": ("conform", "--tool", "false"),
 }
 
 
