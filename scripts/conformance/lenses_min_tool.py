@@ -1,6 +1,5 @@
 """The final lens of lenses-min under its corrected contract, as a run decodes it."""
 
-import torch
 from jobs import answer_jobs
 from torch import Tensor
 
@@ -16,7 +15,7 @@ def lens(folder: str, ids: Tensor) -> Tensor:
     final = next(lens for lens in lenses if lens.name == "final")
     residuals, _ = capture(model.bridge, ids[0].tolist(), model.facts.n_layers, ())
     rows = residuals.rows(())
-    return final.decode(rows.x, torch.tensor(rows.layers))
+    return final.decode(rows.x, rows.layers)
 
 
 if __name__ == "__main__":

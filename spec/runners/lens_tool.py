@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -145,10 +145,12 @@ def read_rows(path: Path, n_layers: int, vocabulary: int) -> ToolRows:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise ToolProblem("the tool wrote no file")
+    if not is_zipfile(path):
+        raise ToolProblem("the file is no .npz: it is no zip archive")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise ToolProblem(f"the file is no .npz: {error}") from error
 
 

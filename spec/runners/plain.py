@@ -88,10 +88,12 @@ def read_model(folder: Path, ids: Sequence[int]) -> Readout:
     with no_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, **eager).eval()
     body = getattr(model.base_model, "decoder", model.base_model)
-    blocks = first_attribute(body, BLOCKS)
+    blocks, last_norm = first_attribute(body, BLOCKS), first_attribute(body, FINAL_NORMS)
+    if blocks is None or last_norm is None:
+        raise UnreadModel(f"{type(body).__name__} has no blocks or no last norm by a known name")
     with torch.no_grad():
         residuals, logits = record(model, blocks, torch.tensor([list(ids)]))
-        final_norm = read_norm(first_attribute(body, FINAL_NORMS), residuals)
+        final_norm = read_norm(last_norm, residuals)
         firsts = [first_attribute(block, FIRST_NORMS) for block in blocks]
         block_norms = tuple(module and read_norm(module, residuals) for module in firsts)
     embedding = to_numpy(model.get_input_embeddings().weight)[ids[-1]]
