@@ -26,6 +26,7 @@ from mutation_results import (
 )
 
 PROCESSES = 2
+CONTROL_SECONDS = 120  # of a killer without a fault; one that hangs judges nothing
 CANNOT_RUN = 3  # exit status of a fork whose fault cannot be put into place
 Live = dict[tuple[str, str], list[FunctionType]]  # by file and qualified name
 
@@ -166,7 +167,7 @@ class Forks:
                     status = 1 if self.first_failure([killer]) else 0
                 finally:
                     os._exit(status)
-            _, status = os.waitpid(pid, 0)
+            status = wait_for(pid, CONTROL_SECONDS)
             shutil.rmtree(folder_of(self.tree, pid), ignore_errors=True)
             if status:
                 del self.covering.items[killer]
@@ -211,6 +212,18 @@ def put_into_place(mutant: Mutant, live: Live) -> None:
                 replaced |= name == mutant.function
     if not replaced:
         raise LookupError(f"no live function {mutant.function} can take the fault")
+
+
+def wait_for(pid: int, seconds: float) -> int:
+    """The status of a process when it ends; one that takes longer is killed."""
+    end = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def original(tree: Path, mutant: Mutant) -> str:
