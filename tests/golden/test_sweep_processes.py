@@ -111,6 +111,7 @@ def test_killed_at_random_points_a_sweep_ends_with_the_same_files(
     ), "not again"
 
 
+@pytest.mark.nightly
 def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(
     models: Path, tmp_path: Path, expected: dict[str, object]
 ) -> None:
