@@ -3,7 +3,7 @@
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
 #   --minutes N   stop after N minutes of judging (default 90); the same command goes on
 #   --part K/N    only the K-th of every N mutants; N calls judge all
-#   --survivors   judge the survivors again, after tests were added, each by twice as many tests
+#   --survivors   judge the survivors again, each by a minute of tests
 #   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
 # scripts/mutation_faults.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
