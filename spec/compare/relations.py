@@ -4,15 +4,15 @@ Each relation is a pure function of a class's values and returns a sentence, "" 
 `NEEDED` values must show it, and not all of them may be alike, so that no single number proves anything.
 """
 
-import struct
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from math import isclose, isfinite, log, tanh
 from typing import Any
 
-from ..runs.places import Row
+from ..runs.places import NamedRow, Row
 from .logit_fits import SPARE, VISIBLE, LogRow, fit_soft_cap, fit_temperature
+from .precisions import PRECISIONS
 
 NEEDED = 3
 RTOL = 1e-3  # of a factor or an offset
@@ -82,22 +82,35 @@ def offset(values: Values) -> str:
 
 
 def neighbour(values: Values) -> str:
-    """The obtained value of a layer is the expected one of the layer before or after it, in the same pass."""
-    expected = {
-        (rest_of(value.row), value.row.layer_index): value.expected
-        for value in values
-        if value.row is not None and value.row.layer_index is not None
-    }
-    for step, name in ((1, "next"), (-1, "previous")):
-        pairs = [
-            (value.obtained, expected[rest_of(value.row), value.row.layer_index + step])
-            for value in values
-            if value.row is not None
-            and value.row.layer_index is not None
-            and (rest_of(value.row), value.row.layer_index + step) in expected
-        ]
-        if holds(pairs, len(values)):
-            return f"obtained of a layer = expected of the {name} one: off by one layer?"
+    """The obtained value of a layer, or of a position, is the expected one of its neighbour, all else the same."""
+    for name, what in (("layer", "layer"), ("pos", "position")):
+        places = [place_on(value.row, name) for value in values]
+        expected = {
+            place: value.expected for place, value in zip(places, values, strict=True) if place
+        }
+        for step, side in ((1, "next"), (-1, "previous")):
+            pairs = [
+                (value.obtained, expected[place[0] + step, place[1]])
+                for place, value in zip(places, values, strict=True)
+                if place and (place[0] + step, place[1]) in expected
+            ]
+            if holds(pairs, len(values)):
+                return f"obtained of a {what} = expected of the {side} one: off by one {what}?"
+    return ""
+
+
+def other_lens(values: Values) -> str:
+    """The obtained value under a lens is the expected one under another, row by row; of a table with a column lens."""
+    lenses: dict[str, dict[Hashable, Value]] = {}
+    for value in values:
+        cells = key_cells(value.row)
+        if lens := cells.pop("lens", ""):
+            lenses.setdefault(lens, {})[tuple(cells.items())] = value
+    for name, rows in lenses.items():
+        for other, others in lenses.items():
+            pairs = [(rows[key].obtained, others[key].expected) for key in rows if key in others]
+            if other != name and holds(pairs, len(rows)):
+                return f"obtained under {name} = expected under {other}"
     return ""
 
 
@@ -207,39 +220,22 @@ def vary(numbers: Sequence[float]) -> bool:
     return len(set(numbers)) >= NEEDED
 
 
-def rest_of(row: Row) -> tuple[object, ...]:
-    """What a row is besides its layer."""
-    cells = getattr(row, "cells", ())
-    lenses = (getattr(row, name, None) for name in ("pos", "lens", "against", "fact_index"))
-    return (row.pass_name, *lenses, *(cell for cell in cells if cell[0] != "layer"))
+def key_cells(row: Row | None) -> dict[str, str]:
+    """The key of a row by column, without the columns that its table has not."""
+    if isinstance(row, NamedRow):
+        return dict(row.cells)
+    names = [field.name for field in fields(row)] if row else []
+    return {name: cell for name in names if isinstance(cell := getattr(row, name), str)}
 
 
-def half(number: float) -> float:
-    """The nearest float16; infinite where it overflows."""
-    try:
-        return float(struct.unpack("e", struct.pack("e", number))[0])
-    except OverflowError:
-        return float("inf")
+def place_on(row: Row | None, name: str) -> tuple[int, Hashable] | None:
+    """A row's number on an axis, layer or pos, and the rest of its key; None where it has no such number."""
+    cells = key_cells(row)
+    number = cells.pop(name, "")
+    return (int(number), tuple(cells.items())) if number.isdecimal() else None
 
 
-def bfloat16(number: float) -> float:
-    """The nearest bfloat16 of a float32, ties to even."""
-    try:
-        (bits,) = struct.unpack("I", struct.pack("f", number))
-    except OverflowError:
-        return float("inf")
-    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    return float(struct.unpack("f", struct.pack("I", bits))[0])
-
-
-def decimals(count: int) -> Callable[[float], float]:
-    """Rounding to a number of decimals."""
-    return lambda number: round(number, count)
-
-
-PRECISIONS: Mapping[str, Callable[[float], float]] = {
-    "bfloat16": bfloat16,
-    "float16": half,
-    **{f"{count} decimals": decimals(count) for count in range(1, 9)},
-}
-RELATIONS = (rounded, factor, offset, neighbour, other_pass, temperature, soft_cap, reordered)
+RELATIONS = (
+    *(rounded, factor, offset, neighbour, other_pass, other_lens),
+    *(temperature, soft_cap, reordered),
+)

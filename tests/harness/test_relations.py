@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from spec.compare.classify import classes, hint, swapped_columns
 from spec.compare.kinds import Kind
+from spec.compare.precisions import bfloat16, half
 from spec.compare.recorder import Mismatch
 from spec.compare.relations import (
     RELATIONS,
     Value,
-    bfloat16,
-    half,
     relation,
     soft_cap,
     temperature,
@@ -157,6 +156,39 @@ def test_a_row_of_an_unknown_table_has_its_layer_too() -> None:
 
     group = classes(mismatches("kl", lambda key, x: next_layer(key, x) or x + 1, named)[:5])[0]
     assert "off by one layer" in hint(group)
+
+
+POSITIONS = tuple(EXPECTED.values())  # of one layer, position after position
+
+
+@pytest.mark.parametrize(("step", "side"), [(1, "next"), (-1, "previous")])
+def test_the_position_beside_is_named(step: int, side: str) -> None:
+    def at(i: int) -> Row:
+        return TableRow("pos", "orig", "0", str(i))
+
+    pairs = [
+        (i, POSITIONS[i + step]) for i in range(len(POSITIONS)) if 0 <= i + step < len(POSITIONS)
+    ]
+    values = [Value(at(i), POSITIONS[i], number) for i, number in pairs]
+    assert relation(values) == (
+        f"obtained of a position = expected of the {side} one: off by one position?"
+    )
+    values[2] = replace(values[2], obtained=values[2].obtained * 1.013 + 0.0077)
+    assert relation(values) == ""
+
+
+def test_another_lens_of_the_same_table_is_named() -> None:
+    def at(lens: str, key: Key) -> Row:
+        return replace(row(key), pos=None, lens=lens)
+
+    values = []
+    for key, number in EXPECTED.items():
+        under_final = 2 * number + key[1]
+        values.append(Value(at("norm", key), number, under_final))
+        values.append(Value(at("final", key), under_final, under_final + key[1] / 7 + 0.01))
+    assert relation(values) == "obtained under norm = expected under final"
+    values[2] = replace(values[2], obtained=values[2].obtained * 1.013 + 0.0077)
+    assert relation(values) == ""
 
 
 def test_swapped_columns_are_named() -> None:
