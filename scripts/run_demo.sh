@@ -20,7 +20,7 @@ PY
 )"
 tuned="$(.venv/bin/python -c 'import platformdirs; print(platformdirs.user_cache_path("lenses-min") / "tuned")')"
 if [ ! -f "$tuned/SmolLM2-135M-Instruct/translators.safetensors" ]; then
-    echo "fitting a tuned lens in closed form (once, about half a minute)"
+    echo "fitting a tuned lens in closed form (once, about a minute)"
     text="$(mktemp)"
     trap 'rm -f "$text"' EXIT
     .venv/bin/python -c 'from pydoc_data.topics import topics; print("\n\n".join(topics[k] for k in sorted(topics)))' > "$text"

@@ -87,24 +87,18 @@ def test_a_fault_is_named_where_it_shows_and_nowhere_else(
     assert alone, "no model shows this fault and no other"
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_transformers_by_hand_is_right(
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [*(("transformers", name) for name in KINDS), *(("lenses_min", name) for name in OURS)],
+)
+def test_a_right_lens_is_right(
+    tool: str,
     name: str,
     folders: Mapping[str, Path],
     readouts: Mapping[str, Readout],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert judged(readouts[name], by_adapter("transformers", folders[name], monkeypatch)).passes
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_lenses_min_is_right(
-    name: str,
-    folders: Mapping[str, Path],
-    readouts: Mapping[str, Readout],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert judged(readouts[name], by_adapter("lenses_min", folders[name], monkeypatch)).passes
+    assert judged(readouts[name], by_adapter(tool, folders[name], monkeypatch)).passes
 
 
 def by_adapter(tool: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Array:
