@@ -23,7 +23,7 @@ from ..errors import LensError
 from ..model.determinism import SEED
 from ..model.load import LoadedModel
 from ..output.store import write_text
-from ..prompts.suite import read_suite
+from ..prompts.suite import suite_of
 from .corpus import cut
 from .options import PrismOptions
 
@@ -101,7 +101,7 @@ def material(model: LoadedModel, options: PrismOptions) -> list[list[int]]:
     """The sequences that the model reads: the texts, cut, and the prompts of a file."""
     sequences = cut(model.tokens, options.text, options.length, options.tokens)
     if options.prompts:
-        suite = read_suite(Path(options.prompts))
+        suite = suite_of(options.prompts)
         texts = [*(prompt.text for prompt in suite.passes), *suite.test_prompts]
         sequences += [
             ids

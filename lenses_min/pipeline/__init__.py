@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..core import probes, records
@@ -23,7 +22,7 @@ from ..output.defects import defect_warnings, prompt_warnings
 from ..output.document import document, suite_document
 from ..output.manifest import manifest, margins
 from ..output.run import Run
-from ..prompts.suite import Suite, built_in, read_suite
+from ..prompts.suite import Suite, suite_of
 from .passes import PassRunner
 
 log = logging.getLogger("lenses_min")
@@ -36,7 +35,7 @@ def run(options: RunOptions) -> Run:
     """
     started = time.perf_counter()
     check_lenses(options.lenses)
-    suite = read_suite(Path(options.prompts)) if options.prompts else built_in()
+    suite = suite_of(options.prompts)
     with deterministic(options.threads):
         return analyse(load(options, suite.passes[0].text), suite, options, started)
 

@@ -3,12 +3,12 @@
 YAML or JSON: `passes`, and optionally `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
 {"test_prompt": …}. A pass has `id`, `context` and `answer`, and optionally `variant` (orig), `control` (the
 "id/variant" of the pass whose answer is subtracted in control_margin), `records` (false) and `join` (" " or "", what
-stands between context and answer).
+stands between context and answer). A JSON text that begins with `{` is taken in place of a file.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -97,9 +97,44 @@ def built_in() -> Suite:
     return read_suite(BUILT_IN)
 
 
+def suite_of(prompts: str) -> Suite:
+    """The prompts that an option names: a file, a JSON text that begins with `{`, or for nothing the built-in ones.
+
+    Raises LensError with every fault at once: file, entry and field.
+    """
+    if not prompts:
+        return built_in()
+    if prompts.startswith("{"):
+        return composed(checked("prompts", ".json", prompts))
+    return read_suite(Path(prompts))
+
+
+def prompts_text(prompts: Sequence[Any] | Mapping[str, Any]) -> str:
+    """Prompts as the JSON text of a file of prompts; passes of a list that have no id are numbered from 1.
+
+    Raises LensError where a value is none of JSON's.
+    """
+    if not isinstance(prompts, Mapping):
+        numbered = [
+            {"id": str(number), **entry} if isinstance(entry, Mapping) else entry
+            for number, entry in enumerate(prompts, start=1)
+        ]
+        prompts = {"passes": numbered}
+    try:
+        return json.dumps(prompts, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise LensError(
+            f"prompts must be a file, or lists and mappings of texts and flags, got {error}"
+        ) from error
+
+
 def read_suite(path: Path) -> Suite:
     """The prompts of a file. Raises LensError with every fault at once: file, entry and field."""
-    document = read_document(path)
+    return composed(read_document(path))
+
+
+def composed(document: Document) -> Suite:
+    """The passes of some entries, each with the pass that is its control."""
     prompts: dict[str, Prompt] = {}
     for e in document.passes:
         prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
@@ -120,8 +155,13 @@ def read_document(path: Path) -> Document:
         raise LensError(
             f"{path} is no file of prompts; its name ends in .yaml, .yml, .json or .jsonl"
         )
+    return checked(str(path), path.suffix.lower(), text)
+
+
+def checked(name: str, suffix: str, text: str) -> Document:
+    """The entries of a text in the format of a suffix; messages begin with `name`."""
     try:
-        parsed, places = parse(path, text)
+        parsed, places = parse(suffix, text)
         document = Document.model_validate(parsed)
         problems = list(contradictions(document, places))
     except ValidationError as error:
@@ -129,19 +169,18 @@ def read_document(path: Path) -> Document:
     except LensError as error:
         problems = str(error).split("\n")
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(name, error) from error
     if problems:
-        raise LensError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise LensError("\n".join(f"{name}: {problem}" for problem in problems))
     return document
 
 
-def unreadable(path: Path, error: Exception) -> LensError:
-    return LensError(f"cannot read the prompts of {path}: {' '.join(str(error).split())}")
+def unreadable(name: str | Path, error: Exception) -> LensError:
+    return LensError(f"cannot read the prompts of {name}: {' '.join(str(error).split())}")
 
 
-def parse(path: Path, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
-    """The file as one object, and the place of each entry for messages."""
-    suffix = path.suffix.lower()
+def parse(suffix: str, text: str) -> tuple[Any, dict[tuple[str, int], str]]:
+    """The text as one object, and the place of each entry for messages."""
     if suffix in (".yaml", ".yml"):
         return parse_yaml(text), {}
     if suffix == ".json":  # YAML takes the two escapes of an emoji for two characters

@@ -12,7 +12,7 @@ from ..errors import LensError
 from ..lenses import check_lenses
 from ..options import RunOptions
 from ..output.store import is_output
-from ..prompts.suite import read_suite
+from ..prompts.suite import suite_of
 from ..prompts.textfiles import parse_json, read_text
 from .engines import Job
 
@@ -97,6 +97,6 @@ def wrong_files(runs: Sequence[RunOptions]) -> Iterator[str]:
             yield str(error)
     for prompts in dict.fromkeys(run.prompts for run in runs if run.prompts):
         try:
-            read_suite(Path(prompts))
+            suite_of(prompts)
         except LensError as error:
             yield str(error)

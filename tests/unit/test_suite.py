@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import lenses_min
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.core.bridge import Bridge
 from lenses_min.core.forward import Captured, ForwardRequest, capture_batch
 from lenses_min.output.run import Run
 from lenses_min.pipeline import passes
-from lenses_min.prompts.suite import BUILT_IN, built_in, read_suite
+from lenses_min.prompts.suite import BUILT_IN, built_in, prompts_text, read_suite, suite_of
 from spec import oracle
 from spec.runs.run import read_run
 from spec.schema.document import CONTROL, POSITIVE, TEST_PROMPTS
@@ -381,3 +383,46 @@ def test_the_passes_that_a_control_may_name_are_told_as_far_as_120_characters(
     known = ", ".join(f"p{i:03}/orig" for i in range(1, 20))[:120]
     told = f"control: 'none' is no other pass of the file; there are {known}"
     assert str(refused.value) == f"{path}: line 1 (p000/orig): {told}"
+
+
+def test_prompts_of_a_list_are_those_of_a_file(fact_options: RunOptions, own: str) -> None:
+    """Mappings in Python, lists of passes, and the same in a file, make the same rows."""
+    content = yaml.safe_load(Path(own).read_text(encoding="utf-8"))
+    of_file = pipeline.run(replace(fact_options, prompts=own))
+    of_mapping, of_list = (
+        lenses_min.run(
+            fact_options.model,
+            model_id=fact_options.model_id,
+            device="cpu",
+            prism="off",
+            prompts=prompts,
+        )
+        for prompts in (content, content["passes"])
+    )
+    assert of_file.document == of_mapping.document
+    assert of_file.document["passes"] == of_list.document["passes"]
+    for key in of_file.tables:
+        assert of_file.text(*key) == of_mapping.text(*key)
+
+
+def test_passes_without_an_id_are_numbered() -> None:
+    entries = [{"context": "A", "answer": "b"}, {"context": "C", "answer": "d", "id": "c"}]
+    suite = suite_of(prompts_text(entries))
+    assert [(p.id, p.text, p.answer) for p in suite.passes] == [("1", "A", "b"), ("c", "C", "d")]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([{"context": "A"}], "prompts: passes[0] (1/orig): answer: is missing"),
+        (["A"], 'prompts: passes[0]: must be an object with fields, got "A"'),
+        ({"pass": []}, "prompts: passes: is missing\nprompts: pass: is no field here"),
+        ([], "prompts: passes: there is none; give at least one with id, context and answer"),
+        ([{"context": {1}, "answer": "b"}], "Object of type set is not JSON serializable"),
+        ("{", "cannot read the prompts of prompts: "),
+    ],
+)
+def test_faults_of_prompts_given_in_python(prompts: Any, message: str) -> None:
+    with pytest.raises(LensError) as raised:
+        lenses_min.run("no/model", prompts=prompts)
+    assert message in str(raised.value)
