@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from math import exp, log
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .distribution import log_p_of
+from .distribution import normalise, wide_blocks
 from .pass_metrics import AnswerMetrics, PassMetrics
 from .rows import AnswerRow
 from .types import Encoded, Rows, upload
@@ -15,7 +16,12 @@ from .types import Encoded, Rows, upload
 
 def model_log_p(answer_logits: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
     """ln p of each later token of the answer by the model itself; nats, ≤ 0."""
-    return log_p_of(answer_logits, upload(targets, answer_logits.device))
+    ids = upload(targets, answer_logits.device)[:, None]
+    parts = [
+        normalise(wide, room).log_p.gather(-1, ids[part])
+        for part, wide, room in wide_blocks(answer_logits)
+    ]
+    return torch.cat(parts)[:, 0].float()
 
 
 def answer_rows(encoded: Encoded, rows: Rows, metrics: PassMetrics[np.ndarray]) -> list[AnswerRow]:

@@ -12,7 +12,7 @@ from math import log
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
@@ -36,16 +36,16 @@ def row_blocks(rows: int, row_size: int, device: torch.device) -> list[slice]:
 
 def wide_blocks(
     z: Float[Tensor, "N V"],
-) -> Iterator[tuple[slice, Float[Tensor, "n V"], Float[Tensor, "2 n V"]]]:
-    """For each block of rows: where it stands, its rows in the dtype of sums, and room for two more such blocks.
+) -> Iterator[tuple[slice, Float[Tensor, "n V"], Float[Tensor, "n V"]]]:
+    """For each block of rows: where it stands, its rows in the dtype of sums, and room for one more such block.
 
     The next block overwrites the rows and the room, so that memory is taken once.
     """
     parts = row_blocks(len(z), z.shape[-1], z.device)
-    room = z.new_empty((3, parts[0].stop, z.shape[-1]), dtype=sum_dtype(z.device))
+    room = z.new_empty((2, parts[0].stop, z.shape[-1]), dtype=sum_dtype(z.device))
     for part in parts:
-        free = room[:, : part.stop - part.start]
-        yield part, free[0].copy_(z[part]), free[1:]
+        wide, free = room[:, : part.stop - part.start]
+        yield part, wide.copy_(z[part]), free
 
 
 def total(x: Float[Tensor, "*N V"]) -> Float[Tensor, "*N"]:
@@ -60,6 +60,11 @@ def total(x: Float[Tensor, "*N V"]) -> Float[Tensor, "*N"]:
         paired = x[..., :half] + x[..., half : 2 * half]
         x = torch.cat([paired, x[..., 2 * half :]], -1) if size % 2 else paired
     return x[..., 0]
+
+
+def dot(x: Float[Tensor, "N V"], y: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
+    """Σ x · y over the vocabulary, y of the same rows or one for all, by which float64 needs no product."""
+    return x @ y[0] if len(y) == 1 and x.dtype == torch.float64 else total(x * y)
 
 
 def bounded(x: Float[Tensor, "*N"], low: float, high: float) -> Float[Tensor, "*N"]:
@@ -82,11 +87,6 @@ class Distribution:
         """ln(p + 1e-30)."""
         return torch.logaddexp(self.log_p, torch.full_like(self.log_p[:1, :1], log(TINY)))
 
-    @cached_property
-    def top_id(self) -> Int[Tensor, " N"]:
-        """The most probable token."""
-        return self.log_p.argmax(-1)
-
 
 def normalise(wide: Float[Tensor, "N V"], room: Float[Tensor, "N V"]) -> Distribution:
     """p = exp(z − max z) / Σ exp(z − max z) of rows in the dtype of sums; ln p overwrites the rows, p the room."""
@@ -100,12 +100,3 @@ def softmax(z: Float[Tensor, "N V"]) -> Distribution:
     """`normalise` of a copy: the rows stay as they are. The caller passes one block."""
     wide = z.to(sum_dtype(z.device), copy=True)
     return normalise(wide, torch.empty_like(wide))
-
-
-def log_p_of(z: Float[Tensor, "N V"], ids: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """ln softmax(z) at one id per row; nats, ≤ 0."""
-    parts = [
-        normalise(wide, room[0]).log_p.gather(-1, ids[part, None]).float()
-        for part, wide, room in wide_blocks(z)
-    ]
-    return torch.cat(parts)[:, 0]

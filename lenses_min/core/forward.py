@@ -150,14 +150,6 @@ def batches(
     return shared_batches
 
 
-def capture(
-    bridge: Bridge, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
-) -> tuple[Residuals, Float[Tensor, " V"]]:
-    """Residuals and last logits of one prompt in a forward of its own."""
-    (captured,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
-    return captured.residuals, captured.final
-
-
 def capture_batch(
     bridge: Bridge, requests: Sequence[ForwardRequest], n_layers: int
 ) -> list[Captured]:

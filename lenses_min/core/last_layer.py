@@ -56,7 +56,7 @@ def kl_at_temperatures(z: Float[Tensor, " V"], final: Float[Tensor, " V"]) -> Fl
     """KL(softmax(z / s)‖softmax(final)) in nats, ≥ 0, of each s of TEMPERATURES."""
     log_q, steps = softmax(final[None]).log_raised, upload(TEMPERATURES, z.device)[:, None]
     kls = [
-        kl_nats(normalise(wide.div_(steps[part]), room[0]), log_q, room[1])
+        kl_nats(normalise(wide.div_(steps[part]), room), log_q)
         for part, wide, room in wide_blocks(z.expand(len(steps), -1))
     ]
     return torch.cat(kls)

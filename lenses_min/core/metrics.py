@@ -13,6 +13,7 @@ from .distribution import (
     TINY,
     Distribution,
     bounded,
+    dot,
     normalise,
     softmax,
     sum_dtype,
@@ -23,40 +24,52 @@ from .host import A
 from .types import upload
 
 COS_TINY = 1e-12
+GROUP = 64  # logits of which `top_ids` sees the largest first
 
 
-def entropy_bits(p: Distribution, room: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
-    """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V. `room` is overwritten."""
-    bits = -total(torch.mul(p.p, p.log_p, out=room)) / log(2)
-    return bounded(bits, 0.0, log2(p.p.shape[-1]))
+def entropy_bits(p: Distribution) -> Float[Tensor, " N"]:
+    """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V."""
+    return bounded(-dot(p.p, p.log_p) / log(2), 0.0, log2(p.p.shape[-1]))
 
 
-def kl_nats(
-    p: Distribution, log_q: Float[Tensor, "*M V"], room: Float[Tensor, "N V"] | None = None
-) -> Float[Tensor, " N"]:
+def kl_nats(p: Distribution, log_q: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
     """KL(p‖q) = Σ p (ln(p + 1e-30) − ln(q + 1e-30)); nats, clamped to ≥ 0. `log_q` is `log_raised` of q, or,
     where no q is 0, its `log_p`.
 
     p · ln(p + 1e-30) is taken as p · ln p, which is at most 1e-30 less. The differences are taken before they are
     summed, so that rounding leaves about 1e-15 of two equal distributions, and nothing where they are equal bit by bit.
     """
-    return bounded(total(torch.sub(p.log_p, log_q, out=room).mul_(p.p)), 0.0, inf)
+    return bounded(total((p.log_p - log_q).mul_(p.p)), 0.0, inf)
 
 
-def cosine(
-    z: Float[Tensor, "N V"],
-    final: Float[Tensor, "*M V"],
-    room: Float[Tensor, "N V"] | None = None,
-) -> Float[Tensor, " N"]:
+def cosine(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
     """Cosine of two logit vectors, norms + 1e-12; clamped to −1 … 1."""
-    a, b = z.to(sum_dtype(z.device)), final.to(sum_dtype(z.device))
-    norms = (total(torch.mul(a, a, out=room)).sqrt() + COS_TINY) * (total(b * b).sqrt() + COS_TINY)
-    return bounded(total(torch.mul(a, b, out=room)) / norms, -1.0, 1.0)
+    a = z.to(sum_dtype(z.device))
+    b = final.to(a)
+    norms = (dot(a, a).sqrt() + COS_TINY) * (dot(b, b).sqrt() + COS_TINY)
+    return bounded(dot(a, b) / norms, -1.0, 1.0)
 
 
-def rank_of(by: Float[Tensor, "N V"], id_: int, room: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
-    """1 + how many stand above an id; counted in `room` as floats, many times quicker than as flags."""
-    return 1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()
+def rank_of(by: Float[Tensor, "N V"], id_: int) -> Int[Tensor, " N"]:
+    """1 + how many stand above an id; counted as float32, exact to 2^24, many times quicker than as flags."""
+    return 1 + torch.gt(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()
+
+
+def top_ids(z: Float[Tensor, "N V"], k: int) -> Int[Tensor, "N K"]:
+    """The ids of the k largest, as `topk` orders them.
+
+    On a CPU it reads the k + 1 groups with the largest maxima alone, several times quicker; where two of the k + 1
+    largest are equal it reads all, as the order of equal ones is its own.
+    """
+    vocab = z.shape[-1]
+    if z.is_cpu and vocab % GROUP == 0 and vocab > 4 * GROUP * k:
+        groups = z.unflatten(-1, (-1, GROUP))
+        highest = groups.amax(-1).topk(k + 1).indices[..., None]
+        top = groups.take_along_dim(highest, 1).flatten(1).topk(k + 1)
+        if top.values.diff().all():
+            ids = (highest * GROUP + torch.arange(GROUP)).flatten(1)
+            return ids.gather(-1, top.indices[:, :k])
+    return z.topk(k).indices
 
 
 @dataclass(frozen=True)
@@ -92,22 +105,22 @@ def measure(
     at = upload(answers, z.device)
     shared = softmax(final).log_raised if len(final) == 1 else None
     parts = []
-    for part, wide, (p_room, room) in wide_blocks(z):
+    for part, wide, room in wide_blocks(z):
         reference = final[part] if shared is None else final
-        cos = cosine(wide, reference, room)
-        p = normalise(wide, p_room)
+        cos = cosine(wide, reference)
+        p = normalise(wide, room)
         log_q = softmax(reference).log_raised if shared is None else shared
         p32 = p.p.float()
-        top_id = z[part].topk(min(k, z.shape[-1]), dim=-1).indices
+        top_id = top_ids(z[part], min(k, z.shape[-1]))
         by = z[part] if rank_logits else p32
-        ranks = [rank_of(by, id_, room) for id_ in answers]
+        ranks = [rank_of(by, id_) for id_ in answers]
         parts.append(
             Measures(
                 top_p=p32.gather(-1, top_id),
                 top_id=top_id,
                 p_top5=bounded(p.p.gather(-1, top_id[:, :5]).sum(-1), 0.0, 1.0),
-                entropy=entropy_bits(p, room),
-                kl=kl_nats(p, log_q, room),
+                entropy=entropy_bits(p),
+                kl=kl_nats(p, log_q),
                 cos=cos,
                 p_answer=p32[:, at],
                 log_p_answer=p.log_p[:, at].float(),
@@ -142,5 +155,5 @@ def diverge(p: Distribution, q: Distribution) -> Divergence[Tensor]:
         kl_bits=kl_nats(p, q.log_raised) / log(2),
         js_bits=bounded(js / (2 * log(2)), 0.0, 1.0).minimum(tv),
         tv=tv,
-        top1_agree=p.top_id == q.top_id,
+        top1_agree=p.log_p.argmax(-1) == q.log_p.argmax(-1),
     )

@@ -35,9 +35,9 @@ def summarise(z: Float[Tensor, "N V"], dtype: torch.dtype, k: int) -> TopTokens[
     """
     parts = []
     for _, wide, room in wide_blocks(z):
-        p = normalise(wide, room[0])
+        p = normalise(wide, room)
         top_p, top_id = p.p.to(dtype).topk(min(k, z.shape[-1]), dim=-1)
-        parts.append((top_p.float(), top_id, entropy_bits(p, room[1])))
+        parts.append((top_p.float(), top_id, entropy_bits(p)))
     return TopTokens(*map(torch.cat, zip(*parts, strict=True)))
 
 

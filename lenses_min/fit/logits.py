@@ -38,7 +38,7 @@ class HalfProduct(torch.autograd.Function):
 def kl_of_logits(z: Float[Tensor, "N V"], final: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
     """KL(softmax(z)‖softmax(final)) a row; nats, ≥ 0."""
     kls = [
-        kl_nats(normalise(wide, p_room), softmax(final[part]).log_p, room)
-        for part, wide, (p_room, room) in wide_blocks(z)
+        kl_nats(normalise(wide, room), softmax(final[part]).log_p)
+        for part, wide, room in wide_blocks(z)
     ]
     return torch.cat(kls)

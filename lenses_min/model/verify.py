@@ -1,13 +1,15 @@
 """Compare a loaded model with transformers' own, and its last layer under the norm lens with the model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
-from ..core.forward import capture
+from ..core.bridge import Bridge
+from ..core.forward import ForwardRequest, Residuals, capture_batch
 from ..core.host import to_host
 from ..core.last_layer import LastLogits
 from ..core.types import PassResult
@@ -50,6 +52,14 @@ def prove(model: LoadedModel, passes: Sequence[PassResult], options: RunOptions)
     if not block["holds"]:
         log.error("%s: %s", options.model_id, proof.sentence(block))
     return block
+
+
+def capture(
+    bridge: Bridge, ids: Sequence[int], n_layers: int, full_layers: Collection[int]
+) -> tuple[Residuals, Float[Tensor, " V"]]:
+    """Residuals and last logits of one prompt in a forward of its own."""
+    (captured,) = capture_batch(bridge, [ForwardRequest(ids, full_layers)], n_layers)
+    return captured.residuals, captured.final
 
 
 def first_prompt(model: LoadedModel) -> dict[str, Any]:

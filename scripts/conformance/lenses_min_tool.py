@@ -4,8 +4,8 @@ from jobs import answer_jobs
 from torch import Tensor
 
 from lenses_min import RunOptions, pipeline
-from lenses_min.core.forward import capture
 from lenses_min.model.load import load
+from lenses_min.model.verify import capture
 
 
 def lens(folder: str, ids: Tensor) -> Tensor:

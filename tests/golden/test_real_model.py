@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 from lenses_min import RunOptions, pipeline
 from lenses_min.cli import command_line
-from lenses_min.core.forward import capture
 from lenses_min.fit import prism, tuned
 from lenses_min.fit.options import PrismOptions, TunedOptions
 from lenses_min.model import load
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.verify import capture
 from spec import oracle
 from spec.runs.run import read_run
 from spec.schema.validate import validate

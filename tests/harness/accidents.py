@@ -173,7 +173,7 @@ ACCIDENTS = {
     ),
     "KL reversed": Accident(
         "measure",
-        "kl_nats(p, log_q, room)",
+        "kl_nats(p, log_q)",
         "kl_nats(softmax(reference), p.log_p)",
         "fact",
         (
@@ -185,8 +185,8 @@ ACCIDENTS = {
     ),
     "entropy in nats": Accident(
         "entropy_bits",
-        "-total(torch.mul(p.p, p.log_p, out=room)) / log(2)",
-        "-total(torch.mul(p.p, p.log_p, out=room))",
+        "-dot(p.p, p.log_p) / log(2)",
+        "-dot(p.p, p.log_p)",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -199,8 +199,8 @@ ACCIDENTS = {
     ),
     "a rank that counts ties": Accident(
         "rank_of",
-        "1 + torch.gt(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
-        "torch.ge(by, by[:, id_ : id_ + 1], out=room).sum(-1).long()",
+        "1 + torch.gt(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()",
+        "torch.ge(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()",
         "rank-tie",
         (
             Sight(PURE, "answer_rank", "pos/orig layer 0 pos 16"),
@@ -232,8 +232,8 @@ ACCIDENTS = {
     ),
     "the top-k clamp lost": Accident(
         "measure",
-        "z[part].topk(min(k, z.shape[-1]), dim=-1)",
-        "z[part].topk(k, dim=-1)",
+        "top_ids(z[part], min(k, z.shape[-1]))",
+        "top_ids(z[part], k)",
         test="tests/unit/test_pipeline.py::test_a_small_vocabulary_and_one_layer_clamp_top_k",
     ),
     "the bias dropped": Accident(

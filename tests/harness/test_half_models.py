@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from lenses_min import RunOptions
-from lenses_min.core.forward import capture
 from lenses_min.core.metrics import measure
 from lenses_min.lenses.norm import NormLens
 from lenses_min.model import load
+from lenses_min.model.verify import capture
 from spec import oracle
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}

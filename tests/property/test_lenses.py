@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenses_min.core.forward import capture, last_logits
+from lenses_min.core.forward import last_logits
 from lenses_min.core.norms import FormulaNorms
 from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses.final import FinalLens
@@ -14,6 +14,7 @@ from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
 from lenses_min.lenses.raw import RawLens
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.verify import capture
 from spec import oracle
 
 from .strategies import SEEDS, logits

@@ -76,10 +76,7 @@ def test_uniform_logits_have_full_entropy_and_no_divergence(v: int) -> None:
 def test_an_impossible_token_adds_nothing(seed: int, v: int) -> None:
     z = logits(seed, 1, v)
     more = torch.cat([z, torch.full((1, 1), -torch.inf)], -1)
-    found, without = (
-        metrics.entropy_bits(softmax(one), torch.empty_like(one.double())).tolist()
-        for one in (more, z)
-    )
+    found, without = (metrics.entropy_bits(softmax(one)).tolist() for one in (more, z))
     assert found == pytest.approx(without, rel=1e-5, abs=1e-6)
 
 
@@ -231,3 +228,30 @@ def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
     assert torch.allclose(found.by_pair["a", "b"].kl_bits, expected.kl_bits)
     expected = metrics.diverge(softmax(-ends), softmax(x[:1]))
     assert torch.allclose(found.by_pair["b", "model"].js_bits, expected.js_bits)
+
+
+@given(SEEDS, st.sampled_from([640, 1280, 1290]), st.integers(1, 3), st.booleans())
+def test_the_largest_are_listed_as_topk_lists_them(seed: int, v: int, k: int, ties: bool) -> None:
+    """Ids and their order, also of equal logits and of a vocabulary that is no multiple of a group."""
+    z = logits(seed, 4, v)
+    z = (z * 3).round() if ties else z
+    assert torch.equal(metrics.top_ids(z, k), z.topk(k).indices)
+    z[:, -k - 3 :] = 99.0
+    assert torch.equal(metrics.top_ids(z, k), z.topk(k).indices)
+
+
+@given(SEEDS, st.integers(1, 7), st.integers(1, 7))
+def test_any_cut_into_blocks_gives_the_same_numbers(seed: int, rows: int, other: int) -> None:
+    """Of one reference for all rows and of one for each."""
+    from unittest.mock import patch
+
+    from lenses_min.core import distribution
+
+    z, final = logits(seed, 7, 320), logits(seed + 1, 7, 320)
+    for reference in (final[0], final):
+        found = []
+        for size in (rows, other):
+            with patch.dict(distribution.BLOCK, cpu=size * 320):
+                found.append(vars(to_host(metrics.measure(z, reference, [3, 5], 4))))
+        for name, numbers in found[0].items():
+            assert numbers == pytest.approx(found[1][name], rel=1e-6, abs=1e-12), name

@@ -17,13 +17,13 @@ from lenses_min import RunOptions, pipeline
 from lenses_min.core.forward import (
     ForwardRequest,
     batches,
-    capture,
     capture_batch,
     last_logits,
 )
 from lenses_min.core.probes import test_prompts as run_test_prompts
 from lenses_min.model import load as loading
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.verify import capture
 from lenses_min.pipeline.apart import capture_apart
 from spec.recipe import build, new_model
 

@@ -10,13 +10,13 @@ from lenses_min.core.forward import (
     TOKENS,
     UNEMBED,
     batches,
-    capture,
     hook_name,
     last_logits,
     logits_at,
     lookup,
 )
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.verify import capture
 
 
 def live_hooks(model: LoadedModel) -> int:

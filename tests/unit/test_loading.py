@@ -10,7 +10,6 @@ import torch
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 from lenses_min import LensError, RunOptions
-from lenses_min.core.forward import capture
 from lenses_min.core.host import to_host
 from lenses_min.errors import library_errors
 from lenses_min.model import gguf_file, pretrained
@@ -20,6 +19,7 @@ from lenses_min.model.bridge import boot, leave_out_absent
 from lenses_min.model.load import load, norm_name, read_norms
 from lenses_min.model.placement import Placement
 from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
+from lenses_min.model.verify import capture
 from lenses_min.model.weights import fingerprint
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min.core.forward import capture, last_logits
+from lenses_min.core.forward import last_logits
 from lenses_min.core.host import to_host
 from lenses_min.core.probes import at_temperatures, final_and_temperatures
 from lenses_min.core.probes import test_prompts as run_test_prompts
 from lenses_min.model.load import LoadedModel
+from lenses_min.model.verify import capture
 from lenses_min.prompts.suite import built_in
 from spec import oracle
 
