@@ -1,7 +1,8 @@
 """Compare a loaded model with transformers' own, and its last layer under the norm lens with the model."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,35 @@ def bridge_error(
     return check_bridge(model.own, of_run, model.facts.dtype, model.bridge)
 
 
-def prove(model: LoadedModel, passes: Sequence[PassResult], options: RunOptions) -> dict[str, Any]:
-    """The proof of a run, from what its passes measured; see `proof.proof`.
+@dataclass(frozen=True)
+class Measured:
+    """What some passes measured of the proof: the error of the one nearest to its bound, with its token ids.
+
+    `bridge_error` is empty where none of them is the prompt that transformers read.
+    """
+
+    error: Mapping[str, float]
+    token_ids: Sequence[int]
+    bridge_error: Mapping[str, Any]
+
+
+def measured(passes: Sequence[PassResult]) -> Measured:
+    worst = passes[proof.worst_of([result.error for result in passes])]
+    bridge = next((p.bridge_error for p in passes if p.bridge_error), {})
+    return Measured(worst.error, worst.encoded.token_ids, bridge)
+
+
+def prove(model: LoadedModel, parts: Sequence[Measured], options: RunOptions) -> dict[str, Any]:
+    """The proof of a run, from what the parts of its suite measured; see `proof.proof`.
 
     Raises LensError where it fails under the corrected contract; under the reference's, which has known defects, the
     failure is logged.
     """
-    bridge = next((p.bridge_error for p in passes if p.bridge_error), None)
+    bridge = next((part.bridge_error for part in parts if part.bridge_error), None)
     if bridge is None:  # the model was loaded with another prompt than any pass has
         bridge = first_prompt(model)["transformers"]
-    errors = [result.error for result in passes]
-    ids = passes[proof.worst_of(errors)].encoded.token_ids
+    errors = [part.error for part in parts]
+    ids = parts[proof.worst_of(errors)].token_ids
     block = with_place(model, proof.proof(errors, model.facts.dtype, bridge), ids)
     if not block["holds"] and options.rules.needs_proof:
         raise LensError(proof.sentence(block))

@@ -28,25 +28,32 @@ def defect_warnings(
 
 
 def prompt_warnings(
-    tokens: Tokens, encoded: Sequence[Encoded], tests: Iterable[str], own: bool
+    tokens: Tokens, encoded: Iterable[Encoded], tests: Iterable[str], own: bool
 ) -> Iterator[str]:
     """What is read before the prompts and how their answers join them, where that is not as it should be.
 
     `own`: the prompts are a user's, whose answers are aligned as under the corrected contract.
     """
+    mended, checks_bos = tokens.rules.joined_answers or own, not tokens.rules.declared_bos
+    doubled: list[str] = []
+    notes: dict[str, list[str]] = {}
+    for e in encoded:
+        name = f"{e.prompt.id}/{e.prompt.variant}"
+        if checks_bos and tokens.begins_with(tokens.bos, e.prompt.text):
+            doubled.append(name)
+        if e.gold.note if mended else "R15" in e.defects:
+            note = e.gold.note if mended else tokens.align(e.prompt, mended=True).note
+            notes.setdefault(note, []).append(f"{name} ({e.prompt.answer!r})")
     if tokens.bos.warning:
         yield tokens.bos.warning
-    if not tokens.rules.declared_bos:
-        yield from bos_warnings(tokens, encoded, tests)
-    if not tokens.rules.joined_answers and not own:
-        yield from answer_warnings(tokens, encoded)
-    else:
-        for note, prompts in by_note((e.gold.note, e) for e in encoded if e.gold.note):
-            yield f"{prompts}: {note}"
+    if checks_bos:
+        yield from bos_warnings(tokens, doubled, tests)
+    for note, names in notes.items():
+        yield f"{listed(names)}: {note}" if mended else answer_warning(note, names)
 
 
-def bos_warnings(tokens: Tokens, encoded: Sequence[Encoded], tests: Iterable[str]) -> Iterator[str]:
-    """R14: the reference reads another BOS than the checkpoint declares, or one twice."""
+def bos_warnings(tokens: Tokens, doubled: Sequence[str], tests: Iterable[str]) -> Iterator[str]:
+    """R14: the reference reads another BOS than the checkpoint declares, or one twice before the prompts `doubled`."""
     own, other = tokens.bos, tokens.other
     if other is not None and other.ids != own.ids:
         yield BY_ID["R14"].run_warning.format(
@@ -55,36 +62,21 @@ def bos_warnings(tokens: Tokens, encoded: Sequence[Encoded], tests: Iterable[str
             declared=bos_text(tokens, other),
             declared_rule=other.rule,
         )
-    texts = [(f"{e.prompt.id}/{e.prompt.variant}", e.prompt.text) for e in encoded]
-    texts += [(f"test prompt {text[:40]!r}", text) for text in tests]
-    doubled = [name for name, text in texts if tokens.begins_with(own, text)]
-    if doubled:
-        yield BY_ID["R14"].prompt_warning.format(prompts=listed(doubled))
+    names = [*doubled, *(f"test prompt {t[:40]!r}" for t in tests if tokens.begins_with(own, t))]
+    if names:
+        yield BY_ID["R14"].prompt_warning.format(prompts=listed(names))
 
 
-def answer_warnings(tokens: Tokens, encoded: Sequence[Encoded]) -> Iterator[str]:
+def answer_warning(note: str, names: Sequence[str]) -> str:
     """R15: the reference's ids of an answer are not those that follow the prompt."""
-    differing = [e for e in encoded if "R15" in e.defects]
-    notes = [(tokens.align(e.prompt, mended=True).note, e) for e in differing]
-    for note, prompts in by_note(notes):
-        reason = f" ({note})" if note else ""
-        yield BY_ID["R15"].prompt_warning.format(prompts=prompts, note=reason)
+    reason = f" ({note})" if note else ""
+    return BY_ID["R15"].prompt_warning.format(prompts=listed(names), note=reason)
 
 
 def bos_text(tokens: Tokens, bos: Bos) -> str:
     """The tokens of a BOS and their ids, for a person."""
     parts = [f"{tokens.text(token)!r} (id {token})" for token in bos.ids]
     return " ".join(parts) or "no BOS"
-
-
-def by_note(notes: Iterable[tuple[str, Encoded]]) -> Iterator[tuple[str, str]]:
-    """Each note once, with the prompts and answers that have it."""
-    prompts: dict[str, list[str]] = {}
-    for note, e in notes:
-        name = f"{e.prompt.id}/{e.prompt.variant} ({e.prompt.answer!r})"
-        prompts.setdefault(note, []).append(name)
-    for note, names in prompts.items():
-        yield note, listed(names)
 
 
 def listed(names: Sequence[str]) -> str:

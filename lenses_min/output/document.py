@@ -45,9 +45,11 @@ def last_layer(
     return {**consistency, **(transform if options.rules.output_transform else {})}
 
 
-def heading(options: RunOptions, passes: Sequence[PassResult]) -> dict[str, Any]:
-    """The first keys of a corrected document; a reference document has none of them."""
-    defects = {defect for result in passes for defect in result.encoded.defects}
+def heading(options: RunOptions, defects: Collection[str]) -> dict[str, Any]:
+    """The first keys of a corrected document; a reference document has none of them.
+
+    `defects` are those of R14 and R15 that its prompts have.
+    """
     return ledger.heading(defects) if options.rules.lists_differences else {}
 
 
@@ -97,6 +99,7 @@ def document(
 ) -> dict[str, Any]:
     """The whole `output-<name>.json` of the passes main, ablation and control."""
     main, ablation, control = passes
+    defects = {defect for result in passes for defect in result.encoded.defects}
     prompt = {
         "type": "prompt",
         "context_prompt": main.encoded.prompt.text,
@@ -107,7 +110,7 @@ def document(
         "gold_alignment": control.encoded.gold.alignment,
     }
     return {
-        **heading(options, passes),
+        **heading(options, defects),
         "prompt": prompt,
         "test_prompts": list(test_prompts),
         "temperature_exploration": main.predictions["temperature_exploration"],
@@ -119,45 +122,4 @@ def document(
         "control_prompt": {"context_prompt": control.encoded.prompt.text} | control_gold,
         "control_summary": control_summary(control.pure["norm"]),
         "gold_answer": gold_block(main.encoded.gold),
-    }
-
-
-def suite_document(
-    keywords: Collection[str],
-    facts: ModelInfo,
-    options: RunOptions,
-    passes: Sequence[PassResult],
-    test_prompts: Sequence[Mapping[str, Any]],
-    prism: Mapping[str, Any],
-) -> dict[str, Any]:
-    """`output-<name>.json` of prompts of one's own: what is known of the model, then a block for each pass."""
-    return {
-        **heading(options, passes),
-        "test_prompts": list(test_prompts),
-        "keywords": sorted(keywords),
-        "diagnostics": of_model(facts, options)
-        | {"prism_summary": dict(prism)}
-        | copy_rule(options),
-        "model_stats": model_stats(facts),
-        "passes": [pass_block(facts, options, result) for result in passes],
-    }
-
-
-def pass_block(facts: ModelInfo, options: RunOptions, result: PassResult) -> dict[str, Any]:
-    """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
-    prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
-    control = f"{prompt.control.id}/{prompt.control.variant}" if prompt.control else None
-    block: dict[str, Any] = {
-        "prompt_id": prompt.id,
-        "prompt_variant": prompt.variant,
-        "context_prompt": prompt.text,
-    }
-    block |= {"gold_answer": gold_block(gold), "gold_alignment": gold.alignment, **milestones(rows)}
-    block |= {"control": control, "control_summary": control_summary(rows) if control else None}
-    block["last_layer_consistency"] = last_layer(facts, options, result.consistency)
-    block["raw_lens_check"] = (
-        raw_lens_check(options.raw_lens, result.raw_samples) if prompt.write_records else None
-    )
-    return block | {
-        key: result.predictions.get(key) for key in ("final_prediction", "temperature_exploration")
     }

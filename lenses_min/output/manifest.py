@@ -4,7 +4,7 @@ import datetime
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from platform import python_version
@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from ..core.milestones import ablation_summary, control_summary, milestones
-from ..core.types import ModelInfo, PassResult
+from ..core.types import ModelInfo
 from ..model.determinism import SEED
 from ..options import RunOptions
 from ..version import __version__
+from .digest import Digest
 from .firmness import firmness
 from .inputs import inputs
 from .run import Run
@@ -27,7 +27,7 @@ PACKAGES = ("torch", "transformer-lens", "transformers", "numpy")
 def manifest(
     facts: ModelInfo,
     options: RunOptions,
-    passes: Sequence[PassResult],
+    passes: Digest,
     settings: Mapping[str, Any],
     checks: Mapping[str, Any],
     started: float,
@@ -37,8 +37,6 @@ def manifest(
     `checks` has the `last_layer_proof` and the `warnings`.
     `elapsed_s` are seconds since `started` on the performance counter.
     """
-    block = suite_block if options.prompts else lens_block
-    read = [(p.encoded.prompt, p.encoded.token_ids) for p in passes]
     return {
         "model_id": options.model_id,
         "contract": options.contract,
@@ -48,15 +46,10 @@ def manifest(
         "versions": versions(),
         "seed": SEED,
         **settings,
-        "prompts": [
-            {"prompt_id": p.id, "prompt_variant": p.variant, "token_ids": list(ids)}
-            for p, ids in read
-        ],
-        "lenses": {lens: block(passes, lens) for lens in passes[0].pure if lens != "norm"},
+        "prompts": passes.prompts,
+        "lenses": passes.lenses,
         "last_layer_proof": checks["last_layer_proof"],
-        "last_layer_agreement": next(
-            (p.agreement for p in passes if p.encoded.prompt.write_records), []
-        ),
+        "last_layer_agreement": passes.agreement,
         "warnings": checks["warnings"],
         "finished_at": now(),
         "elapsed_s": round(time.perf_counter() - started, 3),
@@ -78,24 +71,6 @@ def peak_memory() -> dict[str, int]:
     )
     gpus = range(torch.cuda.device_count())
     return {"host": resident, "cuda": sum(map(torch.cuda.max_memory_allocated, gpus))}
-
-
-def lens_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
-    """The milestones of a further lens; those of the norm lens stand in the document."""
-    main, ablation, control = (result.pure[lens] for result in passes)
-    summaries = {
-        "ablation_summary": ablation_summary(main, ablation),
-        "control_summary": control_summary(control),
-    }
-    return {"milestones": milestones(main)} | summaries
-
-
-def suite_block(passes: Sequence[PassResult], lens: str) -> dict[str, Any]:
-    """The milestones of a further lens by pass."""
-    return {
-        f"{p.encoded.prompt.id}/{p.encoded.prompt.variant}": milestones(p.pure[lens])
-        for p in passes
-    }
 
 
 def margins(run: Run) -> dict[str, dict[str, dict[str, Any]]]:

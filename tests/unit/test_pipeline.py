@@ -16,7 +16,7 @@ from lenses_min.core.types import Lens
 from lenses_min.core.unembedding import Unembedding
 from lenses_min.output import store
 from lenses_min.output.run import Run
-from lenses_min.pipeline import passes
+from lenses_min.pipeline import analysis, passes
 from lenses_min.prompts.suite import built_in
 from spec.runs.run import read_run
 from spec.schema.validate import validate
@@ -109,7 +109,7 @@ def test_passes_share_a_forward_and_each_has_one_transfer(fact_options: RunOptio
 
     with (
         patch.object(passes, "capture_batch", count_capture),
-        patch.object(pipeline, "last_logits", count_last),
+        patch.object(analysis, "last_logits", count_last),
         patch.object(passes, "to_host", count_host),
     ):
         pipeline.run(fact_options)

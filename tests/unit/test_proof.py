@@ -21,6 +21,7 @@ from lenses_min.model import last_token, load, proof
 from lenses_min.model.architecture import unusual_options
 from lenses_min.model.bridge import boot
 from lenses_min.model.last_token import LastToken, of_transformers
+from lenses_min.pipeline import analysis
 from spec.recipe import build, new_model
 
 CONTRACTS = ("reference", "corrected")
@@ -257,13 +258,13 @@ def test_a_lens_that_leaves_the_model_is_an_error_under_the_corrected_contract(
     models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Planted behind the check at loading; under the reference contract, whose defects are known, it is logged."""
-    real = pipeline.build_lenses
+    real = analysis.build_lenses
 
     def untransformed(model: Any, run_options: RunOptions) -> Any:
         object.__setattr__(model, "head", replace(model.head, transform=None))
         return real(model, run_options)
 
-    monkeypatch.setattr(pipeline, "build_lenses", untransformed)
+    monkeypatch.setattr(analysis, "build_lenses", untransformed)
     model = options(models / "softcap-postnorm")
     with pytest.raises(LensError, match=r"NOT THE MODEL'S .*; they part at the output transform"):
         pipeline.run(model)

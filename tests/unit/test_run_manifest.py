@@ -14,6 +14,7 @@ from lenses_min import RunOptions
 from lenses_min.model.load import LoadedModel
 from lenses_min.output import manifest
 from lenses_min.output.decisions import Thresholds
+from lenses_min.output.digest import digest
 from lenses_min.output.run import Run
 
 
@@ -108,9 +109,8 @@ def test_elapsed_seconds_are_told_to_the_millisecond(
 ) -> None:
     monkeypatch.setattr(time, "perf_counter", lambda: 107.65432)
     checks: dict[str, Any] = {"last_layer_proof": {}, "warnings": []}
-    content = manifest.manifest(
-        fact_model.facts, fact_options, sweep(fact_options), {}, checks, 100.0
-    )
+    passes = digest(fact_model.facts, fact_options, sweep(fact_options))
+    content = manifest.manifest(fact_model.facts, fact_options, passes, {}, checks, 100.0)
     assert content["elapsed_s"] == 7.654
 
 
