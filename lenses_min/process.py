@@ -30,7 +30,7 @@ def configure_logging(level: int) -> Iterator[None]:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """No advice of transformers below an error, and no progress bar of any library.
+    """No advice of transformers below an error, and no progress bar of any library; this package has its own.
 
     Enter it before transformer_lens is imported, which sets the level of transformers. The variable TQDM_DISABLE
     would not do: tqdm reads it once, when it is imported, and hides every later bar.
@@ -42,7 +42,8 @@ def silence_transformers() -> Iterator[None]:
     interval, verbosity = tqdm.monitor_interval, transformers_logging.get_verbosity()
 
     def hide(bar: Any, *args: Any, **options: Any) -> None:
-        draw(bar, *args, **(options | {"disable": True}))
+        own = type(bar).__module__.startswith(f"{PACKAGE.name}.")
+        draw(bar, *args, **(options if own else options | {"disable": True}))
 
     tqdm.__init__, tqdm.monitor_interval = hide, 0  # no interval: no thread that watches over bars
     transformers_logging.set_verbosity_error()

@@ -15,6 +15,7 @@ from .store import (
     COLUMNS,
     cells,
     csv_text,
+    file_names,
     json_text,
     plain,
     staged,
@@ -180,20 +181,21 @@ class Run:
         """Write every file of the run, all or none; returns their paths, the manifest last."""
         folder = Path(out_dir or self.folder)
         with staged(folder, self.name) as stage:
-            for table, lens in self.tables:
-                write_text(stage / table_name(self.name, table, lens), self.text(table, lens))
-            for layer, residual in self.residuals.items():
-                write_bytes(stage / f"{self.name}_{layer:02d}_resid.pt", saved(residual))
+            self.write_tables(stage)
             write_text(stage / f"output-{self.name}.json", json_text(self.document))
             if self.manifest:
                 write_text(
                     stage / f"run-{self.name}.manifest.json", json_text(self.manifest) + "\n"
                 )
-            names = sorted(
-                (path.name for path in stage.iterdir()),
-                key=lambda name: (name.startswith("run-"), name),
-            )
+            names = file_names(stage)
         return [folder / name for name in names]
+
+    def write_tables(self, folder: Path) -> None:
+        """Write the tables and residuals, one by one."""
+        for table, lens in self.tables:
+            write_text(folder / table_name(self.name, table, lens), self.text(table, lens))
+        for layer, residual in self.residuals.items():
+            write_bytes(folder / f"{self.name}_{layer:02d}_resid.pt", saved(residual))
 
     def text(self, table: str, lens: str) -> str:
         """A table as its file holds it: as it was read, where its rows are still those, else in the run's dialect."""

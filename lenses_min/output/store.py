@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from ..core.rows import AgreementRow, AnswerRow, PureRow, Row
 from ..errors import LensError
+from .hidden import discard_segments
 
 TOP_COLUMNS = 20
 MISSING = frozenset(  # what pandas reads as missing, quoted or not
@@ -123,7 +124,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def json_text(document: Mapping[str, Any]) -> str:
+def json_text(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -186,14 +187,24 @@ def check_target(out_dir: Path, file_stem: str) -> None:
 @contextmanager
 def staged(out_dir: Path, file_stem: str) -> Iterator[Path]:
     """A folder to write a run into; on success its files replace the earlier run's, on failure it goes."""
-    with part(out_dir, file_stem) as stage:
-        try:
-            yield stage
-            publish(stage, out_dir, file_stem)
-        except OSError as error:
-            raise LensError(
-                f"could not write the outputs to {out_dir}: {error.strerror}"
-            ) from error
+    with part(out_dir, file_stem) as stage, write_errors(out_dir):
+        yield stage
+        publish(stage, out_dir, file_stem)
+        discard_segments(out_dir, file_stem)
+
+
+@contextmanager
+def write_errors(out_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LensError(f"could not write the outputs to {out_dir}: {error.strerror}") from error
+
+
+def file_names(stage: Path) -> list[str]:
+    """The names of the files of a run, the manifest last."""
+    names = [path.name for path in stage.iterdir()]
+    return sorted(names, key=lambda name: (name.startswith("run-"), name))
 
 
 def publish(stage: Path, out_dir: Path, file_stem: str) -> None:
@@ -211,13 +222,21 @@ def publish(stage: Path, out_dir: Path, file_stem: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8; a byte of a path that is none, a lone surrogate to Python, is written as JSON escapes it."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    write_parts(path, [data])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
     """Write through to the disk, so that a rename never publishes an empty file."""
     with path.open("wb") as stream:
-        stream.write(data)
+        stream.writelines(parts)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -4,8 +4,11 @@ Read this file first, then analysis.py and passes.py: every stage is one call th
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..core import records
@@ -19,9 +22,11 @@ from ..output.document import document
 from ..output.manifest import margins
 from ..output.run import Run
 from ..prompts.suite import Suite, suite_of
-from .analysis import build_lenses, prepare
+from . import segmented
+from .analysis import Analysis, build_lenses, prepare
+from .segmented import parts_of
 
-__all__ = ["analyse", "build_lenses", "run", "self_test"]
+__all__ = ["analyse", "build_lenses", "run", "self_test", "write"]
 
 
 def run(options: RunOptions) -> Run:
@@ -29,16 +34,44 @@ def run(options: RunOptions) -> Run:
 
     Raises LensError for anything a person can mend: the model, an option, the artifacts, the device.
     """
+    with begun(options) as analysis:
+        return whole(analysis)
+
+
+def write(options: RunOptions, folder: Path) -> tuple[Run, list[Path]]:
+    """Run the lenses and write all files, or none: the run and the paths.
+
+    Of a suite of more than one segment the run has the first, memory does not grow with the others, and what a run
+    that ended early has finished is kept. Raises LensError as `run` does.
+    """
+    if not options.prompts:
+        finished = run(options)
+        return finished, finished.save(folder)
+    with begun(options) as analysis:
+        if len(parts_of(analysis.suite, options)) > 1:
+            return segmented.write(analysis, folder)
+        finished = whole(analysis)
+    return finished, finished.save(folder)
+
+
+@contextmanager
+def begun(options: RunOptions) -> Iterator[Analysis]:
+    """The model and the lenses of a run, under the settings of a run."""
     started = time.perf_counter()
     check_lenses(options.lenses)
     suite = suite_of(options.prompts)
     with deterministic(options.threads):
-        return analyse(load(options, suite.passes[0].text), suite, options, started)
+        yield prepare(load(options, suite.passes[0].text), suite, options, started)
 
 
 def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Run:
     """All of a run but the loading; `started` is when it began, on the performance counter."""
-    analysis = prepare(model, suite, options, started)
+    return whole(prepare(model, suite, options, started))
+
+
+def whole(analysis: Analysis) -> Run:
+    """All passes in memory."""
+    model, suite, options = analysis.model, analysis.suite, analysis.options
     passes = analysis.runner.run()
     warnings = analysis.prompt_warnings([result.encoded for result in passes])
     of_passes = digest(model.facts, options, passes)

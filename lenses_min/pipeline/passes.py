@@ -1,6 +1,6 @@
 """One pass per prompt and variant: tokens → forward → lens → metrics → rows, each in the same way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -27,7 +27,7 @@ from ..lenses.raw import RawLens
 from ..model import proof, verify
 from ..model.load import LoadedModel
 from ..options import RunOptions
-from ..prompts.suite import Suite
+from ..prompts.suite import Prompt, Suite
 from .apart import capture_apart
 
 
@@ -60,16 +60,25 @@ class PassRunner:
         return [pair for pair in self.pairs if pair != ("norm", "model")]
 
     def run(self) -> list[PassResult]:
-        """All passes in the order of the suite; those of like length share a forward."""
+        """All passes in the order of the suite."""
+        return self.run_some(self.encode(self.suite.passes, self.suite.test_prompts))
+
+    def encode(self, prompts: Sequence[Prompt], tests: Sequence[str] = ()) -> list[Encoded]:
+        """Prompts in tokens; raises LensError naming every one that the model cannot read, of `tests` too."""
         joint = bool(self.options.prompts)
-        n_ctx, suite = self.model.facts.n_ctx, self.suite
-        encoded = self.model.tokens.encode_all(suite.passes, n_ctx, joint, suite.test_prompts)
+        return self.model.tokens.encode_all(prompts, self.model.facts.n_ctx, joint, tests)
+
+    def run_some(
+        self, encoded: Sequence[Encoded], advance: Callable[[int], object] = abs
+    ) -> list[PassResult]:
+        """Some passes in their order; those of like length share a forward. `advance` gets how many each has done."""
         lengths = [len(e.token_ids) + len(e.answer_prefix_ids) for e in encoded]
         shared = batches(lengths, self.options.batch_size, self.model.facts.alone_above)
         results: dict[int, PassResult] = {}
         for members in sorted(shared, key=lambda members: 0 not in members):  # the proof first
             batch = self.run_batch([encoded[i] for i in members])
             results |= zip(members, batch, strict=True)
+            advance(len(members))
         return [results[i] for i in range(len(encoded))]
 
     def run_batch(self, batch: Sequence[Encoded]) -> list[PassResult]:

@@ -76,7 +76,8 @@ def show_one(run: Run, out: Console) -> None:
     tables = lens_tables(run) if several else [layer_table(first)]
     out.print(*tables, sep="\n", soft_wrap=False)
     counted = "passes" in run.document or first[0].fact_key is not None
-    if more := len(others) if counted else 0:
+    passes = block(run.manifest, "segments").get("passes", 1 + len(others))
+    if more := passes - 1 if counted else 0:
         out.print(f"… and {more} more passes")
     if several:
         out.print("", lens_milestones(run), sep="\n", soft_wrap=False)

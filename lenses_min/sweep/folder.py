@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import LensError
 from ..options import RunOptions
+from ..output.hidden import SEGMENTS
 from ..output.inputs import inputs
 from ..output.manifest import error_report, now, versions
 from ..output.store import is_output, json_text, staged, write_bytes, write_error, write_text
@@ -89,6 +90,8 @@ def rotate(folder: Path) -> Path:
         time = datetime.datetime.fromisoformat(read_json(folder / MANIFEST)["started_at"])
     except (KeyError, TypeError, ValueError):
         time = datetime.datetime.fromtimestamp(folder.stat().st_mtime)
+    for run_folder in folder.glob(f".*.{SEGMENTS}"):
+        shutil.rmtree(run_folder)
     name = f"run-{time.astimezone(datetime.UTC):%Y-%m-%d-%H-%M}"
     names = (folder.with_name(f"{name}-{i}" if i > 1 else name) for i in count(1))
     return folder.rename(next(path for path in names if not path.exists()))
@@ -130,9 +133,13 @@ def clear(folder: Path, options: RunOptions) -> None:
 
 
 def clean_up(folder: Path, runs: Sequence[RunOptions]) -> None:
-    """Take away what runs that were killed have left: hidden parts, and files without the manifest that ends them."""
+    """Take away what runs that were killed have left: hidden parts, and files without the manifest that ends them.
+
+    Segments that they have finished stay, for the runs to go on from there.
+    """
     for path in folder.glob(".*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.suffix != f".{SEGMENTS}":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     for run in runs:
         if (
             not run_manifest(folder, run)

@@ -41,8 +41,7 @@ def perform(options: RunOptions, shows: bool, folder: Path | None = None) -> int
 
         try:
             store.check_target(target, options.file_stem)
-            finished = pipeline.run(options)
-            written = finished.save(target)
+            finished, written = pipeline.write(options, target)
         except Exception as error:
             store.write_error(target, options.file_stem, manifest.error_report(options, error))
             return failed(options, error)

@@ -41,9 +41,8 @@ def perform(job: Job, directory: str, threads: str | None) -> Outcome:
     workdir = directory if Path(directory).is_dir() else None
     with tempfile.TemporaryDirectory() as folder, local(1, workdir, environment) as engine:
         outcome = engine.submit(job, Path(folder)).result()
-        return replace(
-            outcome, files={path.name: path.read_bytes() for path in Path(folder).iterdir()}
-        )
+        files = [path for path in Path(folder).iterdir() if path.is_file()]
+        return replace(outcome, files={path.name: path.read_bytes() for path in files})
 
 
 def gpu_bytes() -> int:

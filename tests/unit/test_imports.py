@@ -22,7 +22,7 @@ LENSES_MIN: dict[str, tuple[str, ...]] = {
     "lenses": ("errors", "options", "core"),
     "model": ("errors", "version", "options", "prompts", "core", "lenses"),
     "output": ("errors", "version", "options", "core", "model"),
-    "pipeline": ("options", "prompts", "core", "lenses", "model", "output"),
+    "pipeline": ("errors", "options", "prompts", "core", "lenses", "model", "output"),
     "fit": ("errors", "options", "prompts", "core", "lenses", "model", "output"),
     "report": ("core", "output"),
     "sweep": (
