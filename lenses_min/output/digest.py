@@ -89,7 +89,10 @@ def suite_document(
 
 
 def pass_block(facts: ModelInfo, options: RunOptions, result: PassResult) -> dict[str, Any]:
-    """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null."""
+    """One pass: prompt, gold answer, milestones under the norm lens; what only a pass with records has may be null.
+
+    A pass without tags has no key for them.
+    """
     prompt, gold, rows = result.encoded.prompt, result.encoded.gold, result.pure["norm"]
     control = f"{prompt.control.id}/{prompt.control.variant}" if prompt.control else None
     block: dict[str, Any] = {
@@ -103,6 +106,7 @@ def pass_block(facts: ModelInfo, options: RunOptions, result: PassResult) -> dic
     block["raw_lens_check"] = (
         raw_lens_check(options.raw_lens, result.raw_samples) if prompt.write_records else None
     )
-    return block | {
+    block |= {
         key: result.predictions.get(key) for key in ("final_prediction", "temperature_exploration")
     }
+    return block | ({"tags": dict(prompt.tags)} if prompt.tags else {})

@@ -2,8 +2,9 @@
 
 YAML or JSON: `passes`, and optionally `test_prompts` and `keywords`. JSON Lines: one object a line, a pass or
 {"test_prompt": …}. A pass has `id`, `context` and `answer`, and optionally `variant` (orig), `control` (the
-"id/variant" of the pass whose answer is subtracted in control_margin), `records` (false) and `join` (" " or "", what
-stands between context and answer). A JSON text that begins with `{` is taken in place of a file.
+"id/variant" of the pass whose answer is subtracted in control_margin), `records` (false), `join` (" " or "", what
+stands between context and answer) and `tags` (texts by name, such as language: en), which group it in statistics.
+A JSON text that begins with `{` is taken in place of a file.
 """
 
 import json
@@ -25,12 +26,15 @@ SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
 TEMPERATURES = (0.1, 2.0)
 FAULTS = {
     "missing": "is missing",
-    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records, join",
+    "extra_forbidden": "is no field here; a pass has id, variant, context, answer, control, records, join, tags",
     "string_type": "must be a text; put it in quotes",
     "string_unicode": "holds half of a surrogate pair, which is no character",
     "model_type": "must be an object with fields",
     "literal_error": 'must be " " or "", what stands between context and answer',
     "string_pattern_mismatch": "must not be blank; an id or a variant has neither space nor slash",
+    "dict_type": "must be a mapping of texts, such as {language: en}",
+    "tags: string_pattern_mismatch": "must not be blank; the name of a tag has neither space, slash nor =, "
+    "its value no space at an end and no line end",
 }
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/\s]+$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -38,6 +42,8 @@ Context = Annotated[
     str, StringConstraints(min_length=0)
 ]  # with a constraint, half a surrogate pair is refused
 AnswerText = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+TagName = Annotated[str, StringConstraints(pattern=r"^[^/\s=]+$")]
+TagValue = Annotated[str, StringConstraints(pattern=r"^\S(.*\S)?$")]
 
 
 class Entry(BaseModel):
@@ -51,6 +57,7 @@ class Entry(BaseModel):
     control: str | None = None
     records: bool = False
     join: Literal[" ", ""] | None = None
+    tags: dict[TagName, TagValue] = {}
 
     @property
     def name(self) -> str:
@@ -71,7 +78,8 @@ class Prompt:
     """One pass: the text the model reads and the answer that counts as right.
 
     A `write_records` pass also gets records and the raw-lens check; `control` is the prompt whose answer is subtracted
-    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text.
+    in control_margin; `join`, a space or nothing, stands between text and answer, None leaves it to the text; `tags`
+    are pairs of name and value.
     """
 
     id: str
@@ -81,6 +89,7 @@ class Prompt:
     write_records: bool = False
     control: "Prompt | None" = None
     join: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,10 @@ def composed(document: Document) -> Suite:
     """The passes of some entries, each with the pass that is its control."""
     prompts: dict[str, Prompt] = {}
     for e in document.passes:
-        prompts[e.name] = Prompt(e.id, e.variant, e.context, e.answer, e.records, join=e.join)
+        tags = tuple(e.tags.items())
+        prompts[e.name] = Prompt(
+            e.id, e.variant, e.context, e.answer, e.records, join=e.join, tags=tags
+        )
     controls = {e.name: prompts[e.control] if e.control else None for e in document.passes}
     passes = tuple(replace(p, control=controls[name]) for name, p in prompts.items())
     return Suite(
@@ -214,14 +226,17 @@ def place(kind: str, index: int, places: Mapping[tuple[str, int], str]) -> str:
 
 def fault(error: Mapping[str, Any], places: Mapping[tuple[str, int], str], parsed: Any) -> str:
     """One fault of a file as `entry (name): field: what is wrong`."""
-    location, problem = list(error["loc"]), FAULTS.get(error["type"], error["msg"])
+    location, kind = list(error["loc"]), error["type"]
+    problem = FAULTS.get(kind, error["msg"])
+    if "tags" in location:
+        problem = FAULTS.get(f"tags: {kind}", problem)
     if len(location) > 1 and isinstance(location[1], int):
-        kind, index, *fields = location
-        entry = parsed[kind][index]
+        part, index, *fields = location
+        entry = parsed[part][index]
         has_id = isinstance(entry, Mapping) and "id" in entry
         name = f" ({entry['id']}/{entry.get('variant', 'orig')})" if has_id else ""
-        location = [place(kind, index, places) + name, *fields]
-    if error["type"] not in ("missing", "extra_forbidden"):
+        location = [place(part, index, places) + name, *fields]
+    if kind not in ("missing", "extra_forbidden"):
         problem = (
             f"{problem}, got {json.dumps(error['input'], ensure_ascii=False, default=str)[:80]}"
         )

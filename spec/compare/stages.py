@@ -77,6 +77,7 @@ def is_milestone(column: Column) -> bool:
 
 
 UNKNOWN = "unknown"
+TAGS = ("passes", ITEM, "tags")  # its keys are a user's
 FLOW = (
     Meaning(all_of("run"), "run", "what the runner itself says of a case, or how it ended"),
     Meaning(
@@ -101,6 +102,7 @@ FLOW = (
         "rows",
         "the prompts of one's own, a block each, and which pass is the control of which",
     ),
+    Meaning(below(TAGS), "rows", "the groups that a pass of one's own belongs to in statistics"),
     Meaning(
         below(
             ("model_stats",),
@@ -207,7 +209,8 @@ STAGES = tuple(dict.fromkeys(meaning.stage for meaning in FLOW))
 @lru_cache(maxsize=4096)
 def meaning_of(column: Column) -> Meaning:
     """The first meaning of FLOW that covers a column; unknown where no document has such a key."""
-    if column.part == DOCUMENT_PART and column.steps not in json_columns():
+    steps = TAGS if column.steps[: len(TAGS)] == TAGS else column.steps
+    if column.part == DOCUMENT_PART and steps not in json_columns():
         return FLOW[-1]
     return next(meaning for meaning in FLOW if meaning.covers(column))
 

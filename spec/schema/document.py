@@ -44,6 +44,11 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """An object of texts under any names. Its key is left out where it would be empty."""
+
+
+@dataclass(frozen=True)
 class TopK:
     """A list of [token, probability] pairs, k of them where the vocabulary suffices."""
 
@@ -216,13 +221,8 @@ CORRECTED_DOCUMENT: Mapping[str, Any] = {
     **DOCUMENT,
     "diagnostics": {**DIAGNOSTICS, **CORRECTED_DIAGNOSTICS},
 }
-OWN = {
-    "context_prompt",
-    "target_prediction",
-    "gold_alignment",
-    "last_layer_consistency",
-    *MILESTONES,
-}
+OWN = {"context_prompt", "target_prediction", "gold_alignment", "last_layer_consistency"}
+OWN |= set(MILESTONES)
 COPY_OPTIONS = ("copy_thresh", "copy_window_k", "copy_match_level")
 EXPLORED, PREDICTED = DOCUMENT["temperature_exploration"], DOCUMENT["final_prediction"]
 
@@ -245,6 +245,7 @@ def suite_document(corrected: bool) -> dict[str, Any]:
         "raw_lens_check": (DOCUMENT["raw_lens_check"], NULL),
         "final_prediction": (PREDICTED, NULL),
         "temperature_exploration": (EXPLORED, NULL),
+        "tags": Texts(),
     }
     return {
         **{name: CORRECTED_DOCUMENT[name] for name in contract},

@@ -9,7 +9,17 @@ from ..runs.json_text import layout
 from ..runs.places import Path, Place, at_path
 from ..runs.run import Run
 from ..runs.values import kind, written
-from .document import CORRECTED_DOCUMENT, DOCUMENT, TEST_PROMPTS, Items, Leaf, TopK, suite_document
+from .document import (
+    CORRECTED_DOCUMENT,
+    DOCUMENT,
+    STRING,
+    TEST_PROMPTS,
+    Items,
+    Leaf,
+    Texts,
+    TopK,
+    suite_document,
+)
 from .rows import TINY, DocumentContext, is_float32
 from .rules import Rule, Violation
 
@@ -42,10 +52,12 @@ def broken(file: str, path: Path, rule: Rule, value: str) -> Violation:
 def check_shape(
     file: str, path: Path, value: Any, shape: Any, facts: DocumentContext
 ) -> Iterator[Violation]:
-    """Walk value and shape together; `shape` is a mapping, Leaf, Items, TopK or a tuple of alternatives."""
+    """Walk value and shape together; `shape` is a mapping, Leaf, Items, TopK, Texts or a tuple of alternatives."""
     if isinstance(shape, tuple):
         first = "list" if isinstance(shape[0], Items) else "object"
         shape = shape[0] if kind(value) == first else shape[1]
+    if isinstance(shape, Texts):
+        shape = dict.fromkeys(value if isinstance(value, Mapping) else (), STRING)
     if isinstance(shape, Mapping):
         yield from check_object(file, path, value, shape, facts)
     elif isinstance(shape, Leaf):
@@ -67,7 +79,8 @@ def check_object(
         return
     common = [name for name in shape if name in value]
     order = [name for name in value if name in shape]
-    for name in (name for name in shape if name not in value):
+    demanded = (name for name, inner in shape.items() if not isinstance(inner, Texts))
+    for name in (name for name in demanded if name not in value):
         yield broken(file, (*path, name), Rule.JSON_KEYS, "no such key")
     for name in (name for name in value if name not in shape):
         yield broken(file, (*path, name), Rule.JSON_KEYS, "a key too many")

@@ -166,6 +166,22 @@ FURTHER: dict[str, Corruption] = {
         "be/orig layer 0 pos 7",
         "control_margin",
     ),
+    "a tag that is no text": (
+        "own",
+        key("passes", 0, "tags", "language", value=1),
+        "json.type",
+        ".json",
+        "passes[0]",
+        "tags.language",
+    ),
+    "tags that are none": (
+        "own",
+        key("passes", 1, "tags", value=["en"]),
+        "json.type",
+        ".json",
+        "passes[1]",
+        "tags",
+    ),
     "a keyword more": (
         "own",
         key("keywords", value=["capital", "the"]),

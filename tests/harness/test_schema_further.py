@@ -16,8 +16,10 @@ from spec.schema.validate import validate
 
 PROMPTS = """
 passes:
-  - {id: be, context: The capital of Germany is called simply, answer: Berlin, records: true}
-  - {id: pa, context: The capital of France is called simply, answer: Paris, control: be/orig}
+  - {id: be, context: The capital of Germany is called simply, answer: Berlin, records: true,
+     tags: {language: en, relation: capital}}
+  - {id: pa, context: The capital of France is called simply, answer: Paris, control: be/orig,
+     tags: {language: en, relation: capital}}
   - {id: long, variant: tail, context: The capital of France is, answer: called simply Paris}
 keywords: [capital]
 """

@@ -20,7 +20,15 @@ from spec.runs.listing import AGREEMENT, ANSWERS, PURE, RECORDS, TABLE_KINDS, pa
 from spec.runs.places import Byte, FilePart, JsonItem, Line, Place, Spot, TableRow, at_path
 from spec.runs.run import Run
 from spec.schema.cells import expected_columns
-from spec.schema.document import CORRECTED_DOCUMENT, DOCUMENT, Items, Leaf, TopK, suite_document
+from spec.schema.document import (
+    CORRECTED_DOCUMENT,
+    DOCUMENT,
+    Items,
+    Leaf,
+    Texts,
+    TopK,
+    suite_document,
+)
 
 ROW = TableRow("pos", "orig", "3", "16")
 ROWS = ("prompt_id", "prompt_variant", "layer", "pos", "token", "lens", "against")
@@ -61,7 +69,7 @@ BLOCK_OF = {  # the stage of a key of the document, or of a pass's block
     **dict.fromkeys(("copy_window_k", "copy_match_level"), "milestones"),
     **dict.fromkeys(("first_kl_below_0.5", "first_kl_below_1.0"), "milestones"),
     **dict.fromkeys(("first_rank_le_1", "first_rank_le_5", "first_rank_le_10"), "milestones"),
-    **dict.fromkeys(("prompt_id", "prompt_variant", "control"), "rows"),
+    **dict.fromkeys(("prompt_id", "prompt_variant", "control", "tags"), "rows"),
 }
 
 
@@ -118,6 +126,8 @@ def sample(shape: Any, other: bool = False) -> Any:
         return values[shape.types[0]][other]
     if isinstance(shape, Items):
         return [sample(shape.item, other)]
+    if isinstance(shape, Texts):
+        return {"language": "de" if other else "en"}
     if isinstance(shape, TopK):
         return [["b", 0.5]] if other else [["a", 0.25]]
     return {key: sample(inner, other) for key, inner in shape.items()}

@@ -61,7 +61,7 @@ FAULTS = {
             'passes[1] (a/b/orig): id: must not be blank; an id or a variant has neither space nor slash, got "a/b"',
             "passes[1] (a/b/orig): context: is missing",
             "passes[1] (a/b/orig): foo: is no field here; "
-            "a pass has id, variant, context, answer, control, records, join",
+            "a pass has id, variant, context, answer, control, records, join, tags",
             "passes[2]: must be an object with fields, got 7",
             'test_prompts[0]: String should have at least 1 character, got ""',
             "test_prompts[1]: must be a text; put it in quotes, got 3",
@@ -91,6 +91,19 @@ FAULTS = {
             "line 1 (a/orig): answer: is missing",
             'line 4 (b/orig): answer: must not be blank; an id or a variant has neither space nor slash, got " "',
             "line 3: must be a text; put it in quotes, got 4",
+        ],
+    ),
+    "tags.yaml": (
+        "passes:\n - {id: a, context: x, answer: y, tags: [en]}\n"
+        " - {id: b, context: x, answer: y, tags: {language: 3, 7: x, a=b: x, c: ' '}}\n",
+        [
+            'passes[0] (a/orig): tags: must be a mapping of texts, such as {language: en}, got ["en"]',
+            "passes[1] (b/orig): tags: language: must be a text; put it in quotes, got 3",
+            "passes[1] (b/orig): tags: 7: [key]: must be a text; put it in quotes, got 7",
+            "passes[1] (b/orig): tags: a=b: [key]: must not be blank; the name of a tag has neither space, "
+            'slash nor =, its value no space at an end and no line end, got "a=b"',
+            "passes[1] (b/orig): tags: c: must not be blank; the name of a tag has neither space, "
+            'slash nor =, its value no space at an end and no line end, got " "',
         ],
     ),
     "broken.jsonl": (
