@@ -53,8 +53,8 @@ def run(model: str | PathLike[str], **options: Any) -> "Run":
 
     Raises LensError for anything a person can mend.
     """
+    from .pipeline import prompts_text
     from .pipeline import run as run_model
-    from .prompts.suite import prompts_text
 
     if isinstance(prompts := options.get("prompts"), list | tuple | Mapping):
         options["prompts"] = prompts_text(prompts)

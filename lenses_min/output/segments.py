@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import LensError
 from ..model.verify import Measured
+from .battery.numbers import Numbers, joined, read_numbers
 from .digest import Digest
 from .entries import Entries, json_parts
 from .hidden import LOCK, segments_folder
@@ -34,7 +35,7 @@ from .store import (
     write_text,
 )
 
-KEY, DIGEST = "key.json", "digest.json"
+KEY, DIGEST, NUMBERS = "key.json", "digest.json", "numbers.json"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Segments:
     def has(self, number: int) -> bool:
         return self.place(number).is_dir()
 
-    def add(self, number: int, segment: Run, passes: Digest) -> None:
+    def add(self, number: int, segment: Run, passes: Digest, numbers: Numbers) -> None:
         """Write a segment, all or nothing."""
         part = self.folder / "part"
         with write_errors(self.out_dir):
@@ -62,7 +63,13 @@ class Segments:
             part.mkdir()
             segment.write_tables(part)
             write_text(part / DIGEST, json.dumps(asdict(passes), allow_nan=False))
+            write_text(part / NUMBERS, numbers.text())
             part.rename(self.place(number))
+
+    def numbers(self, count: int) -> Numbers:
+        """What the statistics need of all segments."""
+        places = [self.place(number) / NUMBERS for number in range(count)]
+        return joined(read_numbers(path.read_text(encoding="utf-8")) for path in places)
 
     def digests(self, count: int) -> Iterator[dict[str, Any]]:
         for number in range(count):
@@ -92,15 +99,19 @@ class Segments:
         )
 
     def publish(
-        self, count: int, document: Mapping[str, Any], manifest: Mapping[str, Any]
+        self, count: int, whole: Run, document: Mapping[str, Any], manifest: Mapping[str, Any]
     ) -> list[Path]:
-        """Write the files of the run from those of its segments, all or none; returns their paths."""
+        """Write the files of the run, all or none: those of its segments, and the tables of all passes in `whole`.
+
+        Returns their paths.
+        """
         places = [self.place(number) for number in range(count)]
-        names = {path.name for place in places for path in place.iterdir()} - {DIGEST}
+        names = {path.name for place in places for path in place.iterdir()} - {DIGEST, NUMBERS}
         with staged(self.out_dir, self.name) as stage:
             for name in names:
                 files = [place / name for place in places if (place / name).exists()]
-                write_parts(stage / name, joined(files, bool(name.endswith(".csv"))))
+                write_parts(stage / name, behind(files, bool(name.endswith(".csv"))))
+            whole.write_tables(stage)
             for name, content, end in (
                 (f"output-{self.name}.json", document, ""),
                 (f"run-{self.name}.manifest.json", manifest, "\n"),
@@ -111,7 +122,7 @@ class Segments:
         return [self.out_dir / name for name in written]
 
 
-def joined(files: list[Path], headed: bool) -> Iterator[bytes]:
+def behind(files: list[Path], headed: bool) -> Iterator[bytes]:
     """The bytes of some files, one behind the other; of tables, the header once."""
     for number, path in enumerate(files):
         with path.open("rb") as stream:

@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from ..core.rows import AgreementRow, AnswerRow, PureRow, Row
 from ..errors import LensError
+from .battery.rows import BatteryRow
 from .hidden import discard_segments
 
 TOP_COLUMNS = 20
@@ -56,8 +57,12 @@ COLUMNS = {
     "pure": PURE_COLUMNS,
     "agreement": [f.name for f in fields(AgreementRow) if f.name != "further"],
     "answers": [f.name for f in fields(AnswerRow) if f.name != "further"],
+    "battery": [f.name for f in fields(BatteryRow) if f.name != "further"],
 }
-OTHER_KINDS = ("agreement", "answers", "milestones", "artifact-audit", "positions-tuned-audit")
+OTHER_KINDS = (
+    *("agreement", "answers", "battery"),
+    *("milestones", "artifact-audit", "positions-tuned-audit"),
+)
 
 
 def cells(row: Row | Mapping[str, Any], columns: Sequence[str]) -> list[Any]:

@@ -12,8 +12,15 @@ from itertools import count, takewhile
 from typing import Any
 
 from ..core.rows import AgreementRow, AnswerRow, PureRow, RecordRow, Row
+from .battery.rows import BatteryRow
 
-KINDS = {"records": RecordRow, "pure": PureRow, "agreement": AgreementRow, "answers": AnswerRow}
+KINDS = {
+    "records": RecordRow,
+    "pure": PureRow,
+    "agreement": AgreementRow,
+    "answers": AnswerRow,
+    "battery": BatteryRow,
+}
 NOT_CELLS = {
     "top",
     "further",

@@ -21,12 +21,13 @@ from ..output.digest import digest, suite_document
 from ..output.document import document
 from ..output.manifest import margins
 from ..output.run import Run
-from ..prompts.suite import Suite, suite_of
+from ..prompts.suite import Suite, prompts_text, suite_of
 from . import segmented
 from .analysis import Analysis, build_lenses, prepare
 from .segmented import parts_of
+from .statistics import statistics
 
-__all__ = ["analyse", "build_lenses", "run", "self_test", "write"]
+__all__ = ["analyse", "build_lenses", "prompts_text", "run", "self_test", "write"]
 
 
 def run(options: RunOptions) -> Run:
@@ -80,14 +81,16 @@ def whole(analysis: Analysis) -> Run:
         if options.prompts
         else partial(document, passes=passes)
     )
+    tables, of_battery = statistics(passes, analysis.runner.controls)
     run = Run(
         options.file_stem,
-        records.tables_of(options, passes),
+        records.tables_of(options, passes) | tables,
         *analysis.documents(compose, of_passes, warnings),
         next((result.residuals for result in passes if result.residuals), {}),
         options.out_dir,
     )
-    return replace(run, manifest=run.manifest | {"milestone_margins": margins(run)})
+    more = {"milestone_margins": margins(run)} | of_battery
+    return replace(run, manifest=run.manifest | more)
 
 
 def self_test(options: RunOptions) -> dict[str, Any]:

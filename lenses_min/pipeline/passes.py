@@ -1,7 +1,7 @@
 """One pass per prompt and variant: tokens → forward → lens → metrics → rows, each in the same way."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
 
@@ -29,6 +29,7 @@ from ..model.load import LoadedModel
 from ..options import RunOptions
 from ..prompts.suite import Prompt, Suite
 from .apart import capture_apart
+from .controls import ControlAnswers
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class PassRunner:
     lenses: Sequence[Lens]
     suite: Suite
     options: RunOptions
+    controls: ControlAnswers = field(default_factory=ControlAnswers)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -61,7 +63,10 @@ class PassRunner:
 
     def run(self) -> list[PassResult]:
         """All passes in the order of the suite."""
-        return self.run_some(self.encode(self.suite.passes, self.suite.test_prompts))
+        encoded = self.encode(self.suite.passes, self.suite.test_prompts)
+        if self.options.prompts:
+            self.controls.choose(encoded)
+        return self.run_some(encoded)
 
     def encode(self, prompts: Sequence[Prompt], tests: Sequence[str] = ()) -> list[Encoded]:
         """Prompts in tokens; raises LensError naming every one that the model cannot read, of `tests` too."""
@@ -90,7 +95,10 @@ class PassRunner:
         ]
         pairs = self.pairs if self.options.extended else ()
         metrics = self.decode(
-            [RowBlock(p.rows, p.forward.final, p.encoded.answers, pairs) for p in passes]
+            [
+                RowBlock(p.rows, p.forward.final, self.controls.read(p.encoded), pairs)
+                for p in passes
+            ]
         )
         answer_metrics = self.decode(
             [
@@ -193,7 +201,7 @@ class PassRunner:
     def result(self, one_pass: Pass, metrics: PassMetrics[np.ndarray]) -> PassResult:
         """The rows and blocks of a pass, from its numbers on the host."""
         encoded, rows, options = one_pass.encoded, one_pass.rows, self.options
-        own = bool(options.prompts)
+        own, metrics = bool(options.prompts), self.controls.take(encoded, rows, metrics)
         row_of = records.RowContext(
             encoded,
             self.model.tokens,

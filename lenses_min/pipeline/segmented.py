@@ -24,6 +24,7 @@ from ..output.store import table_name
 from ..prompts.suite import Prompt, Suite
 from .analysis import Analysis
 from .progress import Bar, bar
+from .statistics import table_of
 
 log = logging.getLogger("lenses_min")
 PASSES, BATCHES = 128, 16  # of a segment, whichever is more: a batch has prompts of like length
@@ -48,6 +49,7 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
     options, suite = analysis.options, analysis.suite
     parts = parts_of(suite, options)
     warnings = analysis.prompt_warnings(checked(analysis, parts))
+    analysis.runner.controls.choose(checked(analysis, parts))
     with (
         opened(folder, options.file_stem, key(analysis)) as finished,
         bar(len(suite.passes)) as progress,
@@ -62,12 +64,14 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
         whole = finished.digest(len(parts))
         compose = partial(suite_document, whole, suite.keywords)
         document, manifest = analysis.documents(compose, whole, warnings)
-        manifest |= {
+        tables, of_battery = table_of(suite.passes, partial(finished.numbers, len(parts)))
+        manifest |= of_battery | {
             "milestone_margins": None,
             "segments": {"passes": len(suite.passes), "most": size_of(options)},
         }
         shown = first(finished, document, manifest)
-        return shown, finished.publish(len(parts), document, manifest)
+        of_all = Run(options.file_stem, tables, {"contract": options.contract})
+        return shown, finished.publish(len(parts), of_all, document, manifest)
 
 
 def checked(analysis: Analysis, parts: Sequence[Sequence[Prompt]]) -> Iterator[Encoded]:
@@ -95,7 +99,8 @@ def add(
         {"contract": options.contract},
         residuals=next((result.residuals for result in passes if result.residuals), {}),
     )
-    finished.add(number, segment, digest(analysis.model.facts, options, passes))
+    numbers = runner.controls.numbers(passes)
+    finished.add(number, segment, digest(analysis.model.facts, options, passes), numbers)
 
 
 def key(analysis: Analysis) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ..errors import LensError
 from .textfiles import parse_json, parse_yaml, read_text
 
 BUILT_IN = Path(__file__).with_name("prompts.yaml")
+SHIPPED = {Path("facts"): Path(__file__).with_name("facts.jsonl")}  # by name
 SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
 TEMPERATURES = (0.1, 2.0)
 FAULTS = {
@@ -159,6 +160,7 @@ def composed(document: Document) -> Suite:
 
 def read_document(path: Path) -> Document:
     """The entries of a file as it has them, checked one by one and against one another."""
+    path = SHIPPED.get(path, path)
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:

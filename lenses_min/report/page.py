@@ -10,6 +10,8 @@ from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
 from ..output.run import Run, block
+from .battery import bands, tags_of
+from .battery_lines import milestone_lines
 from .escape import plain
 from .facts import bits, computed_on, is_number, labels, milestone_cells, raw_checks, warnings
 from .figures import ALL, curves, raw_against_norm
@@ -29,11 +31,13 @@ def page(runs: Sequence[Run]) -> str:
     figures |= {
         f"heatmap{i}": heatmap(run, lenses, offered["prompt"]) for i, run in enumerate(runs)
     }
+    figures |= {f"battery{i}": bands(run) for i, run in enumerate(runs)}
     plotly, code = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
     return pages.get_template("page.html").render(
         title=f"Lens report: {names[0] if len(runs) == 1 else f'{len(runs)} models'}",
         runs=[
-            about(run, name) | {"heatmap": f"heatmap{i}"}
+            about(run, name)
+            | {"heatmap": f"heatmap{i}", "bands": f"battery{i}", "battery": milestone_lines(run)}
             for i, (run, name) in enumerate(zip(runs, names, strict=True))
         ],
         milestones=[
@@ -112,7 +116,7 @@ def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
         "lens": [*lenses, ALL] if len(lenses) > 1 else list(lenses),
         "prompt": prompts,
         "colour": list(COLOURS),
-    }
+    } | ({"group": groups} if (groups := tags_of(runs)) else {})
 
 
 def raw_lines(run: Run, label: str) -> list[str]:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..core.rows import PureRow
 from ..output.run import Run, block
+from .battery_lines import milestone_lines
 from .escape import plain, short
 from .facts import HEADS, all_milestones, heading, labels, milestone_cells, top_one, warnings
 
@@ -86,6 +87,13 @@ def show_one(run: Run, out: Console) -> None:
         *(f"  {key} = {number(value)}" for key, value in all_milestones(run).items()),
         sep="\n",
     )
+    if lines := milestone_lines(run):
+        out.print("\nover the passes: share that reaches L_semantic, its layer's median, quartiles")
+        heads = ("lens", "group", "passes", "L_semantic", "L_semantic, control")
+        table = grid(*heads, left=heads)
+        for line in lines:
+            table.add_row(*(plain(line.get(head, "-")) for head in heads))
+        out.print(table, soft_wrap=False)
 
 
 def layer_table(rows: Sequence[PureRow]) -> Table:

@@ -27,6 +27,11 @@ ANSWER_COLUMNS = (
     "p_joint",
     "surprisal_bits",
 )
+# Statistics over the passes of a run: a row a lens, group, quantity and estimate.
+BATTERY_COLUMNS = (
+    *("lens", "group", "layer", "quantity", "answer", "estimate"),
+    *("n", "n_prompts", "value", "low", "high"),
+)
 
 TEXT = "text"
 INTEGER = "integer"

@@ -17,7 +17,7 @@ RECORDS, PURE, RECORDS_PRISM, PURE_PRISM = (
     "pure-next-token-prism",
 )
 SIDECARS = tuple(f"{table}-{lens}" for lens in FURTHER_LENSES for table in (RECORDS, PURE))
-AGREEMENT, ANSWERS = "agreement", "answers"
+AGREEMENT, ANSWERS, BATTERY = "agreement", "answers", "battery"
 TABLE_KINDS = (RECORDS, PURE, RECORDS_PRISM, PURE_PRISM, *SIDECARS, AGREEMENT, ANSWERS)
 DOCUMENT_PART, RESIDUAL_PART = "json", "residual"  # parts of a run besides the table kinds
 WORK_AREA = re.compile(r"\..+\.(part|lock)")  # of a runner that runs, or was killed
@@ -67,11 +67,12 @@ def names_in(folder: Path) -> list[str]:
 
 
 def owner(name: str, file_stem: str) -> str | None:
-    """Which part of a run a file name is: a table kind, document, residual, error, manifest; else None."""
+    """Which part of a run a file name is: a table kind, battery, document, residual, error, manifest; else None."""
     stem = re.escape(file_stem)
     if match := re.fullmatch(rf"output-{stem}-({'|'.join(TABLE_KINDS)})\.csv", name):
         return match[1]
     parts = {
+        BATTERY: rf"output-{stem}-{BATTERY}\.csv",
         "document": rf"output-{stem}\.json",
         "residual": rf"{stem}_\d\d+_resid\.pt",
         "error": rf"output-{stem}\.error\.json",

@@ -12,6 +12,7 @@ from .csv_dialect import Table
 from .listing import (
     AGREEMENT,
     ANSWERS,
+    BATTERY,
     PURE,
     PURE_PRISM,
     RECORDS,
@@ -26,6 +27,7 @@ from .listing import (
 __all__ = [
     "AGREEMENT",
     "ANSWERS",
+    "BATTERY",
     "PURE",
     "PURE_PRISM",
     "RECORDS",
@@ -54,7 +56,7 @@ class Run:
     """The outputs of one run. `tables` by kind, `residuals` (torch tensors) by file name.
 
     `files` are the contract's files that exist, `strays` all others but the manifest and an error report. `paths` say
-    where every file lies, by the name that the run gives it.
+    where every file lies, by the name that the run gives it. `battery` are the statistics over its passes.
     """
 
     file_stem: str
@@ -66,6 +68,7 @@ class Run:
     strays: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     paths: Files = field(default_factory=dict)
+    battery: Table | None = None
 
     def __post_init__(self) -> None:
         if unknown := set(self.tables) - set(TABLE_KINDS):
@@ -181,7 +184,7 @@ def read_part(part: str | None, path: Path, file: str, corrected: bool) -> Any:
         return read_error(path)
     if part == "residual":
         return attempt(read_tensor, path, file)
-    if part in TABLE_KINDS:
+    if part in (*TABLE_KINDS, BATTERY):
         parse = csv_dialect.parse_corrected if corrected else csv_dialect.parse
         return attempt(lambda path: parse(read_text(path)), path, file)
     return attempt(read_document, path, file)
@@ -236,11 +239,16 @@ def read_run(
     return Run(
         name,
         frozenset(f for f, part in owners.items() if part not in (None, "error", "manifest")),
-        {str(owners[file]): table for file, table in known.items() if isinstance(table, Table)},
+        {
+            part: known[file]
+            for file, part in owners.items()
+            if part in TABLE_KINDS and file in known
+        },
         document,
         text,
         {file: tensor for file, tensor in known.items() if owners[file] == "residual"},
         tuple(file for file, part in owners.items() if part is None),
         tuple(findings),
         files,
+        known.get(f"output-{name}-{BATTERY}.csv"),
     )

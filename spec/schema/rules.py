@@ -131,6 +131,18 @@ class Rule(StrEnum):
         "answers.first",
         "a whole answer is no likelier than its first token, and of one token just as likely",
     )
+    BATTERY_FORM = (
+        "battery.form",
+        "a row of the battery names an estimate of a group of passes, and no two rows the same one",
+    )
+    BATTERY_INTERVAL = (
+        "battery.interval",
+        "low ≤ high where there are both; a share and its ends lie in [0, 1]",
+    )
+    BATTERY_VALUE = (
+        "battery.value",
+        "n, n_prompts and value of the passes' own answers follow from the pure-next-token tables",
+    )
     RESIDUAL_FILES = "residual.files", "residuals are saved for every layer 0 … n or for none"
     RESIDUAL_SHAPE = "residual.shape", "a saved residual is a finite float tensor [1, S, d]"
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..runs.places import Place
 from ..runs.run import AGREEMENT, ANSWERS, PURE, RECORDS, Run
 from ..runs.values import lookup, table_rows
+from .battery import check_battery
 from .blocks import check_gold, check_prism, check_raw_lens, check_residuals
 from .cells import Row, check_table
 from .further_tables import check_further
@@ -107,6 +108,7 @@ def check_across(
     ends = last_positions(tables)
     if "passes" in document:
         violations = [*check_prism(run, document), *check_suite(file, document, rows)]
+        violations += check_battery(run, document, tables)
         passes = own_passes(document).items()
         first = next((pass_key for pass_key, known in passes if known.has_records), None)
         if first in ends:

@@ -2,7 +2,8 @@
 
 from corrupting import PURE, Corruption, cell, key, lines
 
-AGREEMENT, ANSWERS = "agreement", "answers"
+AGREEMENT, ANSWERS, BATTERY = "agreement", "answers", "battery"
+MEAN = "lens norm group all layer 0 quantity entropy answer  estimate mean"
 ROW = "be/orig layer 0 pos 7"
 FIRST = "be/orig layer 0 pos 7 lens norm against final"
 FURTHER: dict[str, Corruption] = {
@@ -181,6 +182,46 @@ FURTHER: dict[str, Corruption] = {
         ".json",
         "passes[1]",
         "tags",
+    ),
+    "a mean of other passes": (
+        "own",
+        cell(BATTERY, 0, "value", lambda value: value + 1),
+        "battery.value",
+        BATTERY,
+        MEAN,
+        "",
+    ),
+    "a pass too many in a group": (
+        "own",
+        cell(BATTERY, 0, "n", "4"),
+        "battery.value",
+        BATTERY,
+        MEAN,
+        "",
+    ),
+    "an interval upside down": (
+        "own",
+        cell(BATTERY, 0, "low", "99.0"),
+        "battery.interval",
+        BATTERY,
+        MEAN,
+        "",
+    ),
+    "an estimate that is none": (
+        "own",
+        cell(BATTERY, 0, "estimate", "mode"),
+        "battery.form",
+        BATTERY,
+        MEAN.replace("mean", "mode"),
+        "",
+    ),
+    "an estimate twice": (
+        "own",
+        lines(BATTERY, lambda c: [*c, c[1]]),
+        "battery.form",
+        BATTERY,
+        MEAN,
+        "",
     ),
     "a keyword more": (
         "own",

@@ -33,7 +33,7 @@ LENSES_MIN: dict[str, tuple[str, ...]] = {
         *("errors", "version", "process", "options", "prompts"),
         *("model", "output", "fit", "report", "sweep"),
     ),
-    "__init__": ("errors", "version", "options", "prompts", "output", "pipeline"),
+    "__init__": ("errors", "version", "options", "output", "pipeline"),
     "__main__": ("cli",),
 }
 SPEC: dict[str, tuple[str, ...]] = {

@@ -56,6 +56,7 @@ def many(tmp_path: Path) -> str:
         for i in range(N)
     ]
     passes[9]["control"] = "p0/orig"
+    passes[2]["tags"] = passes[8]["tags"] = {"language": "en"}
     passes[6]["records"] = passes[10]["records"] = True
     path = tmp_path / "many.yaml"
     path.write_text(
@@ -124,6 +125,7 @@ def test_segments_write_what_a_run_in_memory_writes(
     pipeline.run(options).save(whole)
     shown, written = pipeline.write(options, parted)
     assert contents(parted, TIMES, PARTED) == contents(whole, TIMES, PARTED)
+    assert (parted / "output-Fact-battery.csv").exists()
     assert {path.name for path in written} == {path.name for path in parted.iterdir()}
     assert written[-1].name == "run-Fact.manifest.json"
     manifest = json.loads(written[-1].read_text())
@@ -186,7 +188,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     """Killed at changes of a file from the first segment to the end."""
     undisturbed = contents(write(tmp_path / "undisturbed"), TIMES)
     kept = set()
-    for event in (8, 19, 32, 60):
+    for event in (8, 24, 40, 64):
         out = tmp_path / f"out-{event}"
 
         def child(out: Path = out, event: int = event) -> None:

@@ -1,0 +1,83 @@
+"""Intervals of a battery: 95% of them cover the truth, by resampling prompts and not rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lenses_min.output.battery.statistics import Estimate, Floats, Resampling, mean, median, share
+
+REPETITIONS = 1000
+
+
+def coverage(estimate: Estimate, truth: float) -> float:
+    return float(np.mean((estimate.low <= truth) & (truth <= estimate.high)))
+
+
+def battery(prompts: int, variants: int, seed: int) -> tuple[Floats, np.ndarray]:
+    """Repetitions [N, 1000] of a battery whose prompts differ more than the variants of one; all are N(0, 1)."""
+    random = np.random.default_rng(seed)
+    between = random.normal(size=(prompts, 1, REPETITIONS))
+    within = random.normal(size=(prompts, variants, REPETITIONS))
+    x = np.sqrt(0.7) * between + np.sqrt(0.3) * within
+    return x.reshape(prompts * variants, REPETITIONS), np.repeat(np.arange(prompts), variants)
+
+
+KINDS: dict[
+    str, tuple[Callable[[Floats], Floats], Callable[[Floats, Resampling], Estimate], float]
+] = {
+    "mean": (lambda x: x, mean, 0.0),
+    "median": (np.exp, median, 1.0),
+    "share": (lambda x: (x > 0.5244005).astype(float), share, 0.3),
+}
+
+
+@pytest.mark.parametrize("variants", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_95_in_100_intervals_the_truth_lies_inside(kind: str, variants: int) -> None:
+    values, estimate, truth = KINDS[kind]
+    x, prompts = battery(80, variants, seed=7)
+    intervals = estimate(values(x), Resampling.of(prompts, seed=1, resamples=400))
+    assert 0.92 <= coverage(intervals, truth) <= 0.98
+    assert np.mean(intervals.value) == pytest.approx(truth, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resampled_by_rows_they_would_cover_it_too_seldom(kind: str) -> None:
+    """What the test above would refuse: every pass drawn by itself, as if the variants of a prompt were independent."""
+    values, estimate, truth = KINDS[kind]
+    x, prompts = battery(80, 3, seed=7)
+    rows = Resampling.of(np.arange(len(prompts)), seed=1, resamples=400)
+    assert coverage(estimate(values(x), rows), truth) < 0.9
+
+
+def test_absent_values_are_left_out() -> None:
+    x = np.array([[1.0, np.nan], [2.0, 5.0], [6.0, np.nan], [7.0, np.nan]])
+    by = Resampling.of(["a", "b", "c", "d"], seed=0)
+    assert mean(x, by).value.tolist() == [4.0, 5.0]
+    assert median(x, by).value.tolist() == [4.0, 5.0]
+    assert np.isnan([mean(x, by).low[1], median(x, by).high[1]]).all(), "one prompt has no interval"
+    nothing = np.full((4, 1), np.nan)
+    assert np.isnan([e(nothing, by).value[0] for e in (mean, median, share)]).all()
+
+
+def test_the_median_by_order_statistics_is_that_of_the_drawn_values() -> None:
+    """Against resamples written out, with several passes a prompt."""
+    x, prompts = battery(9, 3, seed=3)
+    by = Resampling.of(prompts, seed=4, resamples=200)
+    (weights,) = by.weights()
+    drawn = [np.median(np.repeat(x[:, 0], w.astype(int))) for w in weights]
+    estimate = median(x[:, :1], by)
+    assert (estimate.low[0], estimate.high[0]) == tuple(np.quantile(drawn, (0.025, 0.975)))
+
+
+def test_wilson_s_interval() -> None:
+    """Its ends are the shares from which the observed one is z standard errors away; z = 1.959964."""
+    flags = np.repeat([1.0, 0.0], [45, 55])[:, None]
+    estimate = share(flags, Resampling.of(np.arange(100), seed=0))
+    for end in (estimate.low[0], estimate.high[0]):
+        assert abs(end - 0.45) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / 100))
+    none = share(np.zeros((10, 1)), Resampling.of(np.arange(10), seed=0))
+    assert (none.low[0], none.high[0]) == pytest.approx((0, 0.277533), abs=1e-6)
+    twice = share(np.zeros((20, 1)), Resampling.of(np.repeat(np.arange(10), 2), seed=0))
+    assert twice.high[0] == pytest.approx(none.high[0]), "ten prompts, whatever their variants"
