@@ -54,7 +54,7 @@ def test_the_reference_does_not_meet_them(tmp_path: Path) -> None:
     assert len(result.mismatches) > 500
 
 
-def test_a_case_without_a_corrected_golden_is_told() -> None:
+def test_a_case_without_a_corrected_golden_is_reported() -> None:
     with pytest.raises(
         SpecError, match="no such case has a corrected golden; there are rms-rope, "
     ):

@@ -82,7 +82,7 @@ def tamper(path: Path) -> None:
         ),
     ],
 )
-def test_each_harm_is_told(copy: Path, harm: Callable[[Path], object], message: str) -> None:
+def test_each_harm_is_reported(copy: Path, harm: Callable[[Path], object], message: str) -> None:
     harm(copy)
     assert any(message in problem for problem in verify(copy))
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_a_clone_has_the_captured_bytes_whatever_the_line_ends(copy: Path, line_
     assert verify(golden) == []
 
 
-def test_other_line_ends_are_told_in_one_line(
+def test_other_line_ends_are_reported_in_one_line(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = clone(copy.parent, "true") / "golden"

@@ -70,7 +70,7 @@ def test_an_extra_file_is_a_finding(runner: Runner, tmp_path: Path) -> None:
     assert mismatches_of(report, "rms-rope") == [("core", "", "", "extra file")]
 
 
-def test_a_break_of_the_schema_alone_is_told(runner: Runner, tmp_path: Path) -> None:
+def test_a_break_of_the_schema_alone_is_reported(runner: Runner, tmp_path: Path) -> None:
     accident = """
 path = Path(jobs[0]["out_dir"], "output-Fact-pure-next-token.csv")
 path.write_text(path.read_text().replace("0.8179289102554321,country", "0.8179289102554322,country", 1))
@@ -101,7 +101,7 @@ def test_a_bad_exit_status_after_good_runs_does_not_pass(runner: Runner, tmp_pat
     assert "the runner exited with status 1, " in text(report).splitlines()[-1]
 
 
-def test_a_killed_runner_is_told(runner: Runner, tmp_path: Path) -> None:
+def test_a_killed_runner_is_reported(runner: Runner, tmp_path: Path) -> None:
     report = checked(runner("os.kill(os.getpid(), 9)"), tmp_path)
     assert report.outcome.problem == "the runner was killed by signal 9"
 

@@ -107,7 +107,7 @@ def test_missing_extra_and_reordered_columns_are_named() -> None:
     assert differences([*every[:4], 5, 4, *every[6:]]) == [("header", "token", "column order")]
 
 
-def test_files_missing_extra_failed_and_stray_are_told() -> None:
+def test_files_missing_extra_failed_and_stray_are_reported() -> None:
     run = captured("fact-prism")
     name = run.table_name("records-prism")
     less = replace(

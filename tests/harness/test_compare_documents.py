@@ -44,7 +44,7 @@ def test_json_layout_and_number_text_are_compared() -> None:
     assert only(compare(run, other, FP32))[2:] == ("diagnostics.copy_thresh", "format")
 
 
-def test_json_lists_of_another_length_are_told() -> None:
+def test_json_lists_of_another_length_are_reported() -> None:
     run = captured("fact")
     prompts = (run.document or {})["test_prompts"]
     assert only(compare(run, with_leaf(run, ("test_prompts",), prompts[:-1]), FP32))[2:] == (

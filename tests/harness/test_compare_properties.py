@@ -56,7 +56,7 @@ def beyond(text: str, quantity: str, factor: float, tolerance: Tolerance = FP32)
 
 @settings(max_examples=100, deadline=None)
 @given(cells(), st.floats(1.01, 1e3) | st.floats(-1e3, -1.01))
-def test_any_cell_beyond_tolerance_is_found_and_located(
+def test_any_cell_beyond_tolerance_is_reported_and_located(
     cell: tuple[str, str, int, str, str], factor: float
 ) -> None:
     case, kind, row, column, text = cell
@@ -90,7 +90,7 @@ def test_no_cell_within_tolerance_is_reported(
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(CASES), st.data())
 @example("fact", None)
-def test_any_json_leaf_beyond_tolerance_is_found(case: str, data: Any) -> None:
+def test_any_json_leaf_beyond_tolerance_is_reported(case: str, data: Any) -> None:
     run = captured(case)
     known_leaves = leaves(run.document)
     path: tuple[str | int, ...] = ("diagnostics", "L_copy")

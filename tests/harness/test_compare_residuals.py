@@ -42,7 +42,7 @@ def test_a_component_near_zero_may_be_as_uncertain_as_its_neighbours(
 
 
 @pytest.mark.parametrize("by", [1.2e-4, -1e-2])
-def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: float) -> None:
+def test_beyond_that_it_is_reported_and_located(capture: Callable[..., Path], by: float) -> None:
     (line,) = mismatches(capture, moved(by))
     assert line.startswith(f"{NAME} pos 5 component ")
 
@@ -57,7 +57,7 @@ def test_beyond_that_it_is_found_and_located(capture: Callable[..., Path], by: f
         lambda t: t * torch.nan,
     ],
 )
-def test_scaled_permuted_cut_widened_and_nan_tensors_are_found(
+def test_scaled_permuted_cut_widened_and_nan_tensors_are_reported(
     capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     assert mismatches(capture, change)

@@ -54,7 +54,7 @@ def test_an_open_end_lets_a_tie_at_the_cut_in(obtained: str, faults: list[int]) 
     )
 
 
-def test_tokens_of_one_text_are_told_apart_by_order() -> None:
+def test_tokens_of_one_text_are_distinguished_by_order() -> None:
     assert order_faults("��a", [0.5, 0.3, 0.1], "��a", ties) == []
     assert order_faults("��a", [0.5, 0.3, 0.1], "�a�", ties) == [1, 2]
     assert order_faults("��a", [0.5, 0.3, 0.1], "x�a", ties) == [0]
@@ -91,7 +91,7 @@ def test_a_tie_swaps_in_tables_and_documents() -> None:
     ]
 
 
-def test_a_strange_token_in_a_json_list_is_found() -> None:
+def test_a_strange_token_in_a_json_list_is_reported() -> None:
     run = captured("rms-rope")
     other = with_leaf(run, ("test_prompts", 3, "topk", 1, 0), "strange")
     assert only(compare(run, other, FP32))[1:] == (

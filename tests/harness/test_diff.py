@@ -125,7 +125,7 @@ def test_layers_at_which_columns_part(capture: Capture) -> None:
     )
 
 
-def test_flags_ranks_and_tokens_are_told_before_numbers(capture: Capture) -> None:
+def test_flags_ranks_and_tokens_come_before_numbers(capture: Capture) -> None:
     folder = capture("fact")
     both(
         cell(PURE, 0, "entropy", "1.5"),
@@ -172,7 +172,7 @@ def test_milestones_that_moved_are_named_with_both_values(capture: Capture) -> N
     )
 
 
-def test_how_a_run_was_made_is_told_and_not_judged(capture: Capture) -> None:
+def test_how_a_run_was_made_is_reported_and_not_judged(capture: Capture) -> None:
     folder = capture("fact")
     key("diagnostics", "device", value="cuda")(folder)
     (folder / "run-Fact.manifest.json").write_text(
@@ -247,7 +247,7 @@ def test_files_of_one_run_only_and_unreadable_ones(capture: Capture) -> None:
     assert {f.verdict for f in back.files if f.file.endswith("records-prism.csv")} == {ONLY_B}
 
 
-def test_lone_rows_are_told_in_one_line(capture: Capture) -> None:
+def test_lone_rows_are_reported_in_one_line(capture: Capture) -> None:
     folder = capture("fact")
     lines("records", lambda content: [*content[:5], *content[9:]])(folder)
     result = against("fact", folder)

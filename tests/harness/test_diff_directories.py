@@ -100,7 +100,7 @@ def test_a_run_of_a_alone_is_a_change_and_one_of_b_alone_an_extension(
     assert diffed(OUTPUTS / "fact", flat[0], capsys, "--allow", "extended")[0] == 0
 
 
-def test_runs_in_folders_are_found(nested: tuple[Path, Path], capsys: Output) -> None:
+def test_runs_in_folders_are_compared(nested: tuple[Path, Path], capsys: Output) -> None:
     status, output = diffed(*nested, capsys)
     assert status == 0
     assert "\nsweep/fact/Fact        identical" in output

@@ -69,7 +69,7 @@ def test_identical_counts_what_lies_there(capture: Capture, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize("name", [name for name in SIDECARS if name != "empty"])
-def test_a_changed_digit_is_found_whatever_the_name(
+def test_a_changed_digit_is_reported_whatever_the_name(
     name: str, capture: Capture, tmp_path: Path, capsys: Output
 ) -> None:
     a, b = pair(capture)
@@ -95,7 +95,7 @@ def test_a_changed_digit_is_found_whatever_the_name(
 
 
 @pytest.mark.parametrize("name", SIDECARS)
-def test_a_dropped_file_is_found_whatever_the_name(
+def test_a_dropped_file_is_reported_whatever_the_name(
     name: str, capture: Capture, tmp_path: Path
 ) -> None:
     a, b = pair(capture)
@@ -153,7 +153,7 @@ def test_a_file_that_nobody_understands_is_identical_by_its_bytes(
     assert verdicts["Fact_00_resid.pt"] == NOT_UNDERSTOOD
 
 
-def test_what_cannot_be_opened_is_found_and_never_waited_for(capture: Capture) -> None:
+def test_what_cannot_be_opened_is_reported_and_never_waited_for(capture: Capture) -> None:
     a, b = pair(capture)
     (a / "gone").symlink_to(a / "nothing")
     (b / "gone").symlink_to(b / "nothing")
@@ -202,7 +202,7 @@ def test_the_work_area_of_a_runner_is_no_file_of_a_run(capture: Capture) -> None
     assert compared((a, b)).verdict == IDENTICAL
 
 
-def test_a_file_name_of_any_characters_is_told_on_one_line(
+def test_a_file_name_of_any_characters_is_printed_on_one_line(
     capture: Capture, capsys: Output
 ) -> None:
     a, b = pair(capture)
@@ -288,7 +288,7 @@ def checked_against(library: Path, command: str, folder: Path) -> Report:
     return check([load_cases()["fact"]], library, command, folder)
 
 
-def test_a_damaged_manifest_is_found(capture: Capture, tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported(capture: Capture, tmp_path: Path) -> None:
     a, b = pair(capture)
     for folder in (a, b):
         (folder / "run-Fact.manifest.json").write_text("{}")

@@ -94,7 +94,7 @@ def test_a_refusal_names_the_option_that_is_ignored(family: str, differences: Pe
 
 
 @pytest.mark.parametrize("family", UNTAKEN)
-def test_what_transformer_lens_does_not_take_is_told(family: str, differences: Perform) -> None:
+def test_what_transformer_lens_does_not_take_is_reported(family: str, differences: Perform) -> None:
     with pytest.raises(LensError, match="does not take it, though transformers runs it") as caught:
         differences(family, **UNTAKEN[family])
     for key, value in UNTAKEN[family].items():
@@ -102,7 +102,7 @@ def test_what_transformer_lens_does_not_take_is_told(family: str, differences: P
     assert "Error" not in str(caught.value)
 
 
-def test_what_transformer_lens_cannot_run_is_told(differences: Perform) -> None:
+def test_what_transformer_lens_cannot_run_is_reported(differences: Perform) -> None:
     """The advice was about other inputs, where transformers had read the prompt already."""
     told = "cannot run the model: clip_qkv .*; TransformerLens may lack an option of its config"
     with pytest.raises(LensError, match=told):
@@ -166,7 +166,7 @@ def test_all_shared_families_are_drawn() -> None:
     assert len(families) >= 90
 
 
-def test_a_wrong_number_is_found(differences: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_number_is_reported(differences: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lens that moves the stream of one layer."""
     right = FinalLens.decode
 

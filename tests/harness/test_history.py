@@ -325,7 +325,7 @@ except ImportError:
 """
 
 
-def test_a_module_that_is_imported_where_it_is_found_is_no_known_content(
+def test_a_module_imported_by_its_place_is_no_known_content(
     setting: Setting, tmp_path: Path, capsys: Output
 ) -> None:
     repository = start(tmp_path / "repository")

@@ -265,7 +265,7 @@ def test_files_that_may_not_grow(fact_run: Run, tmp_path: Path) -> None:
         assert forked(child) == 0
 
 
-def test_a_target_that_cannot_be_written_is_told_before_the_model_is_read(
+def test_a_target_that_cannot_be_written_is_refused_before_the_model_is_read(
     disk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda options: pytest.fail("the model was read"))

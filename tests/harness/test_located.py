@@ -326,7 +326,7 @@ TAMPERINGS: dict[str, dict[str, Tamper]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("what", TAMPERINGS)
-def test_what_is_changed_in_every_file_is_found_and_located(
+def test_what_is_changed_in_every_file_is_reported_and_located(
     what: str, layout: str, layouts: dict[str, tuple[Path, Path]]
 ) -> None:
     """In all files at once, which the comparison reads one by one: each is held to its own change.

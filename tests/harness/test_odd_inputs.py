@@ -119,7 +119,7 @@ def test_a_vocabulary_of_300_000(tmp_path: Path) -> None:
     assert max(row.answer_rank or 0 for row in run.pure()) > 1000
 
 
-def test_prompts_that_do_not_fit_are_told_together(models: Path, tmp_path: Path) -> None:
+def test_prompts_that_do_not_fit_are_refused_together(models: Path, tmp_path: Path) -> None:
     """Passes and test prompts, too long or of no token at all: this tokenizer drops the answers."""
     model = replace(new_model("qwen3", seed=3), tokenizer="words-dropped")
     long, dropped, folder = " of" * 129, "Berlin", build(model, tmp_path / "dropped")
@@ -212,7 +212,7 @@ def test_a_first_token_too_unlikely_for_float32(tmp_path: Path) -> None:
     )
 
 
-def test_an_answer_without_an_id_is_told_by_its_text_in_rows_alone(
+def test_an_answer_without_an_id_is_matched_by_its_text_in_rows_alone(
     models: Path, tmp_path: Path
 ) -> None:
     """Found by the fuzz: the raw-lens check ranks, and what has no id has no rank."""

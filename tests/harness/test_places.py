@@ -60,7 +60,7 @@ def test_a_json_value_has_its_whole_path() -> None:
     assert dotted(steps_of(path)) == "passes[].topk[].p"
 
 
-def test_rows_of_one_key_are_told_apart() -> None:
+def test_rows_of_one_key_are_distinguished() -> None:
     """Even where a cell looks like the number that is printed of a repeated row."""
     text = "prompt_id,prompt_variant,layer,pos\n" + "a,b,0,1\n" * 2 + "a,b,0,1 #2\n"
     first, second, third = table_rows(parse(text))

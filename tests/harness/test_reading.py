@@ -100,7 +100,7 @@ def test_text_out_of_the_dialect_is_refused(text: str, message: str) -> None:
         csv_dialect.parse(text)
 
 
-def test_last_line_without_line_feed_is_kept_and_told() -> None:
+def test_last_line_without_line_feed_is_kept_and_reported() -> None:
     table = csv_dialect.parse("a,b\n1,")
     assert (table.rows, table.complete) == ((("1", ""),), False)
 

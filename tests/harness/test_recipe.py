@@ -96,6 +96,6 @@ def test_overrides_reach_the_configuration(tmp_path: Path) -> None:
         (lambda: tokenizer_files("sentences"), "no tokenizer 'sentences'; there are words"),
     ],
 )
-def test_what_cannot_be_built_is_told(make: Callable[[], object], message: str) -> None:
+def test_what_cannot_be_built_is_reported(make: Callable[[], object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         make()

@@ -59,7 +59,7 @@ def test_every_corruption_is_refused_and_located(name: str, own: Path, tmp_path:
     )
 
 
-def test_two_such_runs_are_told_apart(
+def test_two_such_runs_differ(
     own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copytree(own, tmp_path / "run")

@@ -61,7 +61,7 @@ def moved(text: str, column: str, factor: float) -> float:
 
 @settings(max_examples=150, deadline=None)
 @given(cells(DETERMINED), st.floats(1.5, 1e3) | st.floats(-1e3, -1.5))
-def test_any_determined_cell_beyond_tolerance_is_found_in_its_row(
+def test_any_determined_cell_beyond_tolerance_is_reported_in_its_row(
     cell: tuple[str, str, int, str, str], factor: float
 ) -> None:
     case, kind, row, column, text = cell

@@ -58,7 +58,7 @@ NAMES = [*SIDECARS, *(p.name for p in sorted((GOLDEN / "outputs" / "fact-prism")
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(NAMES), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 @example("output-Fact-prism.json", 0.0, 1)
-def test_any_changed_byte_of_any_file_is_found(
+def test_any_changed_byte_of_any_file_is_reported(
     runs: tuple[Path, Path], name: str, place: float, step: int
 ) -> None:
     content = bytearray((runs[0] / name).read_bytes())
@@ -75,7 +75,7 @@ def test_any_changed_byte_of_any_file_is_found(
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(NAMES), st.floats(0, 1, exclude_max=True), st.integers(1, 9))
-def test_any_changed_digit_of_any_file_is_found(
+def test_any_changed_digit_of_any_file_is_reported(
     runs: tuple[Path, Path], name: str, place: float, step: int
 ) -> None:
     content = bytearray((runs[0] / name).read_bytes())

@@ -81,7 +81,7 @@ def test_a_class_is_known_to_transformer_lens_in_either_case() -> None:
         (KeyError("rope"), "'rope'"),
     ],
 )
-def test_what_transformer_lens_raises_is_told_with_its_reason_and_the_options(
+def test_what_transformer_lens_raises_is_reported_with_its_reason_and_the_options(
     error: Exception, reason: str
 ) -> None:
     def boot() -> None:

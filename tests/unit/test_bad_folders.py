@@ -94,7 +94,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_told_with_what_was_found(name: str, models: Path, tmp_path: Path) -> None:
+def test_a_fault_is_reported_with_what_was_received(
+    name: str, models: Path, tmp_path: Path
+) -> None:
     harm, message = FAULTS[name]
     folder = Path(shutil.copytree(models / "rms-rope", tmp_path / "m"))
     harm(folder)

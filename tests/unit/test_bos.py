@@ -206,7 +206,7 @@ def test_what_a_run_tells_of_a_lent_eos(lending: Path, tmp_path: Path) -> None:
     assert overridden.manifest["warnings"] == []
 
 
-def test_a_text_that_begins_with_bos_is_told_of_under_the_reference(
+def test_a_text_that_begins_with_bos_gets_a_warning_under_the_reference(
     fact_options: RunOptions, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.yaml"
@@ -224,7 +224,7 @@ def test_a_text_that_begins_with_bos_is_told_of_under_the_reference(
     assert run.manifest["warnings"] == []
 
 
-def test_an_empty_prompt_without_bos_is_told_with_the_rule(
+def test_an_empty_prompt_without_bos_is_refused_with_the_rule(
     fact_options: RunOptions, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.yaml"

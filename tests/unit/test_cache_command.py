@@ -19,7 +19,7 @@ def test_an_empty_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"{cache}: 0 MB\n{cache}: removed 0 MB\n"
 
 
-def test_a_cache_is_told_and_removed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_is_listed_and_removed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (cache / "gguf" / "a").mkdir(parents=True)
     (cache / "gguf" / "a" / "model.safetensors").write_bytes(bytes(3_000_000))
     (cache.parent / "other").write_text("stays")

@@ -59,7 +59,7 @@ def test_a_config_counts_where_there_are_no_files() -> None:
     assert count("org/x-1B", stored=tied) == (70_553_706_496 - 128_256 * 8192, "by its config")
 
 
-def test_shards_are_added_and_missing_ones_told_by_the_index(tmp_path: Path) -> None:
+def test_shards_are_added_and_missing_ones_named_by_the_index(tmp_path: Path) -> None:
     """What is no weight of the model, as the file beside the shards, is not counted."""
     for name in ("a", "b", "consolidated"):
         save_file({"w": torch.zeros(3, 5, dtype=torch.bfloat16)}, tmp_path / f"{name}.safetensors")

@@ -246,7 +246,7 @@ def test_a_batch_goes_on_after_a_failure(
         ('{"model": "a", "prism": "maybe", "out_dir": 5}', ":1: prism must be one of"),
     ],
 )
-def test_every_bad_job_is_told_with_its_line(
+def test_every_bad_job_is_refused_with_its_line(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "jobs.jsonl"
@@ -376,7 +376,7 @@ def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(
 @pytest.mark.parametrize(
     ("error", "message"), [(LensError("mend it"), "mend it"), (KeyError("k"), "KeyError: 'k'")]
 )
-def test_an_unforeseen_error_is_told_with_its_type(
+def test_an_unforeseen_error_is_printed_with_its_type(
     error: Exception,
     message: str,
     tmp_path: Path,

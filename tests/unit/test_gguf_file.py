@@ -205,7 +205,7 @@ def test_metadata_that_nobody_reads_is_refused(line: str, models: Path, tmp_path
     )
 
 
-def test_everything_that_nobody_reads_is_told_at_once(models: Path, tmp_path: Path) -> None:
+def test_everything_that_nobody_reads_is_reported_at_once(models: Path, tmp_path: Path) -> None:
     wrong = {f"llama.key{i}": i for i in range(8)}
     message = refusal(tiny_gguf.write(tmp_path / "m.gguf", models, wrong))
     assert "llama.key0 = 0, llama.key1 = 1, " in message

@@ -43,7 +43,7 @@ def header(
         ),
     ],
 )
-def test_a_part_is_told_with_its_number(
+def test_a_part_is_refused_with_its_number(
     metadata: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first part where the file does not tell."""
@@ -54,7 +54,7 @@ def test_a_part_is_told_with_its_number(
         assert header(whole, monkeypatch) == (whole, ("t",))
 
 
-def test_a_file_that_cannot_be_read_is_told_with_the_remedy(
+def test_a_file_that_cannot_be_read_is_refused_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(path: str) -> None:
@@ -245,7 +245,7 @@ def test_an_entry_is_named_by_the_file_and_by_what_reads_it(
     assert gguf_cache.entry(file) == tmp_path / "lenses-min" / "gguf" / f"a-b-{content[:32]}"
 
 
-def test_a_conversion_is_told_by_file_size_and_place(
+def test_a_conversion_is_reported_by_file_size_and_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []

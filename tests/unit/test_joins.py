@@ -112,7 +112,7 @@ def test_why_an_answer_is_unresolved(kind: str, text: str, answer: str, note: st
     assert note in gold.note
 
 
-def test_the_second_join_is_told() -> None:
+def test_the_second_join_is_reported() -> None:
     tokens = corrected("bytes")
     prompt = Prompt("a", "orig", "capital:", "index")
     encoded = tokens.encode_all([prompt, replace(prompt, id="b", join="")], 99, joint=True)

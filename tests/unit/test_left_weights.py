@@ -131,7 +131,7 @@ def whole(**found: Any) -> str:
     return str(caught.value)
 
 
-def test_what_is_no_whole_checkpoint_is_told() -> None:
+def test_what_is_no_whole_checkpoint_is_refused() -> None:
     weights.check_whole({"missing_keys": [], "mismatched_keys": []}, "org/m")
     assert whole(missing_keys=["b", "a"]) == (
         "org/m lacks weights: a and 1 more; get a sound checkpoint"

@@ -338,7 +338,7 @@ def test_a_head_without_bias_stays_without() -> None:
     assert loading.read_head(bridge, False).bias is None
 
 
-def test_a_model_that_must_be_downloaded_and_cannot_be_is_told_as_such(
+def test_a_model_that_must_be_downloaded_and_cannot_be_is_named_as_such(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*given: object) -> None:
@@ -369,7 +369,7 @@ def test_a_model_that_must_be_downloaded_and_cannot_be_is_told_as_such(
         ({"a": torch.ones(2), "x": {"y": {"z": torch.tensor([-torch.inf])}}}, "z of y"),
     ],
 )
-def test_a_number_that_is_none_is_told_with_its_name(tree: dict[str, Any], name: str) -> None:
+def test_a_number_that_is_none_is_refused_with_its_name(tree: dict[str, Any], name: str) -> None:
     with pytest.raises(LensError) as caught:
         to_host(tree)
     assert str(caught.value) == (

@@ -271,7 +271,7 @@ def test_a_panel_without_values_says_so() -> None:
     ]
 
 
-def test_raw_off_is_told() -> None:
+def test_raw_off_is_shown() -> None:
     tags, drawn = read_page(page([lm.load(OUTPUTS / "raw-off")]))
     assert "raw" not in drawn
     assert any("pos/orig: not checked (raw lens off)" in text for text in tags.texts)

@@ -104,7 +104,7 @@ def test_a_row_without_a_top_is_shown() -> None:
     assert page([bare]).endswith("</html>")
 
 
-def test_a_prompt_that_a_run_lacks_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_prompt_that_a_run_lacks_is_reported_as_missing(tmp_path: Path) -> None:
     folders = [published.write(tmp_path / date, date) for date in ("2025-06-29", "2025-10-13")]
     text = page(list(map(lm.load, folders)))
     figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])

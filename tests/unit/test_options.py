@@ -72,7 +72,7 @@ def test_the_ends_of_a_probability_are_probabilities() -> None:
     assert (options.copy_threshold, options.copy_margin, options.lenses) == (0, 1.0, ("norm",))
 
 
-def test_wrong_types_are_told_word_for_word() -> None:
+def test_wrong_types_are_refused_word_for_word() -> None:
     wrong: dict[str, Any] = {"keep_residuals": "yes", "out_dir": 5}
     with pytest.raises(LensError) as caught:
         RunOptions("", model_id="m", **wrong)
@@ -100,7 +100,7 @@ def test_the_norm_lens_is_always_first_and_none_comes_twice(
 
 
 @pytest.mark.parametrize("given", [None, 3, {"norm": 1}])
-def test_lenses_that_are_no_list_are_told(given: Any) -> None:
+def test_lenses_that_are_no_list_are_refused(given: Any) -> None:
     with pytest.raises(LensError) as caught:
         RunOptions("m", lenses=given)
     assert (

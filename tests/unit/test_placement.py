@@ -171,7 +171,7 @@ def test_an_absent_device_falls_back_with_a_warning(machine: Any) -> None:
 
 
 @pytest.mark.parametrize(("cuda", "mps"), [(False, True), (True, False)])
-def test_what_is_available_is_asked_of_torch(
+def test_what_is_available_comes_from_torch(
     cuda: bool, mps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -238,7 +238,7 @@ def test_a_gpu_without_room_takes_no_weights(machine: Any) -> None:
         ),
     ],
 )
-def test_a_need_is_told_by_its_arithmetic(need: Need, told: str) -> None:
+def test_a_need_is_explained_by_its_arithmetic(need: Need, told: str) -> None:
     assert str(need) == told
 
 

@@ -169,7 +169,7 @@ def test_on_the_command_line_and_in_a_run(
     assert "k must be above 0, got 0" in capsys.readouterr().err
 
 
-def test_texts_without_a_sequence_are_told(fact_model: LoadedModel, tmp_path: Path) -> None:
+def test_texts_without_a_sequence_are_refused(fact_model: LoadedModel, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("The capital")
     with pytest.raises(

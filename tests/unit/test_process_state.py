@@ -175,7 +175,7 @@ def changes(act: Callable[[], Any]) -> list[str]:
         if ending != "refused" or command.refused
     ],
 )
-def test_a_command_leaves_the_process_as_it_found_it(
+def test_a_command_leaves_the_process_as_it_was(
     name: str, ending: str, folder: Path, odd_settings: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = COMMANDS[name]
@@ -211,7 +211,7 @@ def test_a_command_leaves_the_process_as_it_found_it(
 
 
 @pytest.mark.parametrize("name", SPEC)
-def test_a_command_of_the_contract_leaves_the_process_as_it_found_it(
+def test_a_command_of_the_contract_leaves_the_process_as_it_was(
     name: str, folder: Path, odd_settings: None
 ) -> None:
     assert changes(lambda: spec_command_line.main(SPEC[name])) == []
@@ -225,7 +225,7 @@ def test_a_command_of_the_contract_leaves_the_process_as_it_found_it(
 
 @pytest.mark.parametrize("model", [FACT, "./none"])
 @pytest.mark.parametrize("self_test", [False, True])
-def test_the_worker_of_a_sweep_leaves_the_process_as_it_found_it(
+def test_the_worker_of_a_sweep_leaves_the_process_as_it_was(
     model: str, self_test: bool, folder: Path, odd_settings: None
 ) -> None:
     options = asdict(RunOptions(model, device="cpu"))
@@ -235,7 +235,7 @@ def test_the_worker_of_a_sweep_leaves_the_process_as_it_found_it(
     assert ends == [int(model != FACT)]
 
 
-def test_a_task_on_ray_works_where_it_was_asked_for_and_changes_nothing_in_its_worker(
+def test_a_task_on_ray_works_where_it_was_started_and_changes_nothing_in_its_worker(
     folder: Path, odd_settings: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray keeps a worker for further tasks. The run itself is in a process of its own: here a shell."""
@@ -305,7 +305,7 @@ def test_an_error_within_is_passed_on(odd_settings: None) -> None:
     assert os.environ["TQDM_DISABLE"] == "0"
 
 
-def test_a_message_is_told_once_though_the_caller_logs_too(
+def test_a_message_is_printed_once_though_the_caller_logs_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The caller's own handler at the root is not asked as well."""

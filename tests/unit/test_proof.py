@@ -155,7 +155,7 @@ def test_the_proof_holds_with_room_in_every_dtype(name: str, dtype: str, models:
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_a_soft_cap_left_out_is_found_in_half_precision(dtype: str, models: Path) -> None:
+def test_a_soft_cap_left_out_is_reported_in_half_precision(dtype: str, models: Path) -> None:
     block = pipeline.self_test(options(models / "softcap-postnorm", "reference", dtype=dtype))
     assert (block["holds"], block["parts_at"]) == (False, "the output transform")
 
@@ -225,7 +225,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 @pytest.mark.parametrize("place", FAULTS)
-def test_a_fault_of_the_bridge_is_found_at_its_place(
+def test_a_fault_of_the_bridge_is_reported_at_its_place(
     place: str, contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty_boot(*args: Any) -> Any:
@@ -240,7 +240,7 @@ def test_a_fault_of_the_bridge_is_found_at_its_place(
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_residuals_of_another_layer_are_found_though_the_logits_are_right(
+def test_residuals_of_another_layer_are_refused_though_the_logits_are_right(
     contract: str, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shifted(layer: int) -> str:
@@ -312,7 +312,7 @@ def test_a_projection_before_the_unembedding_is_refused_under_either_contract(
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_overflow_in_float16_is_told_as_such(
+def test_overflow_in_float16_is_named_as_such(
     contract: str, folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
@@ -339,7 +339,7 @@ def test_a_model_that_cannot_run_on_ids_alone_is_refused(folder: Callable[..., P
     assert (before, after) == (0, 0), "no hook stays behind"
 
 
-def test_a_prompt_longer_than_the_model_reads_is_told_by_its_length(
+def test_a_prompt_longer_than_the_model_reads_is_named_by_its_length(
     folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     own = tmp_path / "own.yaml"
@@ -394,7 +394,7 @@ OWN_BLOCK = {"kl_bits": 0.25, "bound_bits": 0.5, "dtype": "bfloat16"}
         ),
     ],
 )
-def test_the_proof_is_told_in_one_sentence(found: dict[str, Any], sentence: str) -> None:
+def test_the_proof_is_reported_in_one_sentence(found: dict[str, Any], sentence: str) -> None:
     assert proof.sentence(OWN_BLOCK | found) == sentence
 
 
@@ -404,7 +404,7 @@ def reading(first: float, logit: float) -> LastToken:
 
 
 @pytest.mark.parametrize("dtype", ["float32", *HALF])
-def test_a_bridge_that_is_not_the_model_is_told_with_place_size_and_options(dtype: str) -> None:
+def test_a_bridge_that_is_not_the_model_is_refused_with_place_size_and_options(dtype: str) -> None:
     """Block 0 is off by 1 where its largest value is 4; half precision may be the cause, float32 not."""
     own, other = reading(3, 1), reading(2, 1)
     error = proof.bridge_error(own, other, dtype)
@@ -417,7 +417,7 @@ def test_a_bridge_that_is_not_the_model_is_told_with_place_size_and_options(dtyp
     )
 
 
-def test_neighbours_that_change_a_prompt_are_told_as_such() -> None:
+def test_neighbours_that_change_a_prompt_are_named_as_such() -> None:
     own = reading(3, 1)
     error = proof.bridge_error(own, reading(2, 1), "float32")
     assert proof.bridge_refusal(own, own, error, "float32", "a=1") == (

@@ -135,7 +135,7 @@ def test_the_lens_reads_the_last_residual_by_norm_head_bias_and_transform() -> N
         (ValueError("word\n" * 100), "word " * 60),
     ],
 )
-def test_what_transformers_raises_is_told_in_one_line(
+def test_what_transformers_raises_is_reported_in_one_line(
     error: Exception, reason: str, models: Path
 ) -> None:
     def fail(*given: Any) -> None:
@@ -166,7 +166,7 @@ def test_the_vocabulary_is_the_head_s_or_else_the_config_s() -> None:
         assert last_token.vocabulary(model) == 5
 
 
-def test_a_module_under_two_names_is_found_by_both() -> None:
+def test_a_module_under_two_names_is_read_by_both() -> None:
     shared = nn.Linear(1, 1)
     wrapped = nn.Module()
     wrapped._original_component = shared

@@ -77,7 +77,7 @@ def test_a_window_starts_empty_for_every_lens_and_pass(monkeypatch: pytest.Monke
         (CONTROL, PrismLens, 1, True),
     ],
 )
-def test_an_answer_without_an_id_is_found_by_its_text(
+def test_an_answer_without_an_id_is_matched_by_its_text(
     prompt: Prompt, kind: type[Lens], top: int, is_answer: bool
 ) -> None:
     """The norm lens looks for Berlin even in the control pass (R6), Prism for the pass's own answer."""

@@ -101,7 +101,7 @@ def test_what_a_run_decided_by(
     assert run.thresholds == expected
 
 
-def test_elapsed_seconds_are_told_to_the_millisecond(
+def test_elapsed_seconds_are_written_to_the_millisecond(
     sweep: Callable[[RunOptions], list[Any]],
     fact_options: RunOptions,
     fact_model: LoadedModel,

@@ -96,13 +96,13 @@ def test_what_is_a_path_is_never_looked_up(
     assert str(tmp_path.parent) in message or name in (".", "/no/such", "~/missing", "\0")
 
 
-def test_an_absolute_path_is_told_once(folder: Path) -> None:
+def test_an_absolute_path_is_named_once(folder: Path) -> None:
     with pytest.raises(LensError, match=r"at \./missing \(looked at /.*/missing\); name a folder"):
         source_of("./missing")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "org/absent", "Qwen/Qwen2.5-0.5B"])
-def test_an_id_of_the_hub_that_is_nowhere_is_told_before_any_connection(
+def test_an_id_of_the_hub_that_is_nowhere_is_refused_before_any_connection(
     name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(LensError) as caught:
@@ -211,7 +211,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_config_that_is_none_is_told_with_its_fault(name: str, folder: Path) -> None:
+def test_a_config_that_is_none_is_refused_with_its_fault(name: str, folder: Path) -> None:
     content, message = TEXTS[name]
     (folder / "config.json").write_bytes(content)
     with pytest.raises(LensError) as caught:
@@ -248,7 +248,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_weights_that_are_not_there_are_told(name: str, folder: Path) -> None:
+def test_weights_that_are_not_there_are_reported(name: str, folder: Path) -> None:
     make, message = FILES[name]
     (folder / "model.safetensors").unlink()
     make(folder)
@@ -257,7 +257,7 @@ def test_weights_that_are_not_there_are_told(name: str, folder: Path) -> None:
     assert message in str(caught.value)
 
 
-def test_a_folder_is_not_asked_for_its_weights_before_they_are_read(folder: Path) -> None:
+def test_the_weights_of_a_folder_are_not_looked_up_before_they_are_read(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert local_source(str(folder)) == (str(folder), LOCAL)
     assert local_source("org/absent") is None
@@ -266,7 +266,7 @@ def test_a_folder_is_not_asked_for_its_weights_before_they_are_read(folder: Path
 @pytest.mark.parametrize(
     ("name", "looked_at"), [("/no/such", ""), ("no/such/path", " (looked at {here}/no/such/path)")]
 )
-def test_a_relative_path_is_told_with_the_absolute_one(
+def test_a_relative_path_is_named_with_the_absolute_one(
     name: str, looked_at: str, folder: Path
 ) -> None:
     with pytest.raises(LensError) as caught:
@@ -306,7 +306,7 @@ def test_an_adapter_without_a_kind_is_one_of_peft(folder: Path) -> None:
     )
 
 
-def test_several_pointers_of_git_lfs_are_told_at_once(folder: Path) -> None:
+def test_several_pointers_of_git_lfs_are_reported_at_once(folder: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         (folder / name).write_text(POINTER)
     with pytest.raises(LensError) as caught:
@@ -325,7 +325,7 @@ def test_several_pointers_of_git_lfs_are_told_at_once(folder: Path) -> None:
         ('"gptq"', "gptq"),
     ],
 )
-def test_a_quantized_model_is_told_with_its_scheme(scheme: str, kind: str, folder: Path) -> None:
+def test_a_quantized_model_is_refused_with_its_scheme(scheme: str, kind: str, folder: Path) -> None:
     (folder / "config.json").write_text(f'{{"quantization_config": {scheme}}}')
     with pytest.raises(LensError) as caught:
         source_of(str(folder))

@@ -122,7 +122,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_is_told_at_once_with_file_entry_and_field(name: str, tmp_path: Path) -> None:
+def test_every_fault_is_reported_at_once_with_file_entry_and_field(
+    name: str, tmp_path: Path
+) -> None:
     text, lines = FAULTS[name]
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(LensError) as caught:
@@ -384,7 +386,7 @@ def test_faults_in_full(tmp_path: Path) -> None:
     assert tests.endswith(", got 3")
 
 
-def test_the_passes_that_a_control_may_name_are_told_as_far_as_120_characters(
+def test_the_passes_that_a_control_may_name_are_listed_as_far_as_120_characters(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "own.jsonl"

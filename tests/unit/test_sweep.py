@@ -146,7 +146,7 @@ def test_a_list_names_models_and_options_of_their_own(
     }
 
 
-def test_everything_wrong_is_told_before_anything_runs(
+def test_everything_wrong_is_reported_before_anything_runs(
     tmp_path: Path, out: Path, engine: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "models"

@@ -54,7 +54,7 @@ PASS = '{"id": "a", "context": "b", "answer": "c"}'
         ),
     ],
 )
-def test_a_key_that_comes_twice_is_told_with_every_place(
+def test_a_key_that_comes_twice_is_refused_with_every_place(
     name: str, text: str, expected: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")

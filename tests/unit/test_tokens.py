@@ -105,7 +105,7 @@ def test_each_id_is_decoded_once() -> None:
     assert words.decoded == 1
 
 
-def test_an_empty_prompt_is_told_where_there_is_no_bos() -> None:
+def test_an_empty_prompt_is_refused_where_there_is_no_bos() -> None:
     with pytest.raises(LensError, match="prompt pos/orig has 0 tokens, the model reads 1 to 8"):
         reference(Words(), "qwen2").encode_all([Prompt("pos", "orig", "", "a")], 8)[0]
 

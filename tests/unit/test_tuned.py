@@ -94,7 +94,7 @@ def test_a_published_lens_needs_no_config(tmp_path: Path) -> None:
     assert all(map(torch.equal, read_translators(tmp_path, N, D), (weight, bias)))
 
 
-def test_a_corrupt_lens_is_told_by_the_first_line_of_the_error(tmp_path: Path) -> None:
+def test_a_corrupt_lens_is_reported_by_the_first_line_of_the_error(tmp_path: Path) -> None:
     (tmp_path / "params.pt").touch()
 
     def fail(*given: object, **more: object) -> None:
@@ -247,7 +247,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(
     assert not (Path(other.out) / "training.pt").exists()
 
 
-def test_a_broken_checkpoint_and_a_short_text_are_told(
+def test_a_broken_checkpoint_and_a_short_text_are_refused(
     fact_model: LoadedModel, quick: TunedOptions
 ) -> None:
     Path(quick.out).mkdir()

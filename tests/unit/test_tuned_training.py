@@ -90,7 +90,7 @@ def test_every_tenth_sequence_is_held_out_or_sixteen_at_most(
     assert training == [pieces[i] for i in range(count) if i % every]
 
 
-def test_a_text_that_is_not_utf_8_is_told(fact_model: LoadedModel, tmp_path: Path) -> None:
+def test_a_text_that_is_not_utf_8_is_refused(fact_model: LoadedModel, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(
@@ -391,7 +391,7 @@ def test_all_that_a_fit_writes(
     }
 
 
-def test_a_fit_is_told_in_five_lines() -> None:
+def test_a_fit_is_reported_in_five_lines() -> None:
     kls = {"final": [8.0, 9.0], "start": [2.5, 2.5], "tuned": [2.0, 2.34567]}
     back = {name: [2 * value for value in values] for name, values in kls.items()}
     told = {"held_out_kl_bits": kls, "held_out_kl_model_lens_bits": back}
@@ -409,7 +409,7 @@ def test_an_unknown_direction_is_refused(text: Path) -> None:
         TunedOptions((str(text),), "out", kl="both")
 
 
-def test_a_training_is_told_before_it_starts(
+def test_a_training_is_announced_before_it_starts(
     fact_model: LoadedModel, options: TunedOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "lenses_min"):
