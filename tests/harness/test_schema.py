@@ -12,6 +12,7 @@ from corruptions_document import DOCUMENT
 from corruptions_files import FILES
 from corruptions_further import FURTHER
 from corruptions_rows import ROWS
+from syrupy.assertion import SnapshotAssertion
 
 from spec.golden import GOLDEN, load_cases
 from spec.runs.places import Place, TableRow
@@ -29,15 +30,15 @@ def test_every_capture_is_accepted(case: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_every_corruption_is_refused_and_located(name: str, capture: Capture) -> None:
+def test_every_corruption_is_refused_and_located(
+    name: str, capture: Capture, snapshot: SnapshotAssertion
+) -> None:
     case, change, rule, file, row, column = CORRUPTIONS[name]
     folder = capture(case)
     change(folder)
-    violations = [
-        v
-        for v in validate(read_run(folder, read_run(GOLDEN / "outputs" / case).file_stem))
-        if v.rule == rule
-    ]
+    every = validate(read_run(folder, read_run(GOLDEN / "outputs" / case).file_stem))
+    assert [f"{v.place}: {v.rule}: {v.value}" for v in every] == snapshot
+    violations = [v for v in every if v.rule == rule]
     places = [
         (v.place.row_text, v.place.column_text)
         for v in violations
