@@ -1,0 +1,334 @@
+"""The bounds of a comparison: the last value that passes, the first that does not, and the verdicts that follow."""
+
+from math import inf, nan, nextafter
+from typing import Any
+
+import pytest
+
+from spec.compare.cells import kind_of
+from spec.compare.classify import passes_hint
+from spec.compare.documents import mask, quantity
+from spec.compare.kinds import Kind
+from spec.compare.recorder import Recorder, Tally, judge
+from spec.compare.relations import Value, factor, neighbour, offset, other_pass, reordered
+from spec.compare.thresholds import Threshold
+from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance
+from spec.compare.topk import labels, order_faults
+from spec.compare.verdicts import (
+    BROKEN,
+    CHANGED,
+    EQUAL,
+    EXTENDED,
+    EXTRA,
+    IDENTICAL,
+    MISSING,
+    NOT_UNDERSTOOD,
+    exit_status,
+    of_kinds,
+    worst,
+)
+from spec.runs import columns
+from spec.runs.places import Place, TableRow
+
+HALF = Tolerance("half", Bound(0.0, 0.5), rank_slack=0.25)
+
+
+@pytest.mark.parametrize(
+    ("expected", "obtained", "what", "verdict"),
+    [
+        ("1.0", "1.0", columns.KL, (None, 0.0, 0.0)),
+        ("1.0", "1.5", columns.KL, (None, 0.5, 1.0)),
+        ("1.5", "1.0", columns.KL, (None, 0.5, 1.0)),
+        ("1.0", "1.75", columns.KL, (Kind.VALUE, 0.75, 1.5)),
+        ("1.0", "1.25", "float", (None, 0.25, 0.5)),
+        ("1.0", "", columns.KL, (Kind.ABSENT, 0.0, 0.0)),
+        ("", "1.0", columns.KL, (Kind.ABSENT, 0.0, 0.0)),
+        ("a", "b", columns.TEXT, (Kind.VALUE, 0.0, 0.0)),
+        ("True", "False", columns.FLAG, (Kind.VALUE, 0.0, 0.0)),
+        ("1", "1.0", columns.INTEGER, (Kind.FORMAT, 0.0, 0.0)),
+        ("1.0", "1", columns.INTEGER, (Kind.VALUE, 0.0, 0.0)),
+        ("1.0", "one", columns.KL, (Kind.FORMAT, 0.0, 0.0)),
+        ("one", "1.0", columns.KL, (Kind.VALUE, 0.0, 0.0)),
+        ("3", "4", columns.INTEGER, (Kind.VALUE, 1.0, inf)),
+        ("3", "4", columns.RANK, (Kind.VALUE, 1.0, inf)),
+        ("12", "9", columns.RANK, (None, 3.0, 1.0)),
+        ("12", "16", columns.RANK, (Kind.VALUE, 4.0, 4 / 3)),
+        ("inf", "1.0", columns.KL, (Kind.VALUE, inf, inf)),
+        ("1.0", "inf", columns.KL, (Kind.VALUE, inf, inf)),
+        ("nan", "1.0", columns.KL, (Kind.VALUE, inf, inf)),
+    ],
+)
+def test_two_written_values(
+    expected: str, obtained: str, what: str, verdict: tuple[Kind | None, float, float]
+) -> None:
+    assert judge(expected, obtained, what, HALF) == verdict
+
+
+@pytest.mark.parametrize(
+    ("bound", "size", "allowed"),
+    [
+        (Bound(0.5, 0.25), 2.0, 1.25),
+        (Bound(0.5, 0.25), -2.0, 1.25),
+        (Bound(0.5, 0.25), 0.0, 0.25),
+        (Bound(0.5, 0.25, saturates=True), 0.5, 0.375),
+        (Bound(0.5, 0.25, saturates=True), 1.0, 0.25),
+        (Bound(0.5, 0.25, saturates=True), 3.0, 0.25),
+        (Bound(0.5, 0.25).times(2), 2.0, 2.5),
+        (Bound(0.0, 0.0), 5.0, 0.0),
+    ],
+)
+def test_what_a_bound_allows(bound: Bound, size: float, allowed: float) -> None:
+    assert bound.allowed(size) == allowed
+
+
+@pytest.mark.parametrize("number", [inf, nan, -1.0])
+def test_a_bound_is_finite(number: float) -> None:
+    for numbers in ((number, 0.0), (0.0, number)):
+        with pytest.raises(ValueError, match="use 0 for exact"):
+            Bound(*numbers)
+
+
+def test_shares_of_what_is_allowed() -> None:
+    tolerance = Tolerance("x", Bound(0.5, 0.0), {columns.ENTROPY: Bound(0.0, 0.25)})
+    assert tolerance.fraction(columns.KL, 2.0, 3.0) == 1.0
+    assert tolerance.fraction(columns.KL, -2.0, -3.0) == 1.0
+    assert tolerance.fraction(columns.KL, 2.0, 3.0, scale=4.0) == 0.5
+    assert tolerance.fraction(columns.KL, 2.0, 3.0, scale=1.0) == 1.0
+    assert tolerance.fraction(columns.KL, 0.0, 1.0) == inf
+    assert tolerance.fraction(columns.KL, 0.0, 0.0) == 0.0
+    assert tolerance.fraction(columns.KL, inf, inf) == 0.0
+    assert tolerance.fraction(columns.ENTROPY, 2.0, 2.125) == 0.5
+    assert tolerance.ties(columns.KL, 2.0, 3.0)
+    assert tolerance.ties(columns.KL, 2.0, 4.0)
+    assert tolerance.ties(columns.KL, 4.0, 2.0)
+    assert not tolerance.ties(columns.KL, 2.0, 4.5)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "quantity", "expected", "allowed"),
+    [
+        (FP32, columns.KL, 2.0, 2.02e-4),
+        (BF16, columns.PROBABILITY, 0.5, 0.05001),
+        (BF16, columns.REST, 0.5, 0.0501),
+        (BF16, columns.MARGIN, 0.5, 0.051),
+        (BF16, columns.ENTROPY, 2.0, 0.15),
+        (BF16, columns.KL, 2.0, 0.09),
+        (BF16, columns.COSINE, 0.5, 0.02),
+        (BF16, columns.TEMPERATURE, 2.0, 0.44),
+        (BF16, columns.RESIDUAL, 2.0, 0.08125),
+        (BF16, "float", 2.0, 0.101),
+        (BF16_WIDE, columns.PROBABILITY, 0.5, 0.10001),
+        (BF16_WIDE, columns.REST, 0.5, 0.1001),
+        (BF16_WIDE, columns.ENTROPY, 2.0, 0.2),
+    ],
+)
+def test_the_classes(tolerance: Tolerance, quantity: str, expected: float, allowed: float) -> None:
+    assert tolerance.allowed(quantity, expected) == pytest.approx(allowed, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("slack", "tail", "rank", "moves"),
+    [
+        (0.0, 0.5, 99, 0),
+        (0.25, 0.0, 5, 0),
+        (0.25, 0.0, 6, 1),
+        (0.1, 0.0, 6, 1),
+        (0.25, 0.0, 12, 3),
+        (0.25, 0.5, 12, 6),
+        (0.25, 0.5, 40, 10),
+    ],
+)
+def test_how_far_a_rank_moves(slack: float, tail: float, rank: int, moves: int) -> None:
+    tolerance = Tolerance("x", Bound(0.0, 0.0), rank_slack=slack, tail_slack=tail)
+    assert tolerance.rank_moves(rank) == moves
+
+
+def test_the_worst_value_of_a_column_is_kept() -> None:
+    first, second, third = (Place("x.csv", TableRow("p", "v", layer)) for layer in "012")
+    tally = Tally()
+    tally.add(first, 0.0, 0.0, same=True)
+    assert tally == Tally(1, 0, 0.0, 0.0, None)
+    tally.add(second, 1.0, 0.5, same=False)
+    tally.add(third, 0.5, 0.5, same=False)
+    assert tally == Tally(3, 2, 1.0, 0.5, second)
+    tally.add(third, 2.0, 0.5, same=False)
+    tally.add(first, 3.0, 0.25, same=False)
+    assert tally == Tally(5, 4, 3.0, 0.5, third)
+    statistic = tally.statistic("x.csv", "kl")
+    assert (statistic.file, statistic.column) == ("x.csv", "kl")
+    assert statistic.worst_row == "p/v layer 2"
+    recorder = Recorder("x.csv", FP32)
+    recorder.equal("kl", 4)
+    recorder.equal("kl")
+    assert [(s.compared, s.differing, s.worst_row) for s in recorder.statistics] == [(5, 0, "")]
+
+
+def test_verdicts_by_kind() -> None:
+    assert of_kinds([], same=True) == IDENTICAL
+    assert of_kinds([], same=False) == EQUAL
+    assert of_kinds([Kind.VALUE], same=False) == CHANGED
+    for kind in (Kind.EXTRA_FILE, Kind.EXTRA_COLUMN, Kind.EXTRA_KEY, Kind.FURTHER_PASS):
+        assert of_kinds([kind], same=False) == EXTENDED
+        assert of_kinds([kind, Kind.VALUE], same=False) == CHANGED
+        assert of_kinds([kind, Kind.OBTAINED_RUN], same=False) == BROKEN
+    assert of_kinds([Kind.EXPECTED_RUN], same=True) == BROKEN
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict"),
+    [
+        ([], IDENTICAL),
+        ([IDENTICAL, NOT_UNDERSTOOD], IDENTICAL),
+        ([IDENTICAL, EQUAL], EQUAL),
+        ([EQUAL, EXTENDED], EXTENDED),
+        ([EQUAL, EXTRA], EXTENDED),
+        ([EXTRA, MISSING], CHANGED),
+        ([EXTENDED, CHANGED], CHANGED),
+        ([CHANGED, BROKEN], BROKEN),
+    ],
+)
+def test_the_worst_verdict(parts: list[str], verdict: str) -> None:
+    assert worst(parts) == verdict
+    assert worst(reversed(parts)) == verdict
+
+
+def test_exit_statuses() -> None:
+    verdicts = IDENTICAL, EQUAL, EXTENDED, CHANGED, BROKEN
+    assert [exit_status(verdict, allow_extended=False) for verdict in verdicts] == [0, 0, 3, 1, 1]
+    assert [exit_status(verdict, allow_extended=True) for verdict in verdicts] == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("passes", "sentence"),
+    [
+        ([], ""),
+        (["pos/orig"], "in pos/orig only"),
+        (["pos/orig", "ctl/orig"], "in pos/orig, ctl/orig only"),
+        (["ctl/orig", "pos/orig", "pos/no_filler"], "in all three passes"),
+        (["ctl/orig", "pos/orig", "be/orig"], "in 3 passes"),
+        (["a/b", "c/d", "e/f", "g/h"], "in 4 passes"),
+    ],
+)
+def test_which_passes_a_class_touches(passes: list[str], sentence: str) -> None:
+    assert passes_hint(passes) == sentence
+
+
+def test_a_number_near_a_threshold() -> None:
+    at_most, over = Threshold(("p", "v"), "entropy", 1.0), Threshold(("p", "v"), "kl", 0.0, True)
+    assert [at_most.holds(x) for x in (0.5, 1.0, nextafter(1.0, 2))] == [True, True, False]
+    assert [over.holds(x) for x in (-1.0, 0.0, nextafter(0.0, 1))] == [False, False, True]
+    assert at_most.near(1.5, HALF)
+    assert at_most.near(0.5, HALF)
+    assert not at_most.near(1.501, HALF)
+    assert not at_most.near(0.499, HALF)
+
+
+def tied(a: float, b: float) -> bool:
+    return abs(a - b) <= 0.125
+
+
+@pytest.mark.parametrize(
+    ("obtained", "open_end", "faults"),
+    [
+        ("abcd", False, []),
+        ("bacd", False, [0, 1]),
+        ("acbd", False, []),
+        ("abdc", False, []),
+        ("dbca", False, [0, 3]),
+        ("abcx", False, [3]),
+        ("abcx", True, []),
+        ("abxd", True, []),
+        ("axcd", True, [1]),
+        ("xbcd", True, [0]),
+        ("abxc", True, []),
+        ("abxc", False, [2, 3]),
+    ],
+)
+def test_tokens_of_a_list_that_tie(obtained: str, open_end: bool, faults: list[int]) -> None:
+    probabilities = [0.5, 0.25, 0.125, 0.0625]
+    assert order_faults("abcd", probabilities, obtained, tied, open_end) == faults
+
+
+def test_tokens_of_one_text_by_their_order() -> None:
+    assert labels(["a", "b", "a", "a"], [0, 2, 3]) == {("a", 0): 0, ("a", 1): 2, ("a", 2): 3}
+
+
+def test_what_a_value_measures() -> None:
+    assert kind_of("entropy", "x") == columns.ENTROPY
+    assert kind_of("loss", "0.5") == "float"
+    assert kind_of("loss", "high") == columns.TEXT
+    assert kind_of("token", "0.5") == columns.TEXT
+    assert quantity("entropy", 0.5) == columns.ENTROPY
+    assert quantity("loss", 0.5) == "float"
+    assert quantity("layer", 0.5) == "float"
+    assert quantity("layer", 3) == columns.INTEGER
+    assert quantity("answer_rank_lens", 3) == columns.RANK
+    assert quantity("layer", "3") == columns.TEXT
+    assert quantity("entropy", 3) == columns.TEXT
+    assert mask("no file /a/b c") == "no file PATH"
+    assert mask(r"no file in C:\a b") == "no file in PATH"
+    assert mask("no file") == "no file"
+    assert mask(3) == 3
+
+
+def at(layer: int, expected: float, obtained: float, name: str = "pos") -> Value:
+    return Value(TableRow(name, "orig", str(layer), "4"), expected, obtained)
+
+
+def by(function: Any, *numbers: float) -> list[Value]:
+    return [at(layer, number, function(number)) for layer, number in enumerate(numbers)]
+
+
+def test_a_factor_near_one_is_none() -> None:
+    assert factor(by(lambda x: x * 1.0019, 1.0, 2.0, 3.0)) == ""
+    assert factor(by(lambda x: x * 1.0021, 1.0, 2.0, 3.0)).startswith(
+        "obtained / expected = 1.0021"
+    )
+    assert factor(by(lambda x: x * 0.9979, 1.0, 2.0, 3.0)).startswith(
+        "obtained / expected = 0.9979"
+    )
+    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 0.0, 0.0)]) == ""
+    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 4.0, 8.008)]) != ""
+    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 4.0, 8.012)]) == ""
+    assert factor(by(lambda x: inf, 1.0, 2.0, 3.0)) == ""
+    assert factor(by(lambda x: x / 100, 1.0, 2.0, 3.0)) == (
+        "obtained / expected = 0.01 in every one of them = 1 / 100 (a share where percent belong?)"
+    )
+    assert factor(by(lambda x: x * 1.442695, 1.0, 2.0, 3.0)) == (
+        "obtained / expected = 1.4427 in every one of them = 1 / ln 2 (bits where nats belong?)"
+    )
+
+
+def test_an_offset_is_one_number() -> None:
+    sentence = "obtained − expected = +0.5 in every one of them"
+    assert offset(by(lambda x: x + 0.5, 1.0, 2.0, 3.0)) == sentence
+    assert offset([*by(lambda x: x + 0.5, 1.0, 2.0, 3.0), at(4, 4.0, 4.5004)]) == sentence
+    assert offset([*by(lambda x: x + 0.5, 1.0, 2.0, 3.0), at(4, 4.0, 4.5006)]) == ""
+    assert offset(by(lambda x: x, 1.0, 2.0, 3.0)) == ""
+    assert offset(by(lambda x: inf, 1.0, 2.0, 3.0)) == ""
+    assert offset(by(lambda x: x + 0.5, 1.0, 2.0, 2.0)) == ""
+
+
+def test_three_neighbours_of_half_of_the_values_are_needed() -> None:
+    sentence = "obtained of a layer = expected of the next one: off by one layer?"
+    shifted = [at(layer, layer + 0.5, layer + 1.5) for layer in range(4)]
+    assert neighbour(shifted) == sentence
+    assert neighbour(shifted[:3]) == ""
+    alone = [Value(None, 1.0, 2.0)] * 3
+    assert neighbour([*shifted[:4], *alone[:2]]) == sentence
+    assert neighbour([*shifted[:4], *alone]) == ""
+
+
+def test_three_layers_of_another_pass_are_needed() -> None:
+    values = [at(layer, layer + 0.5, layer * 2.0) for layer in range(3)]
+    values += [at(layer, layer * 2.0, 9.0, "ctl") for layer in range(3)]
+    assert other_pass(values) == "obtained of pos/orig = expected of ctl/orig"
+    assert other_pass(values[:-1]) == ""
+    assert other_pass([v for v in values if v.row and v.row.layer_index]) == ""
+
+
+def test_three_numbers_are_needed_to_be_reordered() -> None:
+    sentence = "the same numbers at other places: sorted otherwise?"
+    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 1.0)]) == sentence
+    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 1.0)]) == ""
+    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 2.0)]) == ""
