@@ -5,12 +5,19 @@ from pathlib import Path
 import pytest
 
 from spec.compare.bytewise import compare_bytes, excerpt
-from spec.compare.classify import MismatchClass, classes, error, hint, stages_reached
+from spec.compare.classify import (
+    MismatchClass,
+    classes,
+    distribution_of,
+    error,
+    hint,
+    stages_reached,
+)
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Mismatch, Recorder
 from spec.compare.stages import STAGES
 from spec.compare.tolerance import FP32
-from spec.runs.places import Place, TableRow
+from spec.runs.places import Place, TableRow, at_path
 from spec.runs.run import same_bytes
 
 FILE = "output-F-pure-next-token.csv"
@@ -26,6 +33,15 @@ def mismatch(
     prompt, _, variant = name.partition("/")
     place = Place(FILE, TableRow(prompt, variant, layer, "4"), column)
     return "fact", Mismatch(place, *values, kind)
+
+
+def test_what_the_probabilities_of_a_list_share() -> None:
+    row = TableRow("pos", "orig", "3", "4")
+    assert distribution_of("case", Place("x.csv", row, "prob7")) == ("case", "x.csv", row)
+    assert distribution_of("case", Place("x.csv", row, "p_top1")) is None
+    in_list = at_path("x.json", ("test_prompts", 3, "topk", 1, "p"))
+    assert distribution_of("case", in_list) == ("case", "x.json", ("test_prompts", 3, "topk"))
+    assert distribution_of("case", at_path("x.json", ("diagnostics", "p"))) is None
 
 
 def test_a_class_has_the_layers_of_its_rows_in_order() -> None:

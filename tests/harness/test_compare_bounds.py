@@ -4,13 +4,17 @@ from math import inf, nan, nextafter
 from typing import Any
 
 import pytest
+import torch
 
 from spec.compare.cells import kind_of
 from spec.compare.classify import passes_hint
+from spec.compare.column import Column
 from spec.compare.documents import mask, quantity
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Recorder, Tally, judge
 from spec.compare.relations import Value, factor, neighbour, offset, other_pass, reordered
+from spec.compare.residuals import compare_tensor
+from spec.compare.stages import in_blocks, is_milestone, json_columns, named
 from spec.compare.thresholds import Threshold
 from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance
 from spec.compare.topk import labels, order_faults
@@ -332,3 +336,82 @@ def test_three_numbers_are_needed_to_be_reordered() -> None:
     assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 1.0)]) == sentence
     assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 1.0)]) == ""
     assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 2.0)]) == ""
+
+
+def recorded(expected: torch.Tensor, obtained: torch.Tensor, name: str = "value") -> list[str]:
+    recorder = Recorder("x.pt", FP32)
+    compare_tensor(recorder, name, expected, obtained)
+    return [f"{m.place} {m.kind}: {m.expected}, {m.obtained}" for m in recorder.mismatches]
+
+
+def test_two_tensors() -> None:
+    tensor = torch.tensor([[[1.0, -2.0], [4.0, 8.0]]])
+    assert recorded(tensor, tensor.double()) == ["x.pt, dtype dtype: torch.float32, torch.float64"]
+    assert recorded(tensor, tensor[:, :1], "w") == [
+        "x.pt, w shape shape: torch.Size([1, 2, 2]), torch.Size([1, 1, 2])"
+    ]
+    changed = torch.tensor([[[1.0, -2.5], [4.5, 8.0]]])
+    assert recorded(tensor, changed) == [
+        "x.pt, pos 0 component 1, value value: -2.0, -2.5 (and 1 more elements)"
+    ]
+    assert recorded(tensor, changed, "w") == [
+        "x.pt, pos 0 component 1, w value: -2.0, -2.5 (and 1 more elements)"
+    ]
+    nothing = torch.tensor([[[torch.nan, 1.0]]])
+    assert recorded(nothing, nothing.clone()) == []
+    assert recorded(nothing, torch.ones(1, 1, 2)) == [
+        "x.pt, pos 0 component 0, value value: nan, 1.0"
+    ]
+    assert recorded(torch.tensor(3.0), torch.tensor(4.0)) == [
+        "x.pt, pos 0 component 0, value value: 3.0, 4.0"
+    ]
+    assert recorded(torch.zeros(0), torch.zeros(0)) == []
+
+
+def test_columns_by_their_steps() -> None:
+    assert in_blocks("a", "b") == (
+        ("diagnostics", "a"),
+        ("passes", "[]", "a"),
+        ("diagnostics", "b"),
+        ("passes", "[]", "b"),
+    )
+    assert in_blocks("a", top=True) == (("a",), ("passes", "[]", "a"))
+    whole = named("", "x")
+    assert [whole(Column("records", steps)) for steps in ((), ("x",), ("y",))] == [
+        True,
+        True,
+        False,
+    ]
+    of_part = named("x", part="answers")
+    assert [of_part(Column(part, ("x",))) for part in ("answers", "records")] == [True, False]
+    milestones = (
+        ("ablation_summary", "L_copy_orig"),
+        ("control_summary", "max_control_margin"),
+        ("passes", "[]", "control_summary", "max_control_margin"),
+        ("diagnostics", "L_copy"),
+        ("diagnostics", "delta_layers"),
+        ("passes", "[]", "first_kl_below_0.5"),
+    )
+    others = (
+        ("diagnostics", "model"),
+        ("model_stats", "L_copy"),
+        ("diagnostics", "x", "L_copy"),
+        ("model_stats", "d_model"),
+    )
+    assert [is_milestone(Column("json", steps)) for steps in milestones] == [True] * 6
+    assert [is_milestone(Column("json", steps)) for steps in others] == [False] * 4
+    assert not is_milestone(Column("records", ("copy_collapse",)))
+    assert {(), ("layout",), ("model_stats", "d_model")} <= json_columns()
+    assert ("final_prediction", "topk", "[]", "p") in json_columns()
+
+
+@pytest.mark.parametrize("name", ["rank_slack", "tail_slack"])
+def test_a_slack_is_a_share(name: str) -> None:
+    def of(share: float) -> Tolerance:
+        slack: dict[str, Any] = {name: share}
+        return Tolerance("x", Bound(0.0, 0.0), **slack)
+
+    for share in (1.0, -0.1):
+        with pytest.raises(ValueError, match=rf"{name} is a share in \[0, 1\), got {share}"):
+            of(share)
+    assert of(0.999)

@@ -30,6 +30,9 @@ def test_missing_extra_and_reordered_keys_are_named() -> None:
     assert differences(lambda d: {**d, "d_head": 1}) == [("model_stats", "d_head", "extra key")]
     assert differences(lambda d: dict(sorted(d.items()))) == [("model_stats", "type", "key order")]
     assert differences(lambda d: {**d, "n_heads": 4.0}) == [("", "model_stats.n_heads", "type")]
+    (mismatch,) = compare(run, with_leaf(run, ("model_stats", "n_heads"), "2"), FP32).mismatches
+    heads = (run.document or {})["model_stats"]["n_heads"]
+    assert (mismatch.expected, mismatch.obtained) == (f"{heads} (int)", "2 (string)")
     assert differences(lambda d: {**d, "type": ["model_stats"]}) == [
         ("", "model_stats.type", "type")
     ]
@@ -39,6 +42,13 @@ def test_json_layout_and_number_text_are_compared() -> None:
     run = captured("fact")
     tight = replace(run, document_text=run.document_text.replace("  ", " "))
     assert only(compare(run, tight, FP32))[2:] == ("layout", "format")
+    wide = replace(run, document_text=run.document_text.replace("  ", "   "))
+    for sides, texts in (
+        ((run, tight), ("indent 2, UTF-8, no final newline", "another layout")),
+        ((wide, tight), ("another layout", "another layout")),
+    ):
+        (mismatch,) = compare(*sides, FP32).mismatches
+        assert (mismatch.expected, mismatch.obtained) == texts
     text = run.document_text.replace('"copy_thresh": 0.95', '"copy_thresh": 9.5e-1')
     other = replace(run, document=json_text.parse(text), document_text=text)
     assert only(compare(run, other, FP32))[2:] == ("diagnostics.copy_thresh", "format")

@@ -7,6 +7,7 @@ from changing import captured, only, with_cell, with_leaf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from spec.compare.cells import listed_pairs
 from spec.compare.runs import compare
 from spec.compare.tolerance import FP32
 from spec.compare.topk import order_faults
@@ -81,7 +82,16 @@ def test_a_tie_swaps_in_tables_and_documents() -> None:
     tied = with_cell(with_cell(run, PURE, 0, "prob4", p), PURE, 0, "top3", table.column("top4", 0))
     tied = with_cell(tied, PURE, 0, "top4", table.column("top3", 0))
     base = with_cell(run, PURE, 0, "prob4", p)
-    assert compare(base, tied, FP32).matches
+    compared = compare(base, tied, FP32)
+    assert compared.matches
+    counts = {
+        s.column: (s.compared, s.differing)
+        for s in compared.statistics
+        if s.file == run.table_name(PURE)
+    }
+    rows = len(table.rows)
+    assert counts["top3"] == counts["top4"] == (rows, 1)
+    assert counts["top2"] == (rows, 0)
     result = compare(
         run, with_cell(with_cell(run, PURE, 0, "top3", "as"), PURE, 0, "top4", " text"), FP32
     )
@@ -89,6 +99,28 @@ def test_a_tie_swaps_in_tables_and_documents() -> None:
         ("top3", "top-k order"),
         ("top4", "top-k order"),
     ]
+
+
+def test_a_tie_swaps_in_a_list_of_a_document() -> None:
+    run = captured("rms-rope")
+    path = ("test_prompts", 3, "topk")
+    pairs = [["a", 0.5], ["b", 0.25], ["c", 0.25], *[[f"t{i}", 2.0**-i] for i in range(3, 10)]]
+    base = with_leaf(run, path, pairs)
+    assert compare(
+        base, with_leaf(run, path, [pairs[i] for i in (0, 2, 1, *range(3, 10))]), FP32
+    ).matches
+    swapped = [["b", 0.5], ["a", 0.25], *pairs[2:]]
+    assert [
+        (m.place.column_text, m.kind)
+        for m in compare(base, with_leaf(run, path, swapped), FP32).mismatches
+    ] == [("token", "top-k order")] * 2
+
+
+def test_listed_pairs_are_decoded_texts() -> None:
+    cells = {"top1": ("a", '"a"'), "prob1": ("0.5", '"0.5"'), "top2": ("", ""), "prob2": ("", "")}
+    assert listed_pairs(cells) == [("a", "0.5")]
+    assert listed_pairs({"prob2": ("0.5", "0.5")}) == [("", ""), ("", "0.5")]
+    assert listed_pairs({}) == []
 
 
 def test_a_strange_token_in_a_json_list_is_reported() -> None:

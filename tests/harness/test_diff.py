@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spec.compare.column import column_of
-from spec.compare.diff import ONLY_A, ONLY_B, Diff, diff
+from spec.compare.diff import ONLY_A, ONLY_B, Diff, diff, renamed
 from spec.compare.diff_columns import median_of, pass_layer
 from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch
@@ -24,6 +24,7 @@ from spec.report.columns import share
 from spec.report.diff import text
 from spec.runs.columns import without_numbers
 from spec.runs.places import Element, Place, TableRow, at_path
+from spec.runs.run import read_run
 
 Capture = Callable[[str], Path]
 OUTPUTS = GOLDEN / "outputs"
@@ -309,3 +310,16 @@ def test_a_table_in_another_dialect_is_changed_not_identical(capture: Capture) -
         path.read_text(encoding="utf-8").replace("⟨NEXT⟩", '"⟨NEXT⟩"', 1), encoding="utf-8"
     )
     assert files(against("fact", folder))["-pure-next-token.csv"] == CHANGED
+
+
+def test_a_run_under_another_name_has_its_files_and_findings_under_it(capture: Capture) -> None:
+    folder = capture("fact")
+    csv_path(folder, "records").write_bytes(b"\xff")
+    run = renamed(read_run(folder), "Other")
+    assert run.file_stem == "Other"
+    assert [finding.file for finding in run.findings] == ["output-Other-records.csv"]
+    assert sorted(run.files) == [
+        "output-Other-pure-next-token.csv",
+        "output-Other-records.csv",
+        "output-Other.json",
+    ]

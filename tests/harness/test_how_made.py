@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from spec.__main__ import main
-from spec.compare.diff import MADE_OTHERWISE, ONLY_B, SAME_BUT_TIMES, Diff, diff
+from spec.compare.diff import (
+    MADE_OTHERWISE,
+    ONLY_A,
+    ONLY_B,
+    SAME_BUT_TIMES,
+    Diff,
+    FileDiff,
+    diff,
+    judge_how_made,
+)
 from spec.compare.how_made import how_made, never_twice
 from spec.compare.tolerance import FP32
-from spec.compare.verdicts import EQUAL
+from spec.compare.verdicts import BROKEN, CHANGED, EQUAL, IDENTICAL
 from spec.golden import GOLDEN
 
 Output = pytest.CaptureFixture[str]
@@ -152,3 +161,52 @@ def test_which_files_tell_how_runs_were_made() -> None:
     ]
     assert all(never_twice(file) for file in files)
     assert not any(map(never_twice, ["output-X.json", "manifest.json", "output-X-summary.csv"]))
+
+
+def test_facts_of_a_manifest_are_settings(folders: tuple[Path, Path]) -> None:
+    write(folders[0], dtype="float32", fingerprint="a1", versions={"torch": "1", "python": "3"})
+    write(folders[1], dtype="bfloat16", fingerprint="b2", versions={"torch": "2", "python": "3"})
+    assert {(change.name, change.a, change.b) for change in compared(folders).settings} == {
+        ("dtype", "float32", "bfloat16"),
+        ("weights", "a1", "b2"),
+        ("torch", "1", "2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "result"),
+    [
+        ("sweep.manifest.json", ('{"a": 1}', '{"a": 1}'), (IDENTICAL, 0, 0, False)),
+        ("sweep.manifest.json", ('{"a": 1}', '{"a": '), (BROKEN, 0, 1, True)),
+        ("sweep.manifest.json", ('{"a": 1}', None), (ONLY_A, 0, 0, False)),
+        ("sweep.manifest.json", (None, "{"), (ONLY_B, 0, 0, False)),
+        (
+            "sweep.manifest.json",
+            ('{\n  "started_at": "x"\n}', '{\n  "started_at": "y"\n}'),
+            (SAME_BUT_TIMES, 0, 0, False, ("started_at",)),
+        ),
+        (
+            "sweep.manifest.json",
+            ('{"a": 1, "b": [1, 2], "finished_at": "x"}', '{"a": 2, "b": [3, 4]}'),
+            (MADE_OTHERWISE, 0, 0, False, ("a", "b", "finished_at", "layout")),
+        ),
+        ("summary.csv", ("a,b\n1,2\n", "a,b\n2,3\n"), (CHANGED, 0, 2, True, ("a", "b"))),
+        (
+            "summary.csv",
+            ("elapsed_s\n1\n", "elapsed_s\n2\n"),
+            (SAME_BUT_TIMES, 0, 0, False, ("elapsed_s",)),
+        ),
+        ("summary.csv", ("a\n", None), (ONLY_A, 0, 0, True)),
+    ],
+)
+def test_the_verdict_of_a_file_of_how_runs_were_made(
+    name: str, texts: tuple[str | None, str | None], result: tuple[Any, ...], tmp_path: Path
+) -> None:
+    paths: list[Path | None] = []
+    for side, text in zip("ab", texts, strict=True):
+        path = tmp_path / side
+        if text is not None:
+            path = path.with_suffix(Path(name).suffix)
+            path.write_text(text)
+        paths.append(None if text is None else path)
+    assert judge_how_made(name, *paths) == FileDiff(name, *result)

@@ -17,6 +17,7 @@ from spec.compare.recorder import Mismatch
 from spec.compare.relations import (
     RELATIONS,
     Value,
+    other_lens,
     relation,
     soft_cap,
     temperature,
@@ -333,3 +334,32 @@ def test_lists_of_tables_and_documents_are_distributions(part: str) -> None:
         pairs.append((case, Mismatch(place, *texts, Kind.VALUE)))
     (group,) = classes(pairs)
     assert "a temperature of 1.25?" in hint(group)
+
+
+def test_ties_of_a_rounding_go_to_the_even_number() -> None:
+    assert [bfloat16(1 + n * 2**-8) for n in (1, 3, 5, 7)] == [
+        1.0,
+        1 + 2**-6,
+        1 + 2**-6,
+        1 + 2**-5,
+    ]
+    assert [bfloat16(1 + n * 2**-8 + 2**-20) for n in (1, 3)] == [1 + 2**-7, 1 + 2**-6]
+    assert [half(number) for number in (2049.0, 2051.0)] == [2048.0, 2052.0]
+
+
+@pytest.mark.parametrize(
+    ("lens", "sentence"), [(None, ""), ("raw", "obtained under norm = expected under raw")]
+)
+def test_rows_without_a_lens_are_of_no_lens(lens: str | None, sentence: str) -> None:
+    values = []
+    for layer in range(4):
+        place = TableRow("pos", "orig", str(layer))
+        values.append(Value(replace(place, lens="norm"), layer + 0.5, layer * 3.0))
+        values.append(Value(replace(place, lens=lens), layer * 3.0, 9.0))
+    assert other_lens(values) == sentence
+
+
+def test_logits_under_a_cap_may_be_rounded() -> None:
+    for share, named in ((1.0005, True), (1.003, False)):
+        values = [replace(LOGITS[0], obtained=LOGITS[0].obtained * share), *LOGITS[1:]]
+        assert bool(soft_cap(values)) is named

@@ -1,18 +1,23 @@
 """The blocks of a document by themselves: what follows from their own fields, and which sentence a broken one gets."""
 
+from dataclasses import replace
 from math import inf, log2, nan, nextafter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spec.runs import columns
+from spec.runs import columns, csv_dialect
 from spec.runs.places import Place, TableRow
 from spec.schema.blocks import check_gold_of, prism_fields, rank_of, raw_summary, sampled_layers
-from spec.schema.cells import Row, expected_columns, typed
-from spec.schema.document import Leaf, TopK
+from spec.schema.cells import Row, check_form, expected_columns, typed
+from spec.schema.document import Items, Leaf, TopK
+from spec.schema.further_tables import rows_difference
 from spec.schema.json_values import check_leaf, check_topk, number_rule
+from spec.schema.layout import Additions, known_keys
 from spec.schema.row_order import ends_of, expected_keys, last_positions
-from spec.schema.rows import TINY, DocumentContext, Pass
+from spec.schema.rows import KEYWORDS, TINY, DocumentContext, Pass
+from spec.schema.rule_sources import checks_of
 from spec.schema.rules import Rule
 from spec.schema.suite import built_in_passes, first_id, own_passes
 from spec.schema.summaries import (
@@ -22,6 +27,8 @@ from spec.schema.summaries import (
     control,
     milestones,
 )
+from spec.schema.validate import facts_of
+from spec.schema.validating import Validation
 
 POS, NO_FILLER, CTL = ("pos", "orig"), ("pos", "no_filler"), ("ctl", "orig")
 GOLD: dict[str, Any] = {
@@ -463,3 +470,108 @@ def test_a_broken_cell_names_its_value() -> None:
         "pos/orig layer 0, answer_rank rank.list: an empty cell",
     ]
     assert row.name == "pos/orig layer 0"
+
+
+def test_a_table_that_is_written_otherwise() -> None:
+    table = csv_dialect.parse("a,b\n1,2\n")
+    assert texts(check_form("x.csv", table)) == []
+    end, other = replace(table, complete=False), replace(table, regular=False)
+    assert texts(check_form("x.csv", end)) == ["last line csv.end: no line feed"]
+    (violation,) = check_form("x.csv", other)
+    assert violation.place == Place("x.csv")
+    assert violation.rule == Rule.CSV_DIALECT
+    assert violation.value == "line ends or quotes that csv does not write"
+
+
+def test_shapes_say_what_they_allow() -> None:
+    with pytest.raises(ValueError, match="a leaf allows at least one JSON type, got none"):
+        Leaf(())
+    with pytest.raises(ValueError, match="a top-k list has k ≥ 1, got 0; say how many pairs"):
+        TopK(0)
+    with pytest.raises(ValueError, match="a run has ≥ 0 files, got -1; count what was read"):
+        Validation(Path(), "x", -1, ())
+    assert Validation(Path(), "x", 0, ()).valid
+
+
+def test_the_first_row_that_differs_is_named() -> None:
+    assert rows_difference([1, 2], [1, 3]) == "2 rows for 2, first at 2"
+    assert rows_difference([1], [1, 4, 3]) == "3 rows for 1, first at 4"
+    assert rows_difference([1, 2], [2, 1]) == "2 rows for 2"
+    assert rows_difference([1, 2], []) == "0 rows for 2, first at 1"
+
+
+def test_what_a_run_has_beyond_the_contract() -> None:
+    assert not Additions()
+    for one in (
+        Additions({"records": ("x",)}),
+        Additions(keys=("x",)),
+        Additions(passes=("x",)),
+        Additions(files=("x",)),
+    ):
+        assert one
+    many = Additions({"records": ("a", "b"), "answers": ("c", "d")}, ("k",), ("p", "q"), ())
+    assert str(many) == "a later layout: 4 columns, 1 key (k), 2 passes (p, q) more than 2025-09-06"
+    assert many.layout == Additions(passes=("x",)).layout == ""
+
+
+def test_keys_that_a_shape_does_not_have_are_split_off() -> None:
+    either = (Items({"a": Leaf(("int",))}), Leaf(("null",)))
+    shape = {
+        "list": either,
+        "object": ({"b": Leaf(("int",))}, Leaf(("null",))),
+        "x": Leaf(("int",)),
+    }
+    value = {
+        "list": [{"a": 1, "n": 2}, {"n": 3, "m": 4}],
+        "object": {"b": 1, "c": 2},
+        "y": {"z": 1},
+        "x": {"w": 1},
+    }
+    further: list[str] = []
+    assert known_keys((), value, shape, further) == {
+        "list": [{"a": 1}, {}],
+        "object": {"b": 1},
+        "x": {"w": 1},
+    }
+    assert further == ["y", "list[].n", "list[].m", "object.c"]
+    nothing: list[str] = []
+    empty = {"list": None, "object": None}
+    assert known_keys((), empty, shape, nothing) == empty
+    assert nothing == []
+
+
+def test_the_code_of_a_rule() -> None:
+    assert checks_of(Rule.ENTROPY_RANGE) == (
+        "json_values.py: number_rule",
+        "rows.py: check_ranges",
+    )
+    assert checks_of(Rule.ROWS_ORDER) == ("row_order.py: check_order",)
+    assert all(map(checks_of, Rule))
+
+
+@pytest.mark.parametrize(
+    ("document", "facts"),
+    [
+        (None, (None, None, None, False, False)),
+        ({"model_stats": {"d_vocab": 8, "num_layers": 2}}, (8, 2, None, False, False)),
+        ({"model_stats": {"d_vocab": 0, "num_layers": True}}, (None, None, None, False, False)),
+        ({"model_stats": {"d_vocab": 1, "num_layers": "2"}}, (1, None, None, False, False)),
+        ({"diagnostics": {"copy_thresh": 0.5}}, (None, None, 0.5, False, False)),
+        ({"diagnostics": {"copy_thresh": 1}}, (None, None, None, False, False)),
+        ({"contract": "corrected", "passes": []}, (None, None, None, True, True)),
+        ({"contract": "reference", "passes": {}}, (None, None, None, False, False)),
+    ],
+)
+def test_the_facts_of_a_document(document: Any, facts: tuple[Any, ...]) -> None:
+    known = facts_of(document)
+    assert facts == (
+        known.vocabulary,
+        known.layers,
+        known.copy_threshold,
+        known.corrected,
+        known.own,
+    )
+    words = facts_of({"passes": [], "keywords": ["a", 3]}).keywords
+    assert words == ("a", "3")
+    assert facts_of({"keywords": ["a"]}).keywords == KEYWORDS
+    assert facts_of({"passes": []}).keywords == ()
