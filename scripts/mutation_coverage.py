@@ -1,6 +1,7 @@
 """Which tests judge a mutant: those that execute its statement, measured by coverage in one run without faults."""
 
 import gc
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -11,8 +12,9 @@ from typing import Any
 import coverage
 import pytest
 from mutation_faults import ROOTS, Mutant
+from mutation_measured import Measured, Store
 
-SLOWEST_TEST = 6.0  # seconds; a slower one judges nothing
+SLOWEST_TEST = 6.0  # seconds of processor time; a slower one judges nothing
 IMPORT = "import"
 Place = tuple[str, int]  # a file and a line of it
 
@@ -48,12 +50,12 @@ class Measurement:
             return (yield)
         name, outer = fixture_name(fixturedef), self.contexts[-1]
         self.enter(name)
-        begun = time.perf_counter()
+        begun = spent()
         try:
             return (yield)
         finally:
             self.leave()
-            taken = time.perf_counter() - begun
+            taken = spent() - begun
             self.seconds[name] += taken
             self.seconds[outer] -= taken
 
@@ -63,34 +65,43 @@ class Measurement:
         if report.failed:
             print(f"\nfails without a fault: {report.nodeid}\n{report.longreprtext}", flush=True)
 
-    def run(self, items: Sequence[pytest.Item]) -> "Covering":
-        """Run the tests; those that fail without a fault or are too slow judge nothing."""
-        chosen = []
-        for number, item in enumerate(items):
+    def run(self, items: Sequence[pytest.Item], store: Store) -> "Covering":
+        """Run the tests that are not in the store; those that fail without a fault or are too slow judge nothing."""
+        todo = [item for item in items if not store.stands(item.nodeid)]
+        todo = [*warming(items, todo, store), *todo]
+        failed = set()
+        for number, item in enumerate(todo):
             clear_caches()
             self.failed = False
             self.enter(item.nodeid)
-            begun = time.perf_counter()
-            run_test(item, items[(number + 1) % len(items)])
-            self.seconds[item.nodeid] += time.perf_counter() - begun
+            begun = spent()
+            run_test(item, todo[(number + 1) % len(todo)])
+            self.seconds[item.nodeid] += spent() - begun
             self.leave()
-            if not self.failed and self.seconds[item.nodeid] <= SLOWEST_TEST:
-                chosen.append(item)
+            if self.failed:
+                failed.add(item.nodeid)
         self.coverage.stop()
-        return Covering(chosen, self.seconds, read_places(self.coverage.get_data(), self.tree))
+
+        fresh: dict[str, Measured] = defaultdict(Measured)
+        for context, place in read_places(self.coverage.get_data(), self.tree):
+            fresh[context].add(*place)
+        for item in todo:
+            one = fresh[item.nodeid]
+            one.digest = store.file_digest(item.nodeid)
+            one.judges = item.nodeid not in failed and self.seconds[item.nodeid] <= SLOWEST_TEST
+        for context, seconds in self.seconds.items():
+            fresh[context].seconds = seconds
+        store.contexts |= fresh
+        store.write()
+        return Covering([item for item in items if store.contexts[item.nodeid].judges], store)
 
 
 class Covering:
     """The tests that execute a statement, and the shared fixtures to make anew for it."""
 
-    def __init__(
-        self,
-        items: Sequence[pytest.Item],
-        seconds: dict[str, float],
-        places: dict[str, set[Place]],
-    ) -> None:
+    def __init__(self, items: Sequence[pytest.Item], store: Store) -> None:
         self.items = {item.nodeid: item for item in items}
-        self.seconds = seconds
+        self.seconds = {context: one.seconds for context, one in store.contexts.items()}
         self.definitions, users = fixtures_of(items)
         self.used: dict[str, set[str]] = defaultdict(set)
         for fixture, tests in users.items():
@@ -98,9 +109,12 @@ class Covering:
                 self.used[test].add(fixture)
         self.tests: dict[Place, set[str]] = defaultdict(set)
         self.fixtures: dict[Place, set[str]] = defaultdict(set)
-        self.imported = places.pop(IMPORT, set())
-        for context, executed in places.items():
-            for place in executed:
+        self.ended = {  # at the end of a module, so that a test in a fork makes it anew
+            name for name, one in self.definitions.items() if one.scope in ("class", "module")
+        }
+        self.imported = set(store.contexts[IMPORT].places())
+        for context, measured in store.contexts.items():
+            for place in measured.places():
                 if context in self.definitions:
                     self.fixtures[place].add(context)
                     self.tests[place] |= users[context]
@@ -108,21 +122,26 @@ class Covering:
                     self.tests[place].add(context)
 
     def of(self, mutant: Mutant) -> list[str]:
-        """Identifiers of the tests, quickest first, shared fixtures that they need anew included."""
+        """Identifiers of the tests that execute the statement, by name."""
         names: set[str] = set()
         for place in places_of(mutant):
             names |= self.tests.get(place, set())
-        stale = self.stale_fixtures(mutant)
-        return sorted(names & self.items.keys(), key=lambda name: self.cost(name, stale))
+        return sorted(names & self.items.keys())
+
+    def made_anew(self, mutant: Mutant) -> set[str]:
+        """The fixtures that a fork has to make: those that the fault makes stale, and those that have ended."""
+        return self.stale_fixtures(mutant) | self.ended
 
     def cost(self, test: str, stale: Set[str]) -> float:
         """Seconds of a test and of the fixtures that it needs anew."""
-        return self.seconds[test] + sum(self.seconds[name] for name in self.used[test] & stale)
+        return self.seconds[test] + sum(
+            self.seconds.get(name, 0) for name in self.used[test] & stale
+        )
 
     def within(self, mutant: Mutant, tests: Sequence[str], budget: float) -> list[str]:
         """As many of the tests as the budget in seconds allows, at least one; a shared fixture is made once."""
         chosen: list[str] = []
-        stale, total = self.stale_fixtures(mutant), 0.0
+        stale, total = self.made_anew(mutant), 0.0
         for test in tests:
             total += self.cost(test, stale)
             if chosen and total > budget:
@@ -160,6 +179,12 @@ class Covering:
             ]._finalizers.clear()  # pytest refuses to make one that has some
 
 
+def spent() -> float:
+    """Seconds of processor time of this process and those it started, so that other work does not count."""
+    started = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + started.ru_utime + started.ru_stime
+
+
 def run_test(item: pytest.Item, following: pytest.Item) -> None:
     """Run a test by pytest's protocol; what `following` shares with it stays."""
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -188,15 +213,29 @@ def places_of(mutant: Mutant) -> Iterator[Place]:
         yield mutant.path, line
 
 
-def read_places(data: coverage.CoverageData, tree: Path) -> dict[str, set[Place]]:
-    """The lines that coverage measured, by context."""
-    places: dict[str, set[Place]] = defaultdict(set)
+def read_places(data: coverage.CoverageData, tree: Path) -> Iterator[tuple[str, Place]]:
+    """Yield each context that coverage measured with the places that it executes."""
     for path in data.measured_files():
         relative = Path(path).relative_to(tree).as_posix()
         for line, contexts in data.contexts_by_lineno(path).items():
             for context in contexts:
-                places[context].add((relative, line))
-    return places
+                yield context, (relative, line)
+
+
+def warming(
+    items: Sequence[pytest.Item], todo: Sequence[pytest.Item], store: Store
+) -> list[pytest.Item]:
+    """Tests that stand in the store and are run all the same: the quickest of each file and of each shared fixture."""
+    running = {item.nodeid for item in todo}
+    by_name = {item.nodeid: item for item in items}
+    _, groups = fixtures_of(items)
+    for item in items:
+        groups.setdefault(str(item.path), set()).add(item.nodeid)
+    chosen: set[str] = set()
+    for tests in groups.values():
+        if not tests & (running | chosen):
+            chosen.add(min(tests, key=lambda test: store.contexts[test].seconds))
+    return [by_name[name] for name in by_name if name in chosen]
 
 
 def clear_caches() -> None:

@@ -7,7 +7,7 @@ defaults and the text of messages (three words or more) are not mutated.
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
@@ -44,7 +44,12 @@ class Mutant:
     @property
     def module(self) -> str:
         """Dotted, without the package lenses_min."""
-        return ".".join(Path(self.path).with_suffix("").parts).removeprefix("lenses_min.")
+        return module_name(self.path)
+
+    @property
+    def scopes(self) -> tuple[str, str]:
+        """Where it is, the widest first."""
+        return self.path, f"{self.path}::{self.function}"
 
     @property
     def name(self) -> str:
@@ -67,14 +72,27 @@ def function_codes(module: CodeType) -> dict[str, CodeType]:
     return codes
 
 
-def read_mutants(root: Path) -> Iterator[Mutant]:
-    """Yield the mutants of all files under `ROOTS`, file by file."""
+def mutated_files(root: Path, names: Collection[str] = ()) -> list[str]:
+    """The files under `ROOTS`, of the modules and rooms named or all, relative to `root`."""
+    files = []
     for place in ROOTS:
         for path in sorted((root / place).rglob("*.py")):
-            if path.name != "__main__.py":
-                yield from file_mutants(
-                    path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
-                )
+            relative = path.relative_to(root).as_posix()
+            if path.name != "__main__.py" and (
+                not names or any(holds(name, module_name(relative)) for name in names)
+            ):
+                files.append(relative)
+    return files
+
+
+def holds(name: str, module: str) -> bool:
+    """Whether a module or room of that name holds a module."""
+    return module == name or module.startswith(f"{name}.")
+
+
+def module_name(path: str) -> str:
+    """The dotted name of a file, without the package lenses_min."""
+    return ".".join(Path(path).with_suffix("").parts).removeprefix("lenses_min.")
 
 
 def file_mutants(path: str, source: str) -> Iterator[Mutant]:

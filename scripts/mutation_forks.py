@@ -1,12 +1,10 @@
 """Judge mutants, each in a fork of the warm process: the fault is compiled and put into the live function."""
 
-import contextlib
 import os
 import resource
 import shutil
 import signal
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
@@ -14,6 +12,7 @@ from types import FunctionType
 import pytest
 from mutation_coverage import Covering, run_test
 from mutation_faults import Mutant
+from mutation_order import Experience
 from mutation_results import (
     KILLED,
     NO_TEST,
@@ -33,10 +32,11 @@ Live = dict[tuple[str, str], list[FunctionType]]  # by file and qualified name
 
 @dataclass(frozen=True)
 class Fork:
-    """A running fork: its mutant, the pipe of its answer, when it is killed, how many tests cover the mutant."""
+    """A running fork: its mutant, its tests, the pipe of its answer, when it is killed, how many tests there are."""
 
     name: str
     mutant: Mutant
+    tests: list[str]
     pipe: int
     end: float
     covering: int
@@ -57,7 +57,7 @@ class Forks:
         self.live = live
         self.deadline = deadline
         self.failed = False
-        self.killers: dict[str, list[str]] = defaultdict(list)
+        self.experience = Experience()
         self.trusted: set[str] = set()  # tests that pass in a fork without a fault
         self.running: dict[int, Fork] = {}
 
@@ -68,6 +68,7 @@ class Forks:
     def judge(self, results: Results, part: tuple[int, int]) -> None:
         """Judge the mutants of a part that have no verdict; the results are written now and then."""
         written = time.monotonic()
+        self.learn(results)
         for name, mutant in results.open(part).items():
             if time.monotonic() > self.deadline:
                 break
@@ -81,6 +82,12 @@ class Forks:
             self.collect(results)
         results.write()
 
+    def learn(self, results: Results) -> None:
+        """Take the killers of earlier verdicts into account."""
+        for name, mutant in results.mutants.items():
+            if killer := results.killer(name):
+                self.experience.add(mutant.scopes, [killer], killer)
+
     def start(self, name: str, mutant: Mutant, results: Results) -> None:
         """Fork for one mutant, or settle it where no test executes it."""
         tests = self.covering.of(mutant)
@@ -88,7 +95,7 @@ class Forks:
             imported = self.covering.is_imported(mutant)
             results.add(name, Verdict(ONLY_IMPORT if imported else NO_TEST))
             return
-        chosen = self.choose(mutant, tests)
+        chosen = self.choose(mutant, tests, results.killer(name))
         limit = 20 + 4 * sum(self.covering.seconds[test] for test in chosen)
         pipe, answer = os.pipe()
         pid = os.fork()
@@ -96,23 +103,27 @@ class Forks:
             os.close(pipe)
             self.child(mutant, chosen, answer, limit)
         os.close(answer)
-        self.running[pid] = Fork(name, mutant, pipe, time.monotonic() + 3 * limit, len(tests))
+        end = time.monotonic() + 3 * limit
+        self.running[pid] = Fork(name, mutant, chosen, pipe, end, len(tests))
 
-    def choose(self, mutant: Mutant, tests: list[str]) -> list[str]:
-        """Killers of the function first, then the quickest, within the budget."""
-        known = [test for test in self.killers[mutant.function] if test in set(tests)][:3]
-        ordered = list(dict.fromkeys([*known, *tests]))
+    def choose(self, mutant: Mutant, tests: list[str], earlier: str) -> list[str]:
+        """The likeliest killers for their time first, within the budget; `earlier` has killed this mutant before."""
+        stale = self.covering.made_anew(mutant)
+        ordered = self.experience.order(
+            mutant.scopes, tests, lambda test: self.covering.cost(test, stale), earlier
+        )
         return self.covering.within(mutant, ordered, self.budget)
 
     def child(self, mutant: Mutant, tests: list[str], answer: int, limit: float) -> None:
-        """Run the tests on the mutant, and answer `number of tests` or `number name-of-the-killer`; never returns."""
+        """Run the tests on the mutant, and answer `number-of-tests name-of-the-killer`; never returns."""
         try:
             self.prepare(mutant, limit)
         except BaseException as error:
             os.write(answer, f"0 {type(error).__name__}: {error}"[:500].encode())
             os._exit(CANNOT_RUN)
         killer = self.first_failure(tests)
-        os.write(answer, (f"{len(tests)} {killer}" if killer else str(len(tests))).encode())
+        run = tests.index(killer) + 1 if killer else len(tests)
+        os.write(answer, f"{run} {killer}".encode())
         os._exit(1 if killer else 0)
 
     def prepare(self, mutant: Mutant, limit: float) -> None:
@@ -187,12 +198,10 @@ class Forks:
         if verdict == KILLED and not self.is_trusted(text, fork.mutant):
             self.start(fork.name, fork.mutant, results)
             return
-        results.add(fork.name, Verdict(verdict, text, int(number or 0), fork.covering))
-        if verdict == KILLED:
-            killers = self.killers[fork.mutant.function]
-            with contextlib.suppress(ValueError):
-                killers.remove(text)
-            killers.insert(0, text)
+        run = int(number or 0)
+        results.add(fork.name, Verdict(verdict, text, run, fork.covering))
+        killer = text if verdict == KILLED else ""
+        self.experience.add(fork.mutant.scopes, fork.tests[:run], killer)
 
 
 def put_into_place(mutant: Mutant, live: Live) -> None:

@@ -1,13 +1,13 @@
 """Run the tests once under coverage, then each mutant in a fork of the same warm process. mutation_test.sh calls it.
 
-python scripts/mutation_judge.py --tree COPY --results FOLDER [--minutes N] [--survivors] [module …]
+python scripts/mutation_judge.py --tree COPY --results FOLDER [--minutes N] [--survivors] [module or room …]
 COPY is a copy of the repository, in which a mutant may do harm. FOLDER takes one JSON file a module.
 
 Importing torch and the bridge takes ten seconds, so a tool that starts a process for each mutant needs days for 14,000.
 mutmut's own runner forks, but it chooses tests by function and collects them anew in each fork. Here a mutant is judged
 by the tests that execute its statement, in the process that has collected them: the fork compiles the file with the
-fault and puts the code into the live function, so that nothing is imported again. Those tests run by duration, the last
-killers of the function first, until one fails or eight seconds of tests have passed; with --survivors a minute.
+fault and puts the code into the live function, so that nothing is imported again. Those tests run in the order of
+mutation_order.py until one fails or eight seconds of tests have passed; with --survivors a minute.
 """
 
 import argparse
@@ -23,8 +23,9 @@ from types import FunctionType
 
 import pytest
 from mutation_coverage import Measurement, clear_caches
-from mutation_faults import ROOTS, Mutant, read_mutants
+from mutation_faults import ROOTS, file_mutants, mutated_files
 from mutation_forks import Forks, Live
+from mutation_measured import Store
 from mutation_results import DEAD, Results
 
 TESTS = ("tests/unit", "tests/property", "tests/harness", "tests/golden/test_in_process.py")
@@ -53,14 +54,16 @@ class Loop:
         if session.testsfailed:
             raise session.Failed("the tests cannot be collected")
         begun = time.monotonic()
-        covering = self.measurement.run(session.items)
+        tree = self.options.tree
+        import_all(tree)
+        store = Store(tree, tree.parent / "coverage.json")
+        covering = self.measurement.run(session.items, store)
         session.config.pluginmanager.unregister(self.measurement)
         taken = time.monotonic() - begun
         print(f"\n{len(covering.items)} of {len(session.items)} tests judge; {taken:.0f} s")
 
-        tree = self.options.tree
         deadline = time.monotonic() + 60 * self.options.minutes
-        budget = SECONDS_A_SURVIVOR if self.options.survivors else SECONDS_A_MUTANT
+        budget = self.options.seconds
         forks = Forks(tree, covering, live_functions(tree), budget, deadline)
         session.config.pluginmanager.register(forks)
         clear_caches()
@@ -71,14 +74,14 @@ class Loop:
 
     def judge(self, forks: Forks, deadline: float) -> None:
         """Judge module by module."""
-        modules: dict[str, list[Mutant]] = defaultdict(list)
-        for mutant in read_mutants(self.options.tree):
-            modules[mutant.module].append(mutant)
-        for name in self.options.modules or modules:
+        tree = self.options.tree
+        for path in mutated_files(tree, self.options.modules):
             begun = time.monotonic()
-            mutants = modules[name]
-            path = self.options.results / f"{name}.json"
-            results = Results(path, self.options.tree / mutants[0].path, mutants, self.kept)
+            mutants = list(file_mutants(path, (tree / path).read_text(encoding="utf-8")))
+            if not mutants:
+                continue
+            stored = self.options.results / f"{mutants[0].module}.json"
+            results = Results(stored, tree / path, mutants, self.kept)
             forks.judge(results, self.options.part)
             print(f"{results.summary()}  {time.monotonic() - begun:.0f} s", flush=True)
             if time.monotonic() > deadline:
@@ -90,14 +93,18 @@ class Loop:
         return status in DEAD if self.options.survivors else not self.options.modules
 
 
-def live_functions(tree: Path) -> Live:
-    """The functions of the project that are alive, after an import of all of it."""
+def import_all(tree: Path) -> None:
+    """Import every module of the project, so that all its functions and caches are alive."""
     for root in ROOTS:
         for path in sorted((tree / root).rglob("*.py")):
             if path.name != "__main__.py":
                 parts = path.relative_to(tree).with_suffix("").parts
                 importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    gc.unfreeze()  # gc.get_objects() leaves out what is frozen
+    gc.unfreeze()  # gc.get_objects() leaves out what is frozen, as conftest.py freezes what was collected
+
+
+def live_functions(tree: Path) -> Live:
+    """The functions of the project that are alive."""
     live: Live = defaultdict(list)
     for one in gc.get_objects():
         if type(one) is FunctionType:
@@ -121,10 +128,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--survivors", action="store_true")
+    parser.add_argument("--seconds", type=float, metavar="N", help="of tests a mutant")
     parser.add_argument("--part", type=part, default=(1, 1), metavar="K/N")
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("modules", nargs="*", metavar="module")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.seconds is None:
+        options.seconds = SECONDS_A_SURVIVOR if options.survivors else SECONDS_A_MUTANT
+    return options
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ class Verdict:
 
 
 class Results:
-    """The verdicts of one module by mutant. Those on another source, or not `kept`, are forgotten."""
+    """The verdicts of one module by mutant. Those on another source, or not `kept`, leave only their killer."""
 
     def __init__(
         self, path: Path, source: Path, mutants: Sequence[Mutant], kept: Callable[[str], bool]
@@ -39,8 +39,11 @@ class Results:
         self.mutants = dict(zip(numbered([m.name for m in mutants]), mutants, strict=True))
         self.digest = sha256(source.read_bytes()).hexdigest()
         self.verdicts: dict[str, dict[str, Any]] = {}
+        self.killers: dict[str, str] = {}
         if path.is_file():
             earlier = json.loads(path.read_text(encoding="utf-8"))
+            killed = [(name, v) for name, v in earlier["verdicts"].items() if v["status"] == KILLED]
+            self.killers = {name: verdict["killer"] for name, verdict in killed}
             if earlier["digest"] == self.digest:
                 verdicts = earlier["verdicts"].items()
                 self.verdicts = {name: one for name, one in verdicts if kept(one["status"])}
@@ -50,6 +53,10 @@ class Results:
         number, count = part
         chosen = list(self.mutants)[number - 1 :: count]
         return {name: self.mutants[name] for name in chosen if name not in self.verdicts}
+
+    def killer(self, name: str) -> str:
+        """The test that killed a mutant in an earlier call, or an empty text."""
+        return self.killers.get(name, "")
 
     def add(self, name: str, verdict: Verdict) -> None:
         """Note a verdict; `write` keeps it."""

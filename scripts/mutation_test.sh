@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Mutation testing of lenses_min/, spec/compare and spec/schema: one small fault at a time, and a test must fail.
-# Usage: bash scripts/mutation_test.sh [--minutes N] [--survivors] [module …]
+# Usage: bash scripts/mutation_test.sh [--minutes N] [--part K/N] [--survivors] [--seconds N] [module or room …]
 #   --minutes N   stop after N minutes of judging (default 90); the same command goes on
 #   --part K/N    only the K-th of every N mutants; N calls judge all
 #   --survivors   judge the survivors again, each by a minute of tests
-#   module        only these modules, all of their mutants anew, for example: core.metrics spec.compare.diff
+#   --seconds N   of tests a mutant, processor time (default 8, with --survivors 60)
+#   module, room  only these, all of their mutants anew, for example: core.metrics spec.compare.diff spec.schema
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
+# mutants/coverage.json has what was measured of each test; a later call measures only the files of tests that changed.
 # scripts/mutation_faults.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +18,7 @@ refuse() {
     exit 2
 }
 
-minutes=90 part=1/1 survivors=() names=()
+minutes=90 part=1/1 further=() names=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --minutes)
@@ -30,14 +32,21 @@ while [ $# -gt 0 ]; do
                 refuse "--part takes K/N with K from 1 to N, got '$part'"
             shift
             ;;
-        --survivors) survivors=(--survivors) ;;
-        -*) refuse "unknown option $1; the options are --minutes N, --part K/N and --survivors" ;;
-        spec.compare.* | spec.schema.*)
-            [ -f "${1//.//}.py" ] || refuse "there is no module $1; write spec.compare.diff"
+        --seconds)
+            [[ "${2-}" =~ ^[1-9][0-9]*$ ]] || refuse "--seconds takes a whole number from 1 on, got '${2-}'"
+            further+=(--seconds "$2")
+            shift
+            ;;
+        --survivors) further+=(--survivors) ;;
+        -*) refuse "unknown option $1; the options are --minutes N, --part K/N, --seconds N and --survivors" ;;
+        spec.*)
+            [[ "$1" =~ ^spec\.(compare|schema)(\.|$) ]] && { [ -f "${1//.//}.py" ] || [ -d "${1//.//}" ]; } ||
+                refuse "there is no module $1; write spec.compare.diff, spec.compare or spec.schema"
             names+=("$1")
             ;;
         *)
-            [ -f "lenses_min/${1//.//}.py" ] || refuse "there is no module lenses_min.$1; write core.metrics or lenses.norm"
+            [ -f "lenses_min/${1//.//}.py" ] || [ -d "lenses_min/${1//.//}" ] ||
+                refuse "there is no module lenses_min.$1; write core.metrics, lenses.norm or core"
             names+=("$1")
             ;;
     esac
@@ -65,6 +74,6 @@ export PYTHONPATH="$here/$tool:$here/scripts" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFL
 export CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # threads must not fork
 ended=0
 .venv/bin/python scripts/mutation_judge.py --tree mutants/tree --results mutants/results --minutes "$minutes" --part "$part" \
-    "${survivors[@]}" "${names[@]}" || ended=$?
+    "${further[@]}" "${names[@]}" || ended=$?
 python3 scripts/mutation_table.py || ended=$?
 exit "$ended"

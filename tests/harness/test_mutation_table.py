@@ -99,6 +99,9 @@ def test_without_a_run_there_is_one_clear_error(tmp_path: Path) -> None:
         (["--fast"], "unknown option --fast"),
         (["metric"], "there is no module lenses_min.metric"),
         (["spec.compare.dif"], "there is no module spec.compare.dif"),
+        (["spec.runs"], "there is no module spec.runs"),
+        (["--part", "3/2"], "--part takes K/N with K from 1 to N, got '3/2'"),
+        (["--seconds", "0"], "--seconds takes a whole number from 1 on, got '0'"),
     ],
 )
 def test_wrong_arguments_start_nothing(words: list[str], message: str) -> None:
