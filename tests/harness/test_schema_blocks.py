@@ -1,6 +1,7 @@
 """The blocks of a document by themselves: what follows from their own fields, and which sentence a broken one gets."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import inf, log2, nan, nextafter
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from spec.schema.cells import Row, check_form, expected_columns, typed
 from spec.schema.document import Items, Leaf, TopK
 from spec.schema.further_tables import rows_difference
 from spec.schema.json_values import check_leaf, check_topk, number_rule
-from spec.schema.layout import Additions, known_keys
+from spec.schema.layout import Additions, known_keys, later_layouts
 from spec.schema.row_order import ends_of, expected_keys, last_positions
 from spec.schema.rows import KEYWORDS, TINY, DocumentContext, Pass
 from spec.schema.rule_sources import checks_of
@@ -575,3 +576,12 @@ def test_the_facts_of_a_document(document: Any, facts: tuple[Any, ...]) -> None:
     assert words == ("a", "3")
     assert facts_of({"keywords": ["a"]}).keywords == KEYWORDS
     assert facts_of({"passes": []}).keywords == ()
+
+
+def test_a_later_layout_has_all_of_the_earlier_ones() -> None:
+    for before, after in pairwise(later_layouts().values()):
+        assert before.keys <= after.keys
+        assert before.files <= after.files
+        assert before.replaced <= after.replaced
+        assert before.columns.keys() <= after.columns.keys()
+        assert all(names <= after.columns[kind] for kind, names in before.columns.items())
