@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lenses_min.core.milestones import milestones
 from lenses_min.core.rows import PureRow
-from lenses_min.output.decisions import LOGIT_ERROR, Thresholds
+from lenses_min.output.decisions import LOGIT_ERROR, Thresholds, lowered, raised
 from lenses_min.output.firmness import Firmness, delta, firmness
 
 PROMPT = "The capital of Italy is called simply"
@@ -413,3 +413,10 @@ def test_whether_rounding_moves_a_difference(
 def test_a_pass_without_rows_has_no_milestones() -> None:
     near = firmness([], PROMPT, THRESHOLDS)
     assert {str(firm) for firm in near.values()} == {"-"}
+
+
+def test_thresholds_are_moved_by_a_tenth() -> None:
+    assert lowered(0.5) == pytest.approx(0.45)
+    assert [raised(p) for p in (0.0, 0.25, 0.5, 0.95, 1.0)] == pytest.approx(
+        [0.0, 0.275, 0.55, 0.955, 1.0]
+    )
