@@ -122,3 +122,9 @@ def test_an_error_report_names_model_options_and_error(fact_options: RunOptions)
         "ValueError",
         "no",
     )
+
+
+def test_times_are_in_utc_to_the_second() -> None:
+    read = datetime.datetime.fromisoformat(manifest.now())
+    assert read.utcoffset() == datetime.timedelta(0)
+    assert read.microsecond == 0
