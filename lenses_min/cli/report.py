@@ -23,6 +23,13 @@ def add(commands: Any) -> None:
     report.add_argument(
         "-o", "--out", default="report.html", metavar="FILE", help="default: %(default)s"
     )
+    report.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="TOKEN",
+        help="draw the probability of these tokens by layer, with or without a space before them",
+    )
 
 
 def read(folders: Sequence[str]) -> list[Any]:
@@ -59,7 +66,7 @@ def page(args: argparse.Namespace) -> int:
     out = Path(args.out)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        text = compose(read(args.folders))
+        text = compose(read(args.folders), args.track)
         temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, out)
     except LensError as error:

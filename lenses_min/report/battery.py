@@ -1,14 +1,15 @@
-"""The statistics of a battery as a figure; nothing where a run has none."""
+"""The statistics of a battery as curves; none where a run has no battery."""
 
 from collections.abc import Iterator, Sequence
-
-import plotly.graph_objects as go
+from typing import Any
 
 from ..output.battery.rows import BatteryRow
 from ..output.run import Run
 from .battery_lines import battery_of
+from .curves import COLOURS, PANELS, Curve
 from .escape import plain
-from .figures import COLOURS, PANELS, literal, panels, rounded, show
+from .facts import finite
+from .figures import over_layers
 
 DRAWN = {
     "entropy": "median",
@@ -28,56 +29,47 @@ def tags_of(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(tag_of(row.group) for run in runs for row in battery_of(run)))
 
 
-def bands(run: Run) -> go.Figure | None:
-    """Estimates over the layers with their intervals, a colour a group, the control dotted."""
+def bands(run: Run, model: int) -> dict[str, Any] | None:
+    """Estimates over the layers, between the ends of their intervals; a colour a group, the control dashed."""
     rows = battery_of(run)
     if not rows:
         return None
-    figure = panels([PANELS[name] for name in DRAWN], 2, "layer")
+    titles = {name: f"{PANELS[name]}, {estimate}" for name, estimate in DRAWN.items()}
+    return over_layers(list(estimates(rows, model)), titles, alone=True)
+
+
+def estimates(rows: Sequence[BatteryRow], model: int) -> Iterator[Curve]:
+    """Three curves of each group under a lens, for own answers and for the control: the value and both ends."""
     colours: dict[str, str] = {}
     for row in rows:
         mates = [group for group in colours if tag_of(group) == tag_of(row.group)]
         colours.setdefault(row.group, COLOURS[len(mates) % len(COLOURS)])
-    for i, (quantity, estimate) in enumerate(DRAWN.items()):
-        figure.layout.annotations[i].text += f", {estimate}"
-        drawn = [r for r in rows if (r.quantity, r.estimate) == (quantity, estimate)]
-        for lens, group, answer in dict.fromkeys((r.lens, r.group, r.answer) for r in drawn):
-            line = [r for r in drawn if (r.lens, r.group, r.answer) == (lens, group, answer)]
-            for trace in traces(line, colours[group], i == 0):
-                figure.add_trace(trace, row=i // 3 + 1, col=i % 3 + 1)
-    return figure
+    drawn = [row for row in rows if DRAWN.get(row.quantity) == row.estimate]
+    for lens, group in dict.fromkeys((row.lens, row.group) for row in drawn):
+        of_group = [row for row in drawn if (row.lens, row.group) == (lens, group)]
+        own = [row for row in of_group if row.answer != "control"]
+        control = [row for row in of_group if row.answer == "control"]
+        for part, dash in ((own, "solid"), (control, "dash")):
+            for end in ("value", "low", "high") if part else ():
+                yield curve(part, end, dash if end == "value" else "dot", colours[group], model)
 
 
-def traces(rows: Sequence[BatteryRow], colour: str, listed: bool) -> Iterator[go.Scatter]:
-    """The line of one group under one lens, and the band of its interval."""
-    first, layers = rows[0], [row.layer for row in rows]
-    name = literal(plain(first.group)) + (", control" if first.answer == "control" else "")
-    chosen = show(lens=[first.lens], group=[tag_of(first.group)])
-    ends = [rounded(row.low) for row in rows], [rounded(row.high) for row in rows]
-    for end, fill in zip(ends, (None, "tonexty"), strict=True):
-        yield go.Scatter(
-            x=layers,
-            y=end,
-            mode="lines",
-            line={"width": 0, "color": colour},
-            fill=fill,
-            fillcolor=f"rgba({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:], 16)}, 0.15)",
-            legendgroup=name,
-            showlegend=False,
-            hoverinfo="skip",
-            meta=chosen,
-        )
-    yield go.Scatter(
-        x=layers,
-        y=[rounded(row.value) for row in rows],
-        name=name,
-        legendgroup=name,
-        showlegend=listed,
-        line={
-            "width": 1.8,
-            "color": colour,
-            "dash": "dot" if first.answer == "control" else "solid",
+def curve(rows: Sequence[BatteryRow], end: str, dash: str, colour: str, model: int) -> Curve:
+    """The value or an end of the interval of one group under one lens, in every panel."""
+    first = rows[0]
+    layers = sorted({row.layer for row in rows if row.layer is not None})
+    name = plain(first.group) + (", control" if first.answer == "control" else "")
+    return Curve(
+        name=name if end == "value" else f"{name}, 95% interval",
+        model=model,
+        colour=colour,
+        dash=dash,
+        show={"model": [str(model)], "lens": [first.lens], "group": [tag_of(first.group)]},
+        layers=layers,
+        depth=layers[-1],
+        values={
+            quantity: [finite(getattr(at[layer], end)) if layer in at else None for layer in layers]
+            for quantity in dict.fromkeys(row.quantity for row in rows)
+            for at in [{row.layer: row for row in rows if row.quantity == quantity}]
         },
-        hovertemplate=f"{name}, {first.n} passes<br>layer %{{x}}<br>%{{y:.5~g}}<extra></extra>",
-        meta=chosen,
     )

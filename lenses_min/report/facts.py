@@ -81,6 +81,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
+def finite(value: Any) -> Any:
+    """A value that can be drawn, and None in place of any other."""
+    return value if is_number(value) else None
+
+
 def bits(value: Any, form: str = ".2f") -> str:
     return f"{value:{form}} bits" if is_number(value) else "some bits"
 

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +10,107 @@ from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
 from ..output.run import Run, block
-from .battery import bands, tags_of
+from .agreement import DISTANCES, agreement_curves
+from .battery import bands
 from .battery_lines import milestone_lines
+from .concerns import Concern, concerns
+from .controls import choices, models, passes
+from .curves import PANELS
 from .escape import plain
-from .facts import bits, computed_on, is_number, labels, milestone_cells, raw_checks, warnings
-from .figures import ALL, curves, raw_against_norm
-from .heatmap import COLOURS, heatmap
+from .facts import bits, computed_on, is_number, labels, milestone_cells, raw_checks
+from .figures import curves, layer_changes, over_layers, raw_against_norm
+from .heatmap import heatmap
+from .listed import TITLE, Listed, peaks, token_curves, tracked
+from .sections import sections
+from .tables import further_tables
 
 HERE = Path(__file__).parent
+CODE = ("page.theme.js", "page.heatmap.js", "page.curves.js", "page.table.js", "page.js")
 
 
-def page(runs: Sequence[Run]) -> str:
-    """The whole page of some runs; it holds plotly's code once."""
+def page(runs: Sequence[Run], track: Sequence[str] = ()) -> str:
+    """The whole page of some runs, with the curves of the tokens `track`; it holds plotly's code once."""
     pages = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, finalize=shown
     )
-    names, lenses = labels(runs), list(dict.fromkeys(lens for run in runs for lens in run.lenses))
-    offered = choices(runs, lenses)
-    figures = {"curves": curves(runs), "raw": raw_against_norm(runs)}
-    figures |= {
-        f"heatmap{i}": heatmap(run, lenses, offered["prompt"]) for i, run in enumerate(runs)
+    names, warned = labels(runs), [list(concerns(run)) for run in runs]
+    listed = {"peaks": peaks(runs)} | ({"tracked": tracked(runs, track)} if track else {})
+    prompts = choices(runs)
+    plotly = get_plotlyjs()
+    code = "".join((HERE / name).read_text(encoding="utf-8") for name in CODE)
+    figures = drawn(runs, warned, listed) | {
+        f"heatmap{i}": heatmap(run, prompts["lens"], prompts["prompt"])
+        for i, run in enumerate(runs)
     }
-    figures |= {f"battery{i}": bands(run) for i, run in enumerate(runs)}
-    plotly, code = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
+    figures |= {f"battery{i}": figure for i, run in enumerate(runs) if (figure := bands(run, i))}
     return pages.get_template("page.html").render(
         title=f"Lens report: {names[0] if len(runs) == 1 else f'{len(runs)} models'}",
         runs=[
             about(run, name)
-            | {"heatmap": f"heatmap{i}", "bands": f"battery{i}", "battery": milestone_lines(run)}
+            | {"heatmap": f"heatmap{i}", "show": of(i), "concerns": warned[i]}
+            | {"bands": f"battery{i}", "battery": milestone_lines(run)}
             for i, (run, name) in enumerate(zip(runs, names, strict=True))
         ],
         milestones=[
-            {
-                "label": name,
-                "lens": lens,
-                "layers": milestone_cells(run, lens),
-            }
-            for run, name in zip(runs, names, strict=True)
+            {"label": name, "lens": lens, "layers": milestone_cells(run, lens), "show": of(i)}
+            for i, (run, name) in enumerate(zip(runs, names, strict=True))
             for lens in run.lenses
         ],
-        choices=offered,
-        raw=[line for run, name in zip(runs, names, strict=True) for line in raw_lines(run, name)],
-        figures={name: figure.to_plotly_json() for name, figure in figures.items() if figure},
+        choices=prompts,
+        models=models(runs, warned),
+        passes=passes(runs),
+        listed=sections(runs, listed, track),
+        raw=[
+            {"line": line, "show": of(i)}
+            for i, (run, name) in enumerate(zip(runs, names, strict=True))
+            for line in raw_lines(run, name)
+        ],
+        tables=[
+            table | {"label": name, "show": of(i)}
+            for i, (run, name) in enumerate(zip(runs, names, strict=True))
+            for table in further_tables(run)
+        ],
+        figures=figures,
         hashes=" ".join(map(digest, (plotly, code))),
         plotly=plotly,
         code=code,
     )
+
+
+def of(model: int) -> dict[str, list[str]]:
+    """The choice that shows what belongs to a run."""
+    return {"model": [str(model)]}
+
+
+def drawn(
+    runs: Sequence[Run],
+    warned: Sequence[Sequence[Concern]],
+    listed: Mapping[str, Sequence[Listed]],
+) -> dict[str, Any]:
+    """The figures of curves by their places on the page, those without content are left out."""
+    alone = len(runs) == 1
+    agreeing = list(agreement_curves(runs))
+    figures = {
+        "curves": curves(runs),
+        "changes": layer_changes(runs),
+        **{
+            name: over_layers(token_curves(runs, tokens), TITLE, alone) if tokens else None
+            for name, tokens in listed.items()
+        },
+        "agreement": over_layers(agreeing, DISTANCES, alone) if agreeing else None,
+        "raw": raw_against_norm(runs),
+    }
+    content = {name: figure for name, figure in figures.items() if figure}
+    content["curves"]["warned"] = [
+        [
+            {"model": str(model), "defect": concern.defect}
+            for model, of_run in enumerate(warned)
+            for concern in of_run
+            if column in concern.columns
+        ]
+        for column in PANELS
+    ]
+    return content
 
 
 def shown(value: Any) -> Any:
@@ -103,20 +158,9 @@ def about(run: Run, label: str) -> dict[str, Any]:
         "label": label,
         "folder": run.folder,
         "about": line,
-        "warnings": list(warnings(run)),
         "details": details,
         "prompts": run.prompts,
     }
-
-
-def choices(runs: Sequence[Run], lenses: Sequence[str]) -> dict[str, list[str]]:
-    """The selects of the page and their values, the first of them chosen."""
-    prompts = list(dict.fromkeys(plain(row.pass_name) for run in runs for row in run.records()))
-    return {
-        "lens": [*lenses, ALL] if len(lenses) > 1 else list(lenses),
-        "prompt": prompts,
-        "colour": list(COLOURS),
-    } | ({"group": groups} if (groups := tags_of(runs)) else {})
 
 
 def raw_lines(run: Run, label: str) -> list[str]:

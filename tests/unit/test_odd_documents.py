@@ -108,10 +108,7 @@ def test_a_prompt_that_a_run_lacks_is_reported_as_missing(tmp_path: Path) -> Non
     folders = [published.write(tmp_path / date, date) for date in ("2025-06-29", "2025-10-13")]
     text = page(list(map(lm.load, folders)))
     figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])
-    notes = [
-        {t["text"][0] for t in figures[f"heatmap{i}"]["data"] if t.get("hoverinfo") == "skip"}
-        for i in range(2)
-    ]
+    notes = [{note["text"] for note in figures[f"heatmap{i}"]["notes"]} for i in range(2)]
     assert "no records of Germany→Berlin/pos/orig" in notes[0]
     assert "no records of pos/orig" in notes[1]
 

@@ -14,7 +14,7 @@ from published import shown
 
 import lenses_min as lm
 from lenses_min.cli import command_line
-from lenses_min.report import figures, heatmap
+from lenses_min.report import curves, figures, heatmap
 
 OUTPUTS = Path(__file__).parents[2] / "golden" / "outputs"
 FACT = OUTPUTS / "fact"
@@ -78,8 +78,8 @@ def test_a_table_named_like_a_lens_is_none(date: str, runs: dict[str, Path]) -> 
         ({"pure-next-token-rawlens", "pure-next-token-rawlens-window"} if date >= "2025-10" else set())
         | (set(published.AUDITS) if date >= "2025-10-13" else set())
     )  # fmt: skip
-    drawn = {lens for trace in figures.curves([run]).data for lens in trace.meta["show"]["lens"]}
-    assert drawn == {*run.lenses, figures.ALL}
+    drawn = {lens for one in figures.curves([run])["curves"] for lens in one["show"]["lens"]}
+    assert drawn == {*run.lenses, curves.ALL}
 
 
 @pytest.mark.parametrize("date", published.DATES)
@@ -144,19 +144,22 @@ def test_passes_of_several_facts_are_kept_apart(runs: dict[str, Path]) -> None:
     assert (run.pure()[14].fact_key, run.pure()[14].fact_index) == ("France→Paris", 1)
     assert list(run.prompts) == ["Germany→Berlin/pos/orig", "ctl/orig"]
     assert "… and 6 more passes" in shown(run)
-    names = {name for t in heatmap.heatmap(run, ["norm"]).data for name in t.meta["show"]["prompt"]}
+    parts = heatmap.heatmap(run, ["norm"])["parts"]
+    names = {name for part in parts for name in part["show"]["prompt"]}
     assert names == {*(f"{fact}/pos/orig" for fact in published.FACTS), "ctl/orig"}
 
 
 def test_the_raw_check_of_several_facts_never_turns_back(runs: dict[str, Path]) -> None:
     """The samples of all facts stand in one list: each begins a curve of its own."""
-    drawn = figures.raw_against_norm([lm.load(runs["2025-10-13"])])
-    assert drawn is not None
-    for trace in drawn.data:
-        assert list(trace.x).count(None) == len(published.FACTS) - 1
-        pairs = [(a, b) for a, b in pairwise(trace.x) if None not in (a, b)]
+    drawn = list(figures.sampled([lm.load(runs["2025-10-13"])]))
+    assert drawn
+    for curve in drawn:
+        values = [curve.values[panel] for panel in curve.values]
+        gaps = [i for i, point in enumerate(zip(*values, strict=True)) if set(point) == {None}]
+        assert len(gaps) == len(published.FACTS) - 1
+        pairs = [(i, a, b) for i, (a, b) in enumerate(pairwise(curve.layers)) if i + 1 not in gaps]
         assert pairs
-        assert all(a < b for a, b in pairs)
+        assert all(a < b for i, a, b in pairs if i not in gaps)
 
 
 def test_further_columns_and_tables_have_values(runs: dict[str, Path], tmp_path: Path) -> None:
