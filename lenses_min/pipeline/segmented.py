@@ -24,7 +24,7 @@ from ..output.store import table_name
 from ..prompts.suite import Prompt, Suite
 from .analysis import Analysis
 from .progress import Bar, bar
-from .statistics import table_of
+from .statistics import Tables, table_of
 
 log = logging.getLogger("lenses_min")
 PASSES, BATCHES = 128, 16  # of a segment, whichever is more: a batch has prompts of like length
@@ -69,7 +69,7 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
             "milestone_margins": None,
             "segments": {"passes": len(suite.passes), "most": size_of(options)},
         }
-        shown = first(finished, document, manifest)
+        shown = first(finished, tables, document, manifest)
         of_all = Run(options.file_stem, tables, {"contract": options.contract})
         return shown, finished.publish(len(parts), of_all, document, manifest)
 
@@ -118,8 +118,13 @@ def key(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def first(finished: Segments, document: Mapping[str, Any], manifest: Mapping[str, Any]) -> Run:
-    """The first segment as a run to look at, with the block of the first pass alone."""
+def first(
+    finished: Segments,
+    tables: Tables,
+    document: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+) -> Run:
+    """The first segment as a run to look at, with the block of the first pass alone, and `tables` of all passes."""
     name, standard = finished.name, contract_of(document).standard_csv
     paths = [
         finished.place(0) / table_name(name, "pure", lens) for lens in ("norm", *manifest["lenses"])
@@ -127,7 +132,7 @@ def first(finished: Segments, document: Mapping[str, Any], manifest: Mapping[str
     sources = dict(load.read_table(path, load.end_of(path.name, name), standard) for path in paths)
     return Run(
         name,
-        {key: source.rows for key, source in sources.items()},
+        {key: list(source.rows) for key, source in sources.items()} | tables,
         {**document, "passes": [*islice(document["passes"], 1)]},
         {**manifest, "prompts": [], "lenses": {}},
         folder=str(finished.out_dir),

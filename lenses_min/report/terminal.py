@@ -87,8 +87,8 @@ def show_one(run: Run, out: Console) -> None:
         *(f"  {key} = {number(value)}" for key, value in all_milestones(run).items()),
         sep="\n",
     )
-    if lines := milestone_lines(run):
-        out.print("\nover the passes: share that reaches L_semantic, its layer's median, quartiles")
+    if lines := milestone_lines(run, brief=True):
+        out.print("\nover the passes: share that reaches L_semantic (95%), median layer, quartiles")
         heads = ("lens", "group", "passes", "L_semantic", "L_semantic, control")
         table = grid(*heads, left=heads)
         for line in lines:

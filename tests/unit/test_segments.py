@@ -133,6 +133,7 @@ def test_segments_write_what_a_run_in_memory_writes(
     assert manifest["segments"] == {"passes": N, "most": SIZE}
     assert validate(read_run(parted)) == []
     assert list(shown.passes()) == [f"p{i}/orig" for i in range(SIZE)]
+    assert shown.rows("battery")[0].n == N
 
 
 def test_a_suite_of_one_segment_is_a_run_in_memory(
