@@ -17,7 +17,7 @@ one rounding; bridge against transformers 14.7 times where 49 are allowed (OLMo-
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import floor, log, log2
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from ..core.last_layer import LastLogits
+from ..core.types import PassResult
 from .last_token import LastToken
 
 LENS_ROUNDINGS = 4
@@ -34,6 +35,24 @@ COUNTS = 30.0  # nats below the top logit; lower logits do not contribute to KL,
 # Largest difference over the largest size of two tensors that are the same but for rounding.
 ROUNDING = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 Place = tuple[str, float]  # its name, and the largest difference there over the largest size
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What some passes measured of the proof: the error of the one nearest to its bound, with its token ids.
+
+    `bridge_error` is empty where none of them is the prompt that transformers read.
+    """
+
+    error: Mapping[str, float]
+    token_ids: Sequence[int]
+    bridge_error: Mapping[str, Any]
+
+
+def measured(passes: Sequence[PassResult]) -> Measured:
+    worst = passes[worst_of([result.error for result in passes])]
+    bridge = next((p.bridge_error for p in passes if p.bridge_error), {})
+    return Measured(worst.error, worst.encoded.token_ids, bridge)
 
 
 def step(z: np.ndarray, dtype: str) -> float:

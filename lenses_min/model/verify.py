@@ -1,8 +1,7 @@
 """Compare a loaded model with transformers' own, and its last layer under the norm lens with the model."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from ..core.bridge import Bridge
 from ..core.forward import ForwardRequest, Residuals, capture_batch
 from ..core.host import to_host
 from ..core.last_layer import LastLogits
-from ..core.types import PassResult
 from ..errors import LensError
 from ..lenses.norm import NormLens
 from ..options import RunOptions
@@ -36,25 +34,9 @@ def bridge_error(
     return check_bridge(model.own, of_run, model.facts.dtype, model.bridge)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What some passes measured of the proof: the error of the one nearest to its bound, with its token ids.
-
-    `bridge_error` is empty where none of them is the prompt that transformers read.
-    """
-
-    error: Mapping[str, float]
-    token_ids: Sequence[int]
-    bridge_error: Mapping[str, Any]
-
-
-def measured(passes: Sequence[PassResult]) -> Measured:
-    worst = passes[proof.worst_of([result.error for result in passes])]
-    bridge = next((p.bridge_error for p in passes if p.bridge_error), {})
-    return Measured(worst.error, worst.encoded.token_ids, bridge)
-
-
-def prove(model: LoadedModel, parts: Sequence[Measured], options: RunOptions) -> dict[str, Any]:
+def prove(
+    model: LoadedModel, parts: Sequence[proof.Measured], options: RunOptions
+) -> dict[str, Any]:
     """The proof of a run, from what the parts of its suite measured; see `proof.proof`.
 
     Raises LensError where it fails under the corrected contract; under the reference's, which has known defects, the

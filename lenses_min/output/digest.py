@@ -7,7 +7,7 @@ from typing import Any
 from ..core.milestones import ablation_summary, control_summary, milestones
 from ..core.raw_lens import raw_lens_check
 from ..core.types import ModelInfo, PassResult
-from ..model.verify import Measured, measured
+from ..model.proof import Measured, measured
 from ..options import RunOptions
 from .document import copy_rule, gold_block, heading, last_layer, model_stats, of_model
 

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import LensError
-from ..model.verify import Measured
+from ..model.proof import Measured
 from .battery.numbers import Numbers, joined, read_numbers
 from .digest import Digest
 from .entries import Entries, json_parts
