@@ -27,10 +27,20 @@ class Concern:
     columns: Sequence[str]
 
     @property
+    def everywhere(self) -> bool:
+        """Whether it concerns every panel."""
+        return len(self.columns) == len(PANELS)
+
+    @property
+    def marked(self) -> Sequence[str]:
+        """The columns whose panels name it in their titles; where it concerns all, the line below them does."""
+        return () if self.everywhere else self.columns
+
+    @property
     def panels(self) -> str:
         """The titles of its panels."""
-        every = len(self.columns) == len(PANELS)
-        return "every panel" if every else "; ".join(PANELS[column] for column in self.columns)
+        titles = "; ".join(PANELS[column] for column in self.columns)
+        return "every panel" if self.everywhere else titles
 
 
 def concerns(run: Run) -> Iterator[Concern]:

@@ -106,7 +106,7 @@ def drawn(
             {"model": str(model), "defect": concern.defect}
             for model, of_run in enumerate(warned)
             for concern in of_run
-            if column in concern.columns
+            if column in concern.marked
         ]
         for column in PANELS
     ]

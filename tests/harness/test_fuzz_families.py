@@ -104,8 +104,8 @@ def test_what_transformer_lens_does_not_take_is_reported(family: str, difference
 
 def test_what_transformer_lens_cannot_run_is_reported(differences: Perform) -> None:
     """The advice was about other inputs, where transformers had read the prompt already."""
-    told = "cannot run the model: clip_qkv .*; TransformerLens may lack an option of its config"
-    with pytest.raises(LensError, match=told):
+    expected = "cannot run the model: clip_qkv .*; TransformerLens may lack an option of its config"
+    with pytest.raises(LensError, match=expected):
         differences("olmoe", clip_qkv=0.5)
 
 
@@ -178,9 +178,9 @@ def test_a_wrong_number_is_reported(differences: Perform, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [(0.25, []), (0.2495, ["x: 'a' 0.2495, transformers 'a' 0.25"])],
 )
-def test_what_counts_as_a_difference(value: float, told: list[str]) -> None:
+def test_what_counts_as_a_difference(value: float, expected: list[str]) -> None:
     block = {"topk": [["b", 0.75], ["a", value]], "entropy": 0.8112781}
-    assert FUZZ.distribution("x", block, np.array([0.25, 0.75]), ["a", "b"]) == told
+    assert FUZZ.distribution("x", block, np.array([0.25, 0.75]), ["a", "b"]) == expected

@@ -41,13 +41,13 @@ class Setting:
 
     def state(self) -> tuple[str, ...]:
         """What a user has in the repository."""
-        asked = (
+        requested = (
             ["rev-parse", "HEAD"],
             ["status", "--porcelain"],
             ["for-each-ref"],
             ["stash", "list"],
         )
-        return tuple(self.repository.git(*arguments) for arguments in asked)
+        return tuple(self.repository.git(*arguments) for arguments in requested)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 
 @pytest.fixture(scope="module")
-def told(setting: Setting) -> dict[str, Any]:
+def report(setting: Setting) -> dict[str, Any]:
     """All that history says of the range, from its --json; the page and the XML lie beside it."""
     before = setting.state()
     out = setting.folder / "history.json"
@@ -84,16 +84,16 @@ def ledger(setting: Setting, name: str = "none.jsonl") -> list[str]:
     return ["--ledger", str(setting.folder / name)]
 
 
-def test_every_commit_is_named_rightly(setting: Setting, told: dict[str, Any]) -> None:
+def test_every_commit_is_named_rightly(setting: Setting, report: dict[str, Any]) -> None:
     truths = setting.repository.truths
-    assert [commit["commit"] for commit in told["commits"]] == [truth.hash for truth in truths]
-    for commit, truth in zip(told["commits"], truths, strict=True):
+    assert [commit["commit"] for commit in report["commits"]] == [truth.hash for truth in truths]
+    for commit, truth in zip(report["commits"], truths, strict=True):
         names = ["fails"] if commit["problem"] else sorted(commit["changed"] + commit["added"])
         assert (commit["verdict"], names) == (truth.verdict, list(truth.names)), truth.subject
 
 
-def test_a_failing_commit_says_how(told: dict[str, Any]) -> None:
-    problems = [commit["problem"] for commit in told["commits"] if commit["problem"]]
+def test_a_failing_commit_says_how(report: dict[str, Any]) -> None:
+    problems = [commit["problem"] for commit in report["commits"] if commit["problem"]]
     assert re.sub(r":\d+ in", ":N in", problems[0]) == (
         "run.py raised ZeroDivisionError: division by zero at run.py:N in run_single_model"
     )
@@ -104,11 +104,11 @@ def test_a_failing_commit_says_how(told: dict[str, Any]) -> None:
 
 
 def test_each_column_has_its_commit_and_the_one_that_undid_it(
-    setting: Setting, told: dict[str, Any]
+    setting: Setting, report: dict[str, Any]
 ) -> None:
     subjects = {truth.hash: truth.subject for truth in setting.repository.truths}
     for number, (_, key, _, column) in enumerate(PLANTED, start=1):
-        first = told["columns"][column][0]
+        first = report["columns"][column][0]
         assert subjects[first["commit"]] == f"Change {number}: {key}"
         undone = first["undone_by"] and subjects[first["undone_by"]]
         planted_in_records = column.startswith("records") and key != "records"
@@ -116,7 +116,7 @@ def test_each_column_has_its_commit_and_the_one_that_undid_it(
 
 
 def test_a_second_call_captures_nothing(
-    setting: Setting, told: dict[str, Any], capsys: Output, monkeypatch: pytest.MonkeyPatch
+    setting: Setting, report: dict[str, Any], capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbid(cache: CaptureCache, commit: Commit) -> None:
         raise AssertionError(commit.subject)
@@ -154,7 +154,7 @@ def test_processes_are_shared_among_commits(
 
 
 def test_a_range_that_was_stopped_goes_on(
-    setting: Setting, told: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: Setting, report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
     make = CaptureCache.make
@@ -184,7 +184,7 @@ def test_a_range_that_was_stopped_goes_on(
     ]  # the one between changes a module that is not imported
 
 
-def test_the_page_and_the_xml_have_every_commit(setting: Setting, told: dict[str, Any]) -> None:
+def test_the_page_and_the_xml_have_every_commit(setting: Setting, report: dict[str, Any]) -> None:
     page = (setting.folder / "page.html").read_text(encoding="utf-8")
     suite = ElementTree.parse(setting.folder / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("42", "33")
@@ -197,7 +197,7 @@ def test_the_page_and_the_xml_have_every_commit(setting: Setting, told: dict[str
 
 @pytest.mark.parametrize("planted", PLANTED, ids=[column for *_, column in PLANTED])
 def test_bisect_finds_each_planted_change(
-    planted: tuple[str, str, str, str], setting: Setting, told: dict[str, Any], capsys: Output
+    planted: tuple[str, str, str, str], setting: Setting, report: dict[str, Any], capsys: Output
 ) -> None:
     number = PLANTED.index(planted) + 1
     truths = setting.repository.truths
@@ -212,7 +212,7 @@ def test_bisect_finds_each_planted_change(
 
 
 def test_bisect_refuses_a_column_that_did_not_change(
-    setting: Setting, told: dict[str, Any], capsys: Output
+    setting: Setting, report: dict[str, Any], capsys: Output
 ) -> None:
     column = "pure-next-token: entropy"
     assert main(["bisect", *setting.options, "--column", column, setting.span]) == 2
@@ -224,7 +224,7 @@ def commit_of(setting: Setting, subject: str) -> str:
 
 
 def test_what_is_accepted_is_named_and_nothing_else(
-    setting: Setting, told: dict[str, Any], tmp_path: Path, capsys: Output
+    setting: Setting, report: dict[str, Any], tmp_path: Path, capsys: Output
 ) -> None:
     path = tmp_path / "accepted.jsonl"
     accepted = [*setting.options, "--ledger", str(path), "--reason", "The unit is bits."]
@@ -251,7 +251,7 @@ def test_what_is_accepted_is_named_and_nothing_else(
 
 
 def test_an_acceptance_that_matches_nothing_any_more_is_reported(
-    setting: Setting, told: dict[str, Any], tmp_path: Path, capsys: Output
+    setting: Setting, report: dict[str, Any], tmp_path: Path, capsys: Output
 ) -> None:
     commit = commit_of(setting, "Rename a variable")
     entry = {
@@ -267,7 +267,7 @@ def test_an_acceptance_that_matches_nothing_any_more_is_reported(
 
 
 def test_commits_that_only_add_have_their_own_status(
-    setting: Setting, told: dict[str, Any], capsys: Output
+    setting: Setting, report: dict[str, Any], capsys: Output
 ) -> None:
     first, last = (commit_of(setting, s) for s in ("Name the unit", "Write the milestones"))
     command = ["history", *setting.options, *ledger(setting), f"{first}^..{last}"]
@@ -309,7 +309,7 @@ def test_a_ledger_that_is_none_is_refused(setting: Setting, tmp_path: Path, caps
 
 
 def test_a_page_that_cannot_be_written_is_one_error(
-    setting: Setting, told: dict[str, Any], capsys: Output
+    setting: Setting, report: dict[str, Any], capsys: Output
 ) -> None:
     page = "/dev/null/page.html"
     assert main(["history", *setting.options, setting.span, "--html", page, *ledger(setting)]) == 2
@@ -348,7 +348,7 @@ def test_a_module_imported_by_its_place_is_no_known_content(
 
 
 def test_a_range_cannot_begin_with_a_commit_that_fails(
-    setting: Setting, told: dict[str, Any], capsys: Output
+    setting: Setting, report: dict[str, Any], capsys: Output
 ) -> None:
     broken = commit_of(setting, "Divide by nothing")
     assert main(["history", *setting.options, *ledger(setting), f"{broken}..main"]) == 2

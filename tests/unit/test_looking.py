@@ -398,10 +398,10 @@ def test_tracked_tokens() -> None:
 def test_warnings_stand_at_the_curves_that_they_concern() -> None:
     run = lm.load(CORRECTED / "fact")
     proof = {"holds": False, "kl_bits": 0.5, "bound_bits": 1e-6}
-    told = ["R15: pos/orig: the gold ids", "something else"]
-    _, drawn = read_page(
-        page([replace(run, manifest={"warnings": told, "last_layer_proof": proof})])
-    )
+    texts = ["R14: another token", "R15: pos/orig: the gold ids", "something else"]
+    text = page([replace(run, manifest={"warnings": texts, "last_layer_proof": proof})])
+    _, drawn = read_page(text)
+    assert "Concerns every panel." in text, "in a sentence, not in the title of each"
     warned = dict(zip(curves.PANELS, drawn["curves"]["warned"], strict=True))
     ids = {column: [one["defect"] for one in of_panel] for column, of_panel in warned.items()}
     assert ids["entropy"] == []

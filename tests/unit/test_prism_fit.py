@@ -141,10 +141,10 @@ def test_on_the_command_line_and_in_a_run(
     assert command_line.main([*command, "--contract", "corrected"]) == 0
     folder = tmp_path / "prisms" / "layernorm-parallel"
     note = json.loads((folder / "provenance.json").read_text())
-    told = f"32 of 32 directions aligned, from {note['residuals']} residuals"
+    message = f"32 of 32 directions aligned, from {note['residuals']} residuals"
     error = f"max |QᵀQ − I| is {note['orthogonality_error']:.1e}"
     printed = capsys.readouterr().out
-    assert printed.endswith(f"layernorm-parallel: {told}; {error}\n{folder}\n")
+    assert printed.endswith(f"layernorm-parallel: {message}; {error}\n{folder}\n")
     assert note["norms"] == "the model's own modules"
     options = RunOptions(
         model,

@@ -336,10 +336,10 @@ def test_the_command_prints_the_first_pass_and_how_many_there_are(
 ) -> None:
     words = ["run", str(models / "fact"), "--device", "cpu", "--prompts", options.prompts]
     assert command_line.main([*words, "--out-dir", str(tmp_path)]) == 0
-    said = capsys.readouterr()
-    assert f"… and {N - 1} more passes" in said.out
-    assert str(tmp_path / "run-fact.manifest.json") in said.out
-    assert "pass/s" not in said.err
+    printed = capsys.readouterr()
+    assert f"… and {N - 1} more passes" in printed.out
+    assert str(tmp_path / "run-fact.manifest.json") in printed.out
+    assert "pass/s" not in printed.err
 
 
 class Terminal(io.StringIO):

@@ -130,7 +130,10 @@ def prompt_counts(known: NDArray[np.bool_], by: Resampling) -> NDArray[np.intp]:
 
 
 def share(flags: Floats, resampling: Resampling) -> Estimate:
-    """The share of 1 among the 0 and 1 of each column [N, C], in 0 … 1, by Wilson's interval."""
+    """The share of 1 among the 0 and 1 of each column [N, C], in 0 … 1, by Wilson's interval.
+
+    It begins at 0 where no flag is 1 and ends at 1 where all are, which rounding would miss.
+    """
     known = ~np.isnan(flags)
     n, prompts = known.sum(0).astype(float), prompt_counts(known, resampling)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -139,7 +142,8 @@ def share(flags: Floats, resampling: Resampling) -> Estimate:
         z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
         centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
         half = z / (1 + z**2 / size) * np.sqrt(p * (1 - p) / size + z**2 / (4 * size**2))
-    return Estimate(p, np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1))
+    low, high = np.clip((centre - half, centre + half), 0, 1)
+    return Estimate(p, np.where(p == 0, 0, low), np.where(p == 1, 1, high))
 
 
 def effective_size(
