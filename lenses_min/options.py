@@ -13,6 +13,7 @@ from typing import Any
 from .errors import LensError
 
 ENTROPY_COLLAPSE_BITS = 1.0  # the entropy up to which a row has collapsed; no option, as in run.py
+CSV, PARQUET = TABLE_FORMATS = ("csv", "parquet")  # names of the formats, and suffixes of files
 OPTION = "option"  # the key of an Option in a field's metadata
 # A folder of the local Hugging Face cache, whose own name is a commit.
 CACHED = re.compile(r"[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$")
@@ -142,6 +143,10 @@ class RunOptions:
         "auto",
         "before each prompt: by the contract's rule, nothing, or the declared BOS",
         choices=("auto", "none", "model"),
+    )
+
+    table_format: str = option(
+        CSV, "format of the tables' files (default: %(default)s)", choices=TABLE_FORMATS
     )
 
     def __post_init__(self) -> None:

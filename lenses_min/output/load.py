@@ -1,6 +1,7 @@
 """A run directory → Run: those of this runner, under either contract, and those of every published run.py."""
 
 import json
+import os
 import re
 from collections.abc import Collection, Sequence
 from os import PathLike
@@ -8,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LensError
-from ..options import contract_of
+from ..options import CSV, PARQUET, TABLE_FORMATS, contract_of
+from . import parquet
 from .run import Run
-from .store import COLUMNS, is_table_end
+from .store import COLUMNS, is_table_end, table_name
 from .tables import KINDS, Source, missing_columns, read_rows, split
 
 LENSES = ("norm", "final", "raw", "prism", "tuned")  # any other lens stands behind these
 STEMS = {"records": "records", "pure": "pure-next-token"}  # of the tables that each lens has
+SUFFIXES = tuple(f".{table_format}" for table_format in TABLE_FORMATS)
 DOCUMENT = r"output-(.+?)(\.error)?\.json"
 Key = tuple[str, str]
 
@@ -53,14 +56,14 @@ def runs_in(place: Path) -> list[str]:
 def read(place: Path, name: str) -> Run:
     document = read_json(place / f"output-{name}.json")
     manifest = place / f"run-{name}.manifest.json"
+    table_format = format_of(place, name)
     sources = read_tables(place, name, contract_of(document).standard_csv)
     pure = sources.get(("pure", "norm"))
     if pure is None:
         raise LensError(f"{place} holds no output-{name}-pure-next-token.csv; the run is not whole")
     if not pure.rows:
-        raise LensError(
-            f"{place}/output-{name}-pure-next-token.csv has no rows; the run is not whole"
-        )
+        file = table_name(name, "pure", table_format=table_format)
+        raise LensError(f"{place}/{file} has no rows; the run is not whole")
     files = {
         path: re.fullmatch(rf"{re.escape(name)}_(\d\d+)_resid\.pt", path.name)
         for path in sorted(place.iterdir())
@@ -73,13 +76,20 @@ def read(place: Path, name: str) -> Run:
         {int(match[1]): read_tensor(path) for path, match in files.items() if match},
         str(place),
         sources,
+        table_format,
     )
+
+
+def format_of(place: Path, name: str) -> str:
+    """The format of the tables of a run: that of its pure-next-token table."""
+    is_parquet = (place / table_name(name, "pure", table_format=PARQUET)).exists()
+    return PARQUET if is_parquet else CSV
 
 
 def read_tables(place: Path, name: str, standard: bool) -> dict[Key, Source]:
     """Every table of a run by table and lens, the further ones last; raises LensError where one cannot be read."""
     sources: dict[Key, Source] = {}
-    for kind, path in table_files(place, name).items():
+    for kind, path in table_files(place, name):
         key, source = read_table(path, kind, standard)
         if key in sources:
             raise LensError(f"{place} holds two tables {key[0]} of {key[1]}; take away {path.name}")
@@ -92,26 +102,26 @@ def read_tables(place: Path, name: str, standard: bool) -> dict[Key, Source]:
     return {key: sources[key] for key in sorted(sources, key=order)}
 
 
-def table_files(place: Path, name: str) -> dict[str, Path]:
-    """The tables of a run by the end of their file's name.
+def table_files(place: Path, name: str) -> list[tuple[str, Path]]:
+    """The tables of a run, each behind the end of its file's name.
 
     Where the document of a run is missing, its tables are of none: no end has `-records` or `-pure-next-token` inside.
     """
     files = sorted(place.iterdir())
     names = {match[1] for path in files if (match := re.fullmatch(DOCUMENT, path.name))}
     foreign = re.compile(r".+-(records|pure-next-token)")
-    ends = {path: end_of(path.name, name) for path in files if path.suffix == ".csv"}
-    return {
-        end: path
+    ends = {path: end_of(path.name, name) for path in files if path.suffix in SUFFIXES}
+    return [
+        (end, path)
         for path, end in ends.items()
         if end and owner(path.name, names) == name and not foreign.match(end)
-    }
+    ]
 
 
 def end_of(file: str, name: str) -> str:
     """The end of the name of a table's file, behind a run's name; empty where it is not of a run of that name."""
     stem = f"output-{name}-"
-    return file.removeprefix(stem).removesuffix(".csv") if file.startswith(stem) else ""
+    return os.path.splitext(file.removeprefix(stem))[0] if file.startswith(stem) else ""
 
 
 def owner(file: str, names: Collection[str]) -> str:
@@ -124,6 +134,8 @@ def owner(file: str, names: Collection[str]) -> str:
 def read_table(path: Path, kind: str, standard: bool) -> tuple[Key, Source]:
     """Key and rows of a file; raises LensError that names the file, and row, column and text of a wrong cell."""
     try:
+        if path.suffix == f".{PARQUET}":
+            return read_parquet(path, kind)
         with path.open(encoding="utf-8", newline="") as stream:
             text = stream.read()
         lines = split(text, standard)
@@ -132,6 +144,13 @@ def read_table(path: Path, kind: str, standard: bool) -> tuple[Key, Source]:
     except (OSError, ValueError) as error:
         raise LensError(f"cannot read {path}: {error}") from error
     return key, Source(tuple(columns), tuple(rows), text)
+
+
+def read_parquet(path: Path, kind: str) -> tuple[Key, Source]:
+    content = parquet.read(path)
+    columns = content.column_names
+    key = key_of(kind, columns)
+    return key, Source(tuple(columns), tuple(parquet.read_rows(content, KINDS.get(key[0]))))
 
 
 def key_of(kind: str, header: Sequence[str]) -> Key:

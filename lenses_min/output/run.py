@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.milestones import milestones
 from ..core.rows import PureRow, RecordRow, by_pass, pass_name
-from ..options import Contract, RunOptions, contract_of
+from ..options import CSV, PARQUET, Contract, RunOptions, contract_of
+from . import parquet
+from .csv_text import csv_text, plain
 from .decisions import Thresholds
 from .firmness import Firmness, firmness
 from .store import (
     COLUMNS,
     cells,
-    csv_text,
     file_names,
     json_text,
-    plain,
     staged,
     table_name,
     write_bytes,
@@ -37,7 +37,8 @@ class Run:
     `agreement`, stands under norm; a further table of run.py by the end of its file's name, as `milestones` and
     `pure-next-token-rawlens`, with mappings from column to value as rows. `document` is its JSON and `manifest` how it
     came about, empty where run.py wrote none. `residuals` are normalised, `[1, S, D]` by layer; `folder` is where the
-    run was read from, or is saved to. `sources` are the tables as they were read, none where the run is a new one.
+    run was read from, or is saved to. `sources` are the tables as they were read, none where the run is a new one;
+    `table_format` is csv or parquet.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Run:
     residuals: Mapping[int, Any] = field(default_factory=dict)
     folder: str = "run-latest"
     sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
+    table_format: str = CSV
 
     @property
     def model_id(self) -> str:
@@ -96,7 +98,7 @@ class Run:
         return list(dict.fromkeys(column for row in self.rows(table, lens) for column in row))
 
     def frame(self, table: str = "pure", lens: str = "norm") -> "pandas.DataFrame":
-        """A table of `rows` with all the columns of its file; a corrected one as pandas reads its file.
+        """A table of `rows` with all the columns of its file; a corrected one as pandas reads its file of CSV.
 
         A column that no row has a field for holds flags, whole numbers or numbers where all its cells are such, else
         texts; a cell beyond the header is in the column `#i`, i its number from 1. Absent values are None or NaN.
@@ -106,7 +108,8 @@ class Run:
         rows = self.rows(table, lens)
         columns = self.columns(table, lens)
         lines = [cells(row, columns) for row in rows]
-        shown = [list(map(plain, line)) for line in lines] if self.rules.standard_csv else lines
+        quoted = self.rules.standard_csv and self.table_format == CSV
+        shown = [list(map(plain, line)) for line in lines] if quoted else lines
         return pandas.DataFrame(shown, columns=columns)
 
     def passes(self, lens: str = "norm") -> dict[str, list[PureRow]]:
@@ -193,14 +196,19 @@ class Run:
     def write_tables(self, folder: Path) -> None:
         """Write the tables and residuals, one by one."""
         for table, lens in self.tables:
-            write_text(folder / table_name(self.name, table, lens), self.text(table, lens))
+            path = folder / table_name(self.name, table, lens, self.table_format)
+            if self.table_format == PARQUET:
+                columns = self.columns(table, lens)
+                parquet.write(path, table, self.tables[table, lens], columns)
+            else:
+                write_text(path, self.text(table, lens))
         for layer, residual in self.residuals.items():
             write_bytes(folder / f"{self.name}_{layer:02d}_resid.pt", saved(residual))
 
     def text(self, table: str, lens: str) -> str:
-        """A table as its file holds it: as it was read, where its rows are still those, else in the run's dialect."""
+        """A table as CSV: as it was read, where its rows are still those, else in the run's dialect."""
         rows, source = self.tables[table, lens], self.sources.get((table, lens))
-        if source and list(rows) == list(source.rows):
+        if source and source.text and list(rows) == list(source.rows):
             return source.text
         return csv_text(rows, self.columns(table, lens), self.rules.standard_csv)
 

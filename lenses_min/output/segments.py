@@ -20,6 +20,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import LensError
 from ..model.proof import Measured
+from ..options import CSV, PARQUET
+from . import parquet
 from .battery.numbers import Numbers, joined, read_numbers
 from .digest import Digest
 from .entries import Entries, json_parts
@@ -110,7 +112,10 @@ class Segments:
         with staged(self.out_dir, self.name) as stage:
             for name in names:
                 files = [place / name for place in places if (place / name).exists()]
-                write_parts(stage / name, behind(files, bool(name.endswith(".csv"))))
+                if name.endswith(f".{PARQUET}"):
+                    parquet.join(stage / name, files)
+                else:
+                    write_parts(stage / name, behind(files, name.endswith(f".{CSV}")))
             whole.write_tables(stage)
             for name, content, end in (
                 (f"output-{self.name}.json", document, ""),

@@ -6,44 +6,25 @@ document go first, the new ones come last, the manifest at the very end. A run t
 document, and what it has hidden goes with the next run of that model.
 """
 
-import csv
-import io
 import json
 import os
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
 from ..core.rows import AgreementRow, AnswerRow, PureRow, Row
 from ..errors import LensError
+from ..options import CSV, TABLE_FORMATS
 from .battery.rows import BatteryRow
 from .hidden import discard_segments
 
 TOP_COLUMNS = 20
-MISSING = frozenset(  # what pandas reads as missing, quoted or not
-    (
-        *(
-            "",
-            "#N/A",
-            "#N/A N/A",
-            "#NA",
-            "-1.#IND",
-            "-1.#QNAN",
-            "-NaN",
-            "-nan",
-            "1.#IND",
-            "1.#QNAN",
-        ),
-        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-    )
-)
 BASE = ["prompt_id", "prompt_variant", "layer", "pos", "token", "entropy"]
 TOPS = [f"{kind}{i}" for i in range(1, TOP_COLUMNS + 1) for kind in ("top", "prob")]
 RECORD_COLUMNS = [*BASE, *TOPS, "rest_mass"]
@@ -76,75 +57,19 @@ def cells(row: Row | Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
     return [values.get(column) for column in columns]
 
 
-def csv_cell(value: Any) -> str:
-    """The reference's dialect: minimal quoting for `,` `"` and newline, backslash doubled, CR bare (R5).
-
-    Written out because Python's csv module quotes a carriage return from 3.13 on, and the reference ran on 3.11.
-    """
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else repr(value)
-    text = text.replace("\\", "\\\\")
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
-
-
-def csv_text(
-    rows: Sequence[Row | Mapping[str, Any]], columns: Sequence[str], standard: bool = False
-) -> str:
-    """A table in the reference's dialect, or in that of Python's csv module (R5)."""
-    lines = [columns, *(cells(row, columns) for row in rows)]
-    return (
-        table_text(lines)
-        if standard
-        else "".join(",".join(map(csv_cell, line)) + "\n" for line in lines)
-    )
-
-
-def table_text(lines: Iterable[Sequence[Any]]) -> str:
-    """Lines as csv and pandas read them back with their defaults; None is an empty cell."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(
-        [plain(value) for value in line] for line in lines
-    )
-    return stream.getvalue()
-
-
-def plain(value: Any) -> Any:
-    """A text unchanged, or as a JSON string where a reader would take it for something else.
-
-    That is: a missing value, a number or a flag to pandas, a line end, or a text that begins with a quote already.
-    """
-    if not isinstance(value, str):
-        return value
-    odd = any(unicodedata.category(c) in ("Cc", "Cs") for c in value)
-    taken = value in MISSING or value.strip().lower() in ("true", "false") or is_number(value)
-    return json.dumps(value) if odd or taken or value.startswith('"') else value
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def json_text(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def table_name(file_stem: str, table: str, lens: str = "norm") -> str:
-    """Name of a table's file; the norm lens has no suffix."""
+def table_name(file_stem: str, table: str, lens: str = "norm", table_format: str = CSV) -> str:
+    """Name of a table's file; the norm lens is not named."""
     kind = "pure-next-token" if table == "pure" else table
-    return (
-        f"output-{file_stem}-{kind}.csv"
-        if lens == "norm"
-        else f"output-{file_stem}-{kind}-{lens}.csv"
-    )
+    end = kind if lens == "norm" else f"{kind}-{lens}"
+    return f"output-{file_stem}-{end}.{table_format}"
 
 
 def is_table_end(end: str) -> bool:
-    """Whether `output-NAME-<end>.csv` is a table that this runner or a published run.py writes."""
+    """Whether `output-NAME-<end>` is the name of a table that this runner or a published run.py writes."""
     lenses = r"(?:records|pure-next-token)(?:-[a-z]+){0,2}"
     return bool(re.fullmatch(rf"{lenses}|{'|'.join(OTHER_KINDS)}", end))
 
@@ -152,7 +77,7 @@ def is_table_end(end: str) -> bool:
 def is_output(name: str, file_stem: str) -> bool:
     """Whether a file name is one that a run of this model may write, by this runner or a published run.py."""
     stem = re.escape(file_stem)
-    if match := re.fullmatch(rf"output-{stem}-(.+)\.csv", name):
+    if match := re.fullmatch(rf"output-{stem}-(.+)\.(?:{'|'.join(TABLE_FORMATS)})", name):
         return is_table_end(match[1])
     patterns = (
         rf"output-{stem}(?:\.error)?\.json",
@@ -239,9 +164,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """Write through to the disk, so that a rename never publishes an empty file."""
-    with path.open("wb") as stream:
+    with written_through(path) as stream:
         stream.writelines(parts)
+
+
+@contextmanager
+def written_through(path: Path) -> Iterator[BinaryIO]:
+    """A file to write; it is on the disk at the end, so that a rename never publishes an empty file."""
+    with path.open("wb") as stream:
+        yield stream
         stream.flush()
         os.fsync(stream.fileno())
 

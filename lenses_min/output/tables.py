@@ -1,4 +1,4 @@
-"""CSV text → the columns and rows of a table, of any revision of run.py or of this runner."""
+"""CSV text, or typed columns → the rows of a table, of any revision of run.py or of this runner."""
 
 import csv
 import io
@@ -35,6 +35,10 @@ HIDDEN = {0: "\udc00", 13: "\udc0d"}
 SHOWN = {0xDC00: "\0", 0xDC0D: "\r"}
 
 
+# Reads a column: its name, its cells, and the type of its field, None where it is none's.
+Read = Callable[[str, Any, Any], Sequence[Any]]
+
+
 class CellError(ValueError):
     """A cell that is not of its column's type, with its place; row 1 is the header."""
 
@@ -44,11 +48,11 @@ class CellError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A table as it was read from its file: its columns in their order, its rows, its text."""
+    """A table as it was read from its file: its columns in their order, its rows, and the text of CSV."""
 
     columns: tuple[str, ...]
     rows: tuple[Any, ...]
-    text: str
+    text: str = ""
 
 
 def split(text: str, standard: bool) -> list[list[str]]:
@@ -89,18 +93,27 @@ def read_rows(lines: Sequence[list[str]], kind: type[Row] | None) -> tuple[list[
     header, *body = lines or [[]]
     width = max(map(len, lines), default=0)
     columns = [*header, *(f"#{i + 1}" for i in range(len(header), width))]
-    if twice := [name for name, times in Counter(columns).items() if times > 1]:
-        raise ValueError(f"it names the column {twice[0]!r} twice")
+    check_names(columns)
     padded = [line + [""] * (width - len(line)) for line in body]
     cells = (
         dict(zip(columns, zip(*padded, strict=True), strict=True))
         if padded
         else dict.fromkeys(columns, ())
     )
+    return columns, rows_of(cells, kind, len(body), read_cells)
+
+
+def check_names(columns: Sequence[str]) -> None:
+    if twice := [name for name, times in Counter(columns).items() if times > 1]:
+        raise ValueError(f"it names the column {twice[0]!r} twice")
+
+
+def rows_of(cells: Mapping[str, Any], kind: type[Row] | None, size: int, read: Read) -> list[Any]:
+    """The rows of some columns: of a dataclass, or mappings by column where `kind` is None."""
     if kind is not None:
-        return columns, typed_rows(kind, cells, len(body))
-    values = {name: infer(name, column) for name, column in cells.items()}
-    return columns, [{name: values[name][i] for name in columns} for i in range(len(body))]
+        return typed_rows(kind, cells, size, read)
+    values = {name: read(name, column, None) for name, column in cells.items()}
+    return [{name: values[name][i] for name in values} for i in range(size)]
 
 
 def missing_columns(kind: type[Row], columns: Sequence[str]) -> list[str]:
@@ -110,21 +123,27 @@ def missing_columns(kind: type[Row], columns: Sequence[str]) -> list[str]:
     return [name for name in (*names, *pairs) if name not in columns]
 
 
-def typed_rows(kind: type[Row], cells: Mapping[str, Sequence[str]], size: int) -> list[Row]:
+def typed_rows(kind: type[Row], cells: Mapping[str, Any], size: int, read: Read) -> list[Row]:
     """Rows of a dataclass; optional fields without a column are None, columns without a field are `further`."""
     if lacking := missing_columns(kind, list(cells)):
         raise ValueError(f"it has no column {lacking[0]!r}")
     nothing = [None] * size
     values: dict[str, Sequence[Any]] = {
-        f.name: read_column(f.name, cells[f.name], READERS[f.type]) if f.name in cells else nothing
+        f.name: read(f.name, cells[f.name], f.type) if f.name in cells else nothing
         for f in fields(kind)
         if f.name not in NOT_CELLS
     }
     pairs = pair_columns(cells) if issubclass(kind, RecordRow) else []
     if pairs:
-        values["top"] = tops([(cells[top], cells[prob]) for top, prob in pairs], size)
+        values["top"] = tops(
+            [
+                (read(top, cells[top], str), read(prob, cells[prob], float | None))
+                for top, prob in pairs
+            ],
+            size,
+        )
     known = {*values, *(name for pair in pairs for name in pair)}.difference(NOT_CELLS)
-    further = {name: infer(name, cells[name]) for name in cells if name not in known}
+    further = {name: read(name, cells[name], None) for name in cells if name not in known}
     values["further"] = [{name: further[name][i] for name in further} for i in range(size)]
     return [kind(**{name: column[i] for name, column in values.items()}) for i in range(size)]
 
@@ -136,21 +155,23 @@ def pair_columns(columns: Collection[str]) -> list[tuple[str, str]]:
 
 
 def tops(
-    pairs: Sequence[tuple[Sequence[str], Sequence[str]]], size: int
+    pairs: Sequence[tuple[Sequence[Any], Sequence[Any]]], size: int
 ) -> list[tuple[tuple[str, float], ...]]:
     """The pairs of token and probability of every row; behind the last one all cells are empty."""
-    probs = [
-        read_column(f"prob{i}", prob, READERS[float | None]) for i, (_, prob) in enumerate(pairs, 1)
-    ]
     rows = []
     for row in range(size):
-        listed = [(pairs[i][0][row], probs[i][row]) for i in range(len(pairs))]
+        listed = [(tokens[row], probs[row]) for tokens, probs in pairs]
         end = next((i for i, (_, p) in enumerate(listed) if p is None), len(listed))
         if any(token or p is not None for token, p in listed[end:]):
             fault = "has no probability, or a pair stands behind one that is empty"
             raise CellError(row + 2, f"top{end + 1}", listed[end][0], fault)
         rows.append(tuple(listed[:end]))
     return rows
+
+
+def read_cells(name: str, cells: Sequence[str], kind: Any) -> list[Any]:
+    """The values of a column of CSV: of the type of a field, or inferred where `kind` is None."""
+    return infer(name, cells) if kind is None else read_column(name, cells, READERS[kind])
 
 
 def read_column(name: str, cells: Sequence[str], read: Callable[[str], Any]) -> list[Any]:

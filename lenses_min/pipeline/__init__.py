@@ -20,6 +20,7 @@ from ..options import RunOptions
 from ..output.digest import digest, suite_document
 from ..output.document import document
 from ..output.manifest import margins
+from ..output.parquet import require_pyarrow
 from ..output.run import Run
 from ..prompts.suite import Suite, prompts_text, suite_of
 from . import segmented
@@ -60,6 +61,7 @@ def begun(options: RunOptions) -> Iterator[Analysis]:
     """The model and the lenses of a run, under the settings of a run."""
     started = time.perf_counter()
     check_lenses(options.lenses)
+    require_pyarrow(options.table_format)
     suite = suite_of(options.prompts)
     with deterministic(options.threads):
         yield prepare(load(options, suite.passes[0].text), suite, options, started)
@@ -88,6 +90,7 @@ def whole(analysis: Analysis) -> Run:
         *analysis.documents(compose, of_passes, warnings),
         next((result.residuals for result in passes if result.residuals), {}),
         options.out_dir,
+        table_format=options.table_format,
     )
     more = {"milestone_margins": margins(run)} | of_battery
     return replace(run, manifest=run.manifest | more)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -70,7 +70,7 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
             "segments": {"passes": len(suite.passes), "most": size_of(options)},
         }
         shown = first(finished, tables, document, manifest)
-        of_all = Run(options.file_stem, tables, {"contract": options.contract})
+        of_all = replace(shown, tables=tables)
         return shown, finished.publish(len(parts), of_all, document, manifest)
 
 
@@ -98,6 +98,7 @@ def add(
         records.tables_of(options, passes),
         {"contract": options.contract},
         residuals=next((result.residuals for result in passes if result.residuals), {}),
+        table_format=options.table_format,
     )
     numbers = runner.controls.numbers(passes)
     finished.add(number, segment, digest(analysis.model.facts, options, passes), numbers)
@@ -126,8 +127,10 @@ def first(
 ) -> Run:
     """The first segment as a run to look at, with the block of the first pass alone, and `tables` of all passes."""
     name, standard = finished.name, contract_of(document).standard_csv
+    table_format = manifest["options"]["table_format"]
     paths = [
-        finished.place(0) / table_name(name, "pure", lens) for lens in ("norm", *manifest["lenses"])
+        finished.place(0) / table_name(name, "pure", lens, table_format)
+        for lens in ("norm", *manifest["lenses"])
     ]
     sources = dict(load.read_table(path, load.end_of(path.name, name), standard) for path in paths)
     return Run(
@@ -136,4 +139,5 @@ def first(
         {**document, "passes": [*islice(document["passes"], 1)]},
         {**manifest, "prompts": [], "lenses": {}},
         folder=str(finished.out_dir),
+        table_format=table_format,
     )

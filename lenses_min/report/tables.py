@@ -14,7 +14,7 @@ def further_tables(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "name": table,
-            "file": table_name(run.name, table, lens),
+            "file": table_name(run.name, table, lens, run.table_format),
             "columns": columns,
             "rows": [list(map(shown, cells(row, columns))) for row in rows[:MOST]],
             "size": len(rows),

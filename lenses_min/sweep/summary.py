@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..options import RunOptions
-from ..output.store import table_text, write_text
+from ..output.csv_text import table_text
+from ..output.store import write_text
 from .folder import read_json, run_manifest
 
 NAME = "summary.csv"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..errors import SpecError
-from .listing import listing
+from .listing import TABLE_KINDS, listing
 from .run import Run, read_run, runs_in
 
 
@@ -41,7 +41,24 @@ def runs_of(folder: Path) -> list[tuple[Path, str]]:
     folders = [folder] if runs_in(existing(folder)) else below(folder)
     if not folders:
         raise nothing(folder)
-    return [(inside, name) for inside in folders for name in runs_in(inside)]
+    places = [(inside, name) for inside in folders for name in runs_in(inside)]
+    for inside, name in places:
+        check_csv(inside, name)
+    return places
+
+
+def check_csv(folder: Path, name: str) -> None:
+    """Raises SpecError where a table of a run is there as Parquet alone."""
+    files = listing(folder).runs.get(name, {})
+    for file in files:
+        table = re.fullmatch(
+            rf"(output-{re.escape(name)}-(?:{'|'.join(TABLE_KINDS)})\.)parquet", file
+        )
+        if table and f"{table[1]}csv" not in files:
+            raise SpecError(
+                f"{folder / file} is a Parquet file, and spec reads CSV only; "
+                "run lenses-min again with --table-format csv"
+            )
 
 
 def one_run(folder: Path, name: str | None = None, other: Run | None = None) -> Run:
@@ -63,4 +80,5 @@ def one_run(folder: Path, name: str | None = None, other: Run | None = None) -> 
             f"{folder} holds {len(names)} runs: {', '.join(names)}; name one with --run NAME"
         )
     file_stem = name or names[0]
+    check_csv(folder, file_stem)
     return read_run(folder, file_stem, listing(folder).runs[file_stem], other)

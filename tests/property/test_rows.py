@@ -16,7 +16,7 @@ from lenses_min.core.records import RowContext, is_run, rest_mass
 from lenses_min.core.rows import PureRow
 from lenses_min.core.tokens import Tokens
 from lenses_min.core.types import Bos, Encoded, Gold
-from lenses_min.output import store
+from lenses_min.output import csv_text, store
 from lenses_min.output.run import Run
 from lenses_min.prompts.suite import Prompt
 from spec import oracle
@@ -130,7 +130,7 @@ def parse(text: str) -> list[list[str]]:
 
 @given(ROWS)
 def test_csv_round_trips_any_token(rows: list[PureRow]) -> None:
-    text = store.csv_text(rows, store.PURE_COLUMNS)
+    text = csv_text.csv_text(rows, store.PURE_COLUMNS)
     header, *lines = parse(text)
     assert header == store.PURE_COLUMNS
     for row, line in zip(rows, lines, strict=True):
@@ -150,7 +150,7 @@ def test_the_csv_module_reads_what_it_would_have_written(tokens: list[str]) -> N
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n", escapechar="\\", quoting=csv.QUOTE_MINIMAL)
     writer.writerow(["first", *tokens])
-    assert ",".join(map(store.csv_cell, ["first", *tokens])) + "\n" == stream.getvalue()
+    assert ",".join(map(csv_text.csv_cell, ["first", *tokens])) + "\n" == stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_the_csv_module_reads_what_it_would_have_written(tokens: list[str]) -> N
     [("\\", "\\\\"), ("\r", "\r"), ('"', '""""'), ("\n", '"\n"'), ("a\\,", '"a\\\\,"')],
 )
 def test_the_dialect_by_example(token: str, cell: str) -> None:
-    assert store.csv_cell(token) == cell
+    assert csv_text.csv_cell(token) == cell
 
 
 @given(TEXTS, st.floats(allow_nan=False, allow_infinity=False))

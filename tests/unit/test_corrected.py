@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from lenses_min import RunOptions, pipeline
 from lenses_min.cli import command_line
+from lenses_min.output.csv_text import MISSING, table_text
 from lenses_min.output.run import Run
-from lenses_min.output.store import MISSING, table_text
 from spec.runs.csv_dialect import CsvError, parse_corrected
 
 ODD = [

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lenses_min import errors
+from lenses_min import LensError, errors, load
 from lenses_min.cli import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,26 @@ def test_a_gguf_file_needs_an_extra(
     assert command_line.main(["run", str(file), "--out-dir", str(tmp_path / "out")]) == 1
     expected = f"reading {file} needs gguf; install it: pip install 'lenses-min[gguf]'"
     assert expected in capsys.readouterr().err
+
+
+def test_parquet_needs_an_extra(
+    without: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = str(ROOT / "golden/models/fact"), tmp_path / "out"
+    run = replace(load(ROOT / "golden/outputs/fact"), table_format="parquet")
+    run.save(tmp_path)
+    without("pyarrow")
+    install = "needs pyarrow; install it: pip install 'lenses-min[parquet]'\n"
+    words = ["run", model, "--table-format", "parquet", "--out-dir", str(out)]
+    assert command_line.main(words) == 1
+    assert capsys.readouterr().err.endswith(f"the table format parquet {install}")
+    assert [path.name for path in out.iterdir()] == ["output-fact.error.json"]
+    assert command_line.main(["show", str(tmp_path)]) == 1
+    file = tmp_path / "output-Fact-pure-next-token.parquet"
+    assert f"reading {file} {install}" in capsys.readouterr().err
+    with pytest.raises(LensError, match="table format parquet needs pyarrow"):
+        run.save(tmp_path / "more")
+    assert not list((tmp_path / "more").iterdir())
 
 
 def test_a_run_of_a_folder_needs_no_extra(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import lenses_min as lm
 from lenses_min import LensError
 from lenses_min.core.rows import RecordRow
-from lenses_min.output import store, tables
+from lenses_min.output import csv_text, store, tables
 from lenses_min.output.run import Run
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -72,7 +72,7 @@ def test_every_text_comes_back(corrected: bool, fact_run: Run) -> None:
     """A bare carriage return of the reference (R5) among them; csv itself reads it as a line end."""
     row = vars(fact_run.records()[0]) | {"top": tuple((text, 0.5) for text in HARD)}
     rows = [type(fact_run.records()[0])(**(row | {"token": text})) for text in HARD]
-    text = store.csv_text(rows, store.RECORD_COLUMNS, corrected)
+    text = csv_text.csv_text(rows, store.RECORD_COLUMNS, corrected)
     columns, read_back = tables.read_rows(tables.split(text, corrected), RecordRow)
     assert columns == store.RECORD_COLUMNS
     assert read_back == rows

@@ -11,7 +11,7 @@ import torch
 
 import lenses_min as lm
 from lenses_min import LensError, RunOptions
-from lenses_min.output import load, store
+from lenses_min.output import csv_text, load
 from lenses_min.output.inputs import inputs
 from lenses_min.output.run import Run
 from lenses_min.report import facts
@@ -41,7 +41,7 @@ def test_whose_a_table_is(tmp_path: Path) -> None:
     for file in [*files, *others, *(f"output-{name}.json" for name in ends)]:
         (tmp_path / file).touch()
     for name, own in ends.items():
-        found = {end: path.name for end, path in load.table_files(tmp_path, name).items()}
+        found = {end: path.name for end, path in load.table_files(tmp_path, name)}
         assert found == {end: f"output-{name}-{end}.csv" for end in own}
 
 
@@ -222,6 +222,6 @@ def test_the_raw_lens_check_of_every_pass() -> None:
 
 @pytest.mark.parametrize("text", ["3", "-1.5", "1e5", "inf", "NaN", "true", " False ", '"x', "\r"])
 def test_a_text_that_a_reader_would_take_for_something_else_is_a_json_string(text: str) -> None:
-    assert store.plain(text) == json.dumps(text)
-    assert store.plain(f"x{text}y") == (json.dumps(f"x{text}y") if text == "\r" else f"x{text}y")
-    assert store.plain(3) == 3
+    assert csv_text.plain(text) == json.dumps(text)
+    assert csv_text.plain(f"x{text}y") == (json.dumps(f"x{text}y") if text == "\r" else f"x{text}y")
+    assert csv_text.plain(3) == 3

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.parquet import ParquetFile
 
+import lenses_min
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.model.determinism import deterministic
@@ -284,6 +287,26 @@ def test_a_run_of_anything_else_starts_anew(
     write(tmp_path / "out", **changes)
     assert len(ran) == N
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_segments_of_parquet_are_joined_in_row_groups(
+    write: Callable[..., Path], ran: list[str], options: RunOptions, tmp_path: Path
+) -> None:
+    """Also those of a run that was killed; the values are those of a run in memory."""
+    whole = pipeline.run(options)
+    left_behind(partial(write, table_format="parquet"), tmp_path / "out", ran)
+    write(tmp_path / "out", table_format="parquet")
+    assert ran == ["p8", "p9", "p10"]
+    assert not list((tmp_path / "out").glob("*.csv"))
+    read = lenses_min.load(tmp_path / "out")
+    assert read.tables == whole.tables
+    assert {*read.tables} >= {(name, "norm") for name in ("pure", "records", "answers", "battery")}
+    groups = {
+        path.stem.removeprefix("output-Fact-"): ParquetFile(path).num_row_groups
+        for path in (tmp_path / "out").glob("*.parquet")
+    }
+    assert groups["pure-next-token"] == 3
+    assert groups["battery"] == 1
 
 
 def test_a_run_in_memory_takes_what_another_has_left_away(

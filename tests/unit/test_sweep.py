@@ -30,7 +30,7 @@ with suppress(ImportError):
 
 FLAGS = "--device cuda --fp32-unembed --keep-residuals --copy-threshold .5 --copy-margin .2 --prism off --prism-dir p"
 FLAGS += " --lens raw --raw-lens full --contract corrected --tuned-dir t --prompts {} --batch-size 3 --no-cache"
-FLAGS += " --dtype bfloat16 --device-map auto --threads 2 --bos none"
+FLAGS += " --dtype bfloat16 --device-map auto --threads 2 --bos none --table-format parquet"
 
 
 @dataclass
