@@ -8,7 +8,7 @@ hidden folder goes when they are published.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -105,7 +105,7 @@ class Segments:
     ) -> list[Path]:
         """Write the files of the run, all or none: those of its segments, and the tables of all passes in `whole`.
 
-        Returns their paths.
+        The segments go then. Returns the paths of the files.
         """
         places = [self.place(number) for number in range(count)]
         names = {path.name for place in places for path in place.iterdir()} - {DIGEST, NUMBERS}
@@ -124,7 +124,27 @@ class Segments:
                 parts = chain(json_parts(content), [end])
                 write_parts(stage / name, map(encoded, parts))
             written = file_names(stage)
+        shutil.rmtree(self.folder, ignore_errors=True)
         return [self.out_dir / name for name in written]
+
+
+def read_files(out_dir: Path, name: str) -> dict[str, bytes]:
+    """All files of the finished segments of the run `name`, by their paths in `out_dir`."""
+    paths = (path for path in segments_folder(out_dir, name).rglob("*") if path.is_file())
+    return {str(path.relative_to(out_dir)): path.read_bytes() for path in paths}
+
+
+def write_files(out_dir: Path, name: str, shares: Sequence[Mapping[str, bytes]]) -> None:
+    """Put the segments of some shares of a run together, as `read_files` gave them.
+
+    Those of another key than the first's are left out, so that the run makes them anew.
+    """
+    key = str((segments_folder(out_dir, name) / KEY).relative_to(out_dir))
+    for share in shares:
+        if share.get(key) == shares[0].get(key):
+            for path, content in share.items():
+                (out_dir / path).parent.mkdir(parents=True, exist_ok=True)
+                (out_dir / path).write_bytes(content)
 
 
 def behind(files: list[Path], headed: bool) -> Iterator[bytes]:
@@ -138,10 +158,7 @@ def behind(files: list[Path], headed: bool) -> Iterator[bytes]:
 
 @contextmanager
 def opened(out_dir: Path, name: str, key: Mapping[str, Any]) -> Iterator[Segments]:
-    """The finished segments of a run that has the same key, else none; locked against other processes.
-
-    They stay where the run ends by an exception, and go where it does not.
-    """
+    """The finished segments of a run that has the same key, else none; locked against other processes."""
     segments = Segments(out_dir, name)
     folder = segments.folder
     with write_errors(out_dir):
@@ -157,7 +174,6 @@ def opened(out_dir: Path, name: str, key: Mapping[str, Any]) -> Iterator[Segment
         with write_errors(out_dir):
             clear_others(folder, json_text(key))
         yield segments
-        shutil.rmtree(folder, ignore_errors=True)
     finally:
         lock.release()
 

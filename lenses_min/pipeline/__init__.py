@@ -25,10 +25,10 @@ from ..output.run import Run
 from ..prompts.suite import Suite, prompts_text, suite_of
 from . import segmented
 from .analysis import Analysis, build_lenses, prepare
-from .segmented import parts_of
+from .segmented import Share, parts_of
 from .statistics import statistics
 
-__all__ = ["analyse", "build_lenses", "prompts_text", "run", "self_test", "write"]
+__all__ = ["analyse", "build_lenses", "prompts_text", "run", "self_test", "write", "write_share"]
 
 
 def run(options: RunOptions) -> Run:
@@ -54,6 +54,15 @@ def write(options: RunOptions, folder: Path) -> tuple[Run, list[Path]]:
             return segmented.write(analysis, folder)
         finished = whole(analysis)
     return finished, finished.save(folder)
+
+
+def write_share(options: RunOptions, folder: Path, share: Share) -> None:
+    """Run one share of the segments of a suite; `write` in a folder with the segments of all shares ends the run.
+
+    Raises LensError as `run` does.
+    """
+    with begun(options) as analysis:
+        segmented.write_share(analysis, folder, share)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -30,6 +30,14 @@ log = logging.getLogger("lenses_min")
 PASSES, BATCHES = 128, 16  # of a segment, whichever is more: a batch has prompts of like length
 
 
+@dataclass(frozen=True)
+class Share:
+    """Every `count`-th segment of a suite, from `number` on, which counts from 0."""
+
+    number: int
+    count: int
+
+
 def size_of(options: RunOptions) -> int:
     """The passes of a segment."""
     return max(PASSES, BATCHES * options.batch_size)
@@ -49,18 +57,8 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
     options, suite = analysis.options, analysis.suite
     parts = parts_of(suite, options)
     warnings = analysis.prompt_warnings(checked(analysis, parts))
-    analysis.runner.controls.choose(checked(analysis, parts))
-    with (
-        opened(folder, options.file_stem, key(analysis)) as finished,
-        bar(len(suite.passes)) as progress,
-    ):
-        if done := sum(finished.has(number) for number in range(len(parts))):
-            log.info("%d of %d segments are done already", done, len(parts))
-        for number, part in enumerate(parts):
-            if finished.has(number):
-                progress.update(len(part))
-            else:
-                add(analysis, part, finished, number, progress)
+    with opened(folder, options.file_stem, key(analysis)) as finished:
+        finish(analysis, finished, parts, range(len(parts)))
         whole = finished.digest(len(parts))
         compose = partial(suite_document, whole, suite.keywords)
         document, manifest = analysis.documents(compose, whole, warnings)
@@ -72,6 +70,31 @@ def write(analysis: Analysis, folder: Path) -> tuple[Run, list[Path]]:
         shown = first(finished, tables, document, manifest)
         of_all = replace(shown, tables=tables)
         return shown, finished.publish(len(parts), of_all, document, manifest)
+
+
+def write_share(analysis: Analysis, folder: Path, share: Share) -> None:
+    """Run the segments of a share and keep them in `folder`, for a run that goes on from there.
+
+    Raises LensError that names every prompt of the suite that the model cannot read, before any runs.
+    """
+    parts = parts_of(analysis.suite, analysis.options)
+    with opened(folder, analysis.options.file_stem, key(analysis)) as finished:
+        finish(analysis, finished, parts, range(share.number, len(parts), share.count))
+
+
+def finish(
+    analysis: Analysis, finished: Segments, parts: Sequence[Sequence[Prompt]], numbers: range
+) -> None:
+    """Run those of the segments `numbers` that are not done yet; memory holds one at a time."""
+    analysis.runner.controls.choose(checked(analysis, parts))
+    if done := sum(finished.has(number) for number in numbers):
+        log.info("%d of %d segments are done already", done, len(numbers))
+    with bar(sum(len(parts[number]) for number in numbers)) as progress:
+        for number in numbers:
+            if finished.has(number):
+                progress.update(len(parts[number]))
+            else:
+                add(analysis, parts[number], finished, number, progress)
 
 
 def checked(analysis: Analysis, parts: Sequence[Sequence[Prompt]]) -> Iterator[Encoded]:

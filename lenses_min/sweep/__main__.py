@@ -12,7 +12,7 @@ from typing import Any
 from ..options import RunOptions
 from ..process import configure_logging
 from .job import perform as run
-from .job import self_test
+from .job import self_test, share
 
 
 def end_with_parent() -> None:
@@ -27,6 +27,8 @@ def perform(job: Mapping[str, Any]) -> int:
     with configure_logging(logging.INFO if job["verbose"] else logging.WARNING):
         if job["self_test"]:
             return self_test(options)
+        if job["share"]:
+            return share(options, Path(job["folder"]), *job["share"])
         return run(options, False, Path(job["folder"]))
 
 

@@ -16,11 +16,15 @@ from ..options import RunOptions
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep; with `self_test` it computes the proof only."""
+    """One run of a sweep; with `self_test` it computes the proof only.
+
+    With `share`, a number from 0 on and a count, it runs that share of the segments of a suite and writes no outputs.
+    """
 
     options: RunOptions
     self_test: bool = False
     verbose: bool = False
+    share: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Local:
             "options": asdict(job.options),
             "self_test": job.self_test,
             "verbose": job.verbose,
+            "share": job.share,
             "folder": str(folder),
         }
         command = [sys.executable, "-m", "lenses_min.sweep", json.dumps(settings)]

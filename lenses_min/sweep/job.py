@@ -25,6 +25,19 @@ def self_test(options: RunOptions) -> int:
     return 0 if block["holds"] else 1
 
 
+def share(options: RunOptions, folder: Path, number: int, count: int) -> int:
+    """The segments of one share of a run alone, kept in `folder`."""
+    with silence_transformers():
+        from .. import pipeline
+        from ..pipeline.segmented import Share
+
+        try:
+            pipeline.write_share(options, folder, Share(number, count))
+        except Exception as error:
+            return failed(options, error)
+    return 0
+
+
 def failed(options: RunOptions, error: Exception) -> int:
     kind = "" if isinstance(error, LensError) else f"{type(error).__name__}: "
     print(f"lenses-min: error: {options.model_id}: {kind}{error}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """A Ray cluster: a task a run, on the share of a GPU that the estimate of its memory asks for.
 
+A suite of several segments is divided over as many tasks as the cluster holds at once; one more joins their segments.
 The package, and the files that options name, must be on every machine, under the same paths. Outputs travel as bytes.
 """
 
@@ -26,22 +27,29 @@ except ImportError as error:
 
 from ..model.estimate import needs
 from ..options import RunOptions
+from ..output.segments import read_files, write_files
 from ..process import restore_environment
+from ..prompts.suite import suite_of
 from .engines import Job, Outcome, local
 
 RETRIES = 3  # of a run whose worker or machine was lost
 THREADS = "OMP_NUM_THREADS"  # Ray sets it to 1; a run takes the user's, as on this machine
 
 
-def perform(job: Job, directory: str, threads: str | None) -> Outcome:
-    """On a worker: a run in a process of its own, tied to this one."""
+def perform(job: Job, directory: str, threads: str | None, *shares: Outcome) -> Outcome:
+    """On a worker: a run in a process of its own, tied to this one; it goes on from the segments of `shares`."""
     environment = {name: value for name, value in os.environ.items() if name != THREADS}
     if threads:
         environment[THREADS] = threads
     workdir = directory if Path(directory).is_dir() else None
-    with tempfile.TemporaryDirectory() as folder, local(1, workdir, environment) as engine:
-        outcome = engine.submit(job, Path(folder)).result()
-        files = [path for path in Path(folder).iterdir() if path.is_file()]
+    name = job.options.file_stem
+    with tempfile.TemporaryDirectory() as path, local(1, workdir, environment) as engine:
+        folder = Path(path)
+        write_files(folder, name, [share.files for share in shares if share.files])
+        outcome = engine.submit(job, folder).result()
+        if job.share:
+            return replace(outcome, files=read_files(folder, name))
+        files = [path for path in folder.iterdir() if path.is_file()]
         return replace(outcome, files={path.name: path.read_bytes() for path in files})
 
 
@@ -68,7 +76,31 @@ class Ray:
         task = ray.remote(perform).options(
             name=job.options.file_stem, max_retries=RETRIES, **amounts
         )
-        return task.remote(job, os.getcwd(), os.environ.get(THREADS)).future()
+        where = (os.getcwd(), os.environ.get(THREADS))
+        count = min(segments(job), slots(amounts, self.machines))
+        numbers = range(count) if count > 1 else ()
+        shares = [task.remote(replace(job, share=(number, count)), *where) for number in numbers]
+        return task.remote(job, *where, *shares).future()
+
+
+def segments(job: Job) -> int:
+    """How many segments a job has that can be divided."""
+    if job.self_test or not job.options.prompts:
+        return 1
+    from ..pipeline.segmented import parts_of
+
+    return len(parts_of(suite_of(job.options.prompts), job.options))
+
+
+def slots(amounts: Mapping[str, float], machines: Sequence[Mapping[str, float]]) -> int:
+    """How many tasks of these amounts, as `resources` gives them, the machines hold at once; each takes a processor."""
+    needed = {"CPU": 1.0}
+    for kind, amount in amounts.items():
+        needed["GPU" if kind == "num_gpus" else kind] = amount
+    return sum(
+        min(int(machine.get(kind, 0) // amount) for kind, amount in needed.items() if amount)
+        for machine in machines
+    )
 
 
 def resources(

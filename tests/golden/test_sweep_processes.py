@@ -130,3 +130,24 @@ def test_on_ray_a_lost_worker_costs_a_retry_and_an_absent_model_only_itself(
     assert report["message"].startswith("there is no checkpoint folder or .gguf file at ")
     assert written == {name: read for name, read in expected.items() if MODELS[2] not in name}
     assert not workers(tmp_path)
+
+
+@pytest.mark.nightly
+def test_on_ray_a_battery_is_divided_and_its_files_are_those_of_one_run(
+    models: Path, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "battery.jsonl"
+    lines = [
+        {"id": f"p{i}", "context": "The capital of Germany is called simply", "answer": "Berlin"}
+        for i in range(300)
+    ]
+    prompts.write_text("\n".join(map(json.dumps, lines)))
+    words = command(models, tmp_path, "--prompts", str(prompts), names=["fact"])
+    assert command_line.main(["run", *words]) == 0
+    with started(*words, "--engine", "ray") as process:
+        assert process.wait(240) == 0
+    whole, divided = files(tmp_path), files(tmp_path / "run-latest")
+    manifest = divided["run-fact.manifest.json"]
+    assert isinstance(manifest, dict)
+    assert manifest["segments"] == {"passes": 300, "most": 128}
+    assert divided == {name: whole[name] for name in divided}

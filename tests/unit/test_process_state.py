@@ -230,6 +230,7 @@ def test_the_worker_of_a_sweep_leaves_the_process_as_it_was(
 ) -> None:
     options = asdict(RunOptions(model, device="cpu"))
     job = {"options": options, "self_test": self_test, "verbose": True, "folder": "out"}
+    job["share"] = None
     ends: list[int] = []
     assert changes(lambda: ends.append(worker.perform(job))) == []
     assert ends == [int(model != FACT)]

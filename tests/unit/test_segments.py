@@ -25,7 +25,7 @@ from lenses_min.cli import command_line
 from lenses_min.model.determinism import deterministic
 from lenses_min.model.load import LoadedModel
 from lenses_min.output.entries import Entries, json_parts
-from lenses_min.output.segments import Segments
+from lenses_min.output.segments import Segments, read_files, write_files
 from lenses_min.output.store import json_text
 from lenses_min.pipeline import progress, segmented
 from lenses_min.pipeline.analysis import prepare
@@ -363,6 +363,33 @@ def test_the_command_prints_the_first_pass_and_how_many_there_are(
     assert f"… and {N - 1} more passes" in printed.out
     assert str(tmp_path / "run-fact.manifest.json") in printed.out
     assert "pass/s" not in printed.err
+
+
+@pytest.mark.parametrize("strange", [False, True])
+def test_shares_of_a_run_put_together_are_the_run(
+    strange: bool,
+    write: Callable[..., Path],
+    fact_model: LoadedModel,
+    options: RunOptions,
+    ran: list[str],
+    tmp_path: Path,
+) -> None:
+    """Segments that another machine made under other versions are made anew."""
+    expected = contents(write(tmp_path / "whole"), TIMES)
+    analysis = prepare(fact_model, read_suite(Path(options.prompts)), options, 0.0)
+    shares = []
+    for number in (0, 1):
+        folder = tmp_path / f"share-{number}"
+        with pytest.MonkeyPatch.context() as patched, deterministic(options.threads):
+            if strange and number:
+                patched.setattr(segmented, "versions", lambda: {"torch": "0"})
+            segmented.write_share(analysis, folder, segmented.Share(number, 2))
+        assert not list(folder.glob("[!.]*"))
+        shares.append(read_files(folder, options.file_stem))
+    write_files(tmp_path / "joined", options.file_stem, shares)
+    ran.clear()
+    assert contents(write(tmp_path / "joined"), TIMES) == expected
+    assert sorted(ran) == (["p4", "p5", "p6", "p7"] if strange else [])
 
 
 class Terminal(io.StringIO):

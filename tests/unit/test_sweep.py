@@ -383,6 +383,33 @@ def test_what_a_task_asks_of_a_cluster(
         assert on_ray.resources(options, MACHINES, gpu) == expected
 
 
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ({"memory": 5 * 10**9}, 4 + 4),
+        ({"memory": 2 * 10**10}, 1 + 1),
+        ({"num_gpus": 0.25}, 8 + 0),
+        ({"num_gpus": 2}, 2 + 0),
+        ({"num_gpus": 5}, 0),
+    ],
+)
+def test_how_many_tasks_a_cluster_holds(amounts: dict[str, float], expected: int) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    machines = [{"CPU": 8, "GPU": 4, "memory": 2e10}, {"CPU": 4, "memory": 2e10}]
+    assert on_ray.slots(amounts, machines) == expected
+
+
+def test_a_suite_of_several_segments_can_be_divided(tmp_path: Path) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    prompts = tmp_path / "prompts.jsonl"
+    lines = (f'{{"id": "p{i}", "context": "one", "answer": "two"}}\n' for i in range(600))
+    prompts.write_text("".join(lines))
+    options = RunOptions("org/m", prompts=str(prompts), batch_size=1)
+    assert on_ray.segments(Job(options)) == 5
+    assert on_ray.segments(Job(options, self_test=True)) == 1
+    assert on_ray.segments(Job(RunOptions("org/m"))) == 1
+
+
 @pytest.mark.parametrize("model", ["/no/such/folder", "missing/", "org/absent", "broken", "m.gguf"])
 def test_a_model_that_is_not_there_asks_for_what_any_needs(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
