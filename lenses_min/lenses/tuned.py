@@ -1,13 +1,15 @@
 """The tuned lens: an affine translator a layer, then the model's last norm and unembedding (Belrose et al. 2023).
 
 Artifacts in `<tuned dir>/<name>/`: translators.safetensors as `lenses-min fit tuned` writes it, or params.pt and
-config.json as AlignmentResearch/tuned-lens does: `<layer>.weight` [D, D] and `<layer>.bias` [D], layers 0 … n − 1.
+config.json as AlignmentResearch/tuned-lens does: `<layer>.weight` [D, D] and `<layer>.bias` [D], layers 0 … n − 1. The
+layout of the reference is in low_rank.py.
 """
 
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from ..core.types import Lens, Norms
 from ..core.unembedding import Unembedding
 from ..errors import LensError
 from ..options import RunOptions
+from . import low_rank
+from .low_rank import LowRankLens
 
 TRANSLATORS = "translators.safetensors"
 
@@ -54,27 +58,38 @@ class TunedLens(Lens):
         return (wide + wide @ self.weight[layer].T + self.bias[layer]).to(x.dtype)
 
 
-def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[TunedLens, dict[str, Any]]:
+def build(norms: Norms, head: Unembedding, options: RunOptions) -> tuple[Lens, dict[str, Any]]:
     """The lens from its artifacts; raises LensError where they are missing or another model's."""
     folder = Path(options.tuned_dir) / options.file_stem
-    weight, bias = read_translators(folder, norms.last, head.weight.shape[1])
-    return TunedLens(norms, head, weight.to(head.weight.device), bias.to(head.weight.device)), {}
+    n, width, device = norms.last, head.weight.shape[1], head.weight.device
+    if (folder / low_rank.WEIGHTS).is_file() and not (folder / TRANSLATORS).is_file():
+        with corrupt_is_refused(folder):
+            return LowRankLens(norms, head, low_rank.read(folder, n, width, device)), {}
+    weight, bias = read_translators(folder, n, width)
+    return TunedLens(norms, head, weight.to(device), bias.to(device)), {}
 
 
 def read_translators(folder: Path, n: int, width: int) -> tuple[Tensor, Tensor]:
-    """Weights [n, D, D] and biases [n, D] of either layout, read as data and never as code."""
+    """Weights [n, D, D] and biases [n, D] of a translator a layer, read as data and never as code."""
     ours, theirs = folder / TRANSLATORS, folder / "params.pt"
     if not ours.is_file() and not theirs.is_file():
         raise LensError(
             f"no tuned lens in {folder}; fit one with lenses-min fit tuned, or name its --tuned-dir"
         )
-    try:
+    with corrupt_is_refused(folder):
         if ours.is_file():
             state: Mapping[str, Tensor] = load_file(ours)
         else:
             state = torch.load(theirs, map_location="cpu", weights_only=True)
             check_config(folder / "config.json", n, width)
         return stacked(state, n, width, folder)
+
+
+@contextmanager
+def corrupt_is_refused(folder: Path) -> Iterator[None]:
+    """The errors of reading files as LensError."""
+    try:
+        yield
     except (
         SafetensorError,
         pickle.UnpicklingError,
