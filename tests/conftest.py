@@ -12,17 +12,21 @@ from hypothesis import HealthCheck, Phase, settings
 from jaxtyping import install_import_hook
 
 import lenses_min.options  # checks its own values, so it stays outside the hook
+from tests.process_state import differences, process_state
 
-with install_import_hook(
-    "lenses_min", "beartype.beartype"
-):  # shapes in annotations are checked in every test
+ROOT = Path(__file__).parents[1]
+# The modules whose annotations have shapes; they are checked in every test, which costs time at every call.
+SHAPED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(ROOT.glob("lenses_min/**/*.py"))
+    if "from jaxtyping import" in path.read_text(encoding="utf-8")
+]
+with install_import_hook(SHAPED, "beartype.beartype"):
     import lenses_min.pipeline
     import lenses_min.pipeline.passes
     import lenses_min.prompts.suite
 
-from tests.process_state import differences, process_state
-
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = ROOT / "golden"
 
 
 @pytest.fixture(autouse=True)

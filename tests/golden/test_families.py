@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from lenses_min import RunOptions, pipeline
+from lenses_min.model import load
 from spec import oracle
 from spec.recipe import FAMILIES, build, new_model
 from spec.runs.run import read_run
@@ -31,7 +33,9 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
         raw_lens="full",
         keep_residuals=True,
     )
-    run = pipeline.run(options)
+    loaded = load.load(options)
+    with patch.object(pipeline, "load", lambda options, prompt: loaded):
+        run = pipeline.run(options)
     run.save()
     assert validate(read_run(tmp_path / "out", family)) == []
 
@@ -59,9 +63,10 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     own.write_text(
         json.dumps({"passes": [{"id": "be", "context": GERMANY, "answer": "Berlin Paris"}, *SHORT]})
     )
-    together, alone = (
-        pipeline.run(replace(options, prompts=str(own), batch_size=size)) for size in (8, 1)
-    )
+    with patch.object(pipeline, "load", lambda options, prompt: loaded):
+        together, alone = (
+            pipeline.run(replace(options, prompts=str(own), batch_size=size)) for size in (8, 1)
+        )
     for a, b in zip(together.pure(), alone.pure(), strict=True):
         assert (a.entropy, a.kl_to_final_bits) == pytest.approx(
             (b.entropy, b.kl_to_final_bits), rel=1e-4, abs=1e-5
