@@ -59,25 +59,28 @@ def page(args: argparse.Namespace) -> int:
     """Exit status: 0 written, 1 a directory cannot be read or the page not be written."""
     try:
         require("a report", "report", ("plotly", "jinja2"))
+        from ..report.page import page as compose
+
+        out = Path(args.out)
+        content = compose(read(args.folders), args.track).encode()
+        write_whole(out, content)
     except LensError as error:
         return refused(error)
-    from ..report.page import page as compose
+    print(f"{out} ({len(content) / 1e6:.1f} MB)")
+    return 0
 
-    out = Path(args.out)
+
+def write_whole(out: Path, content: bytes) -> None:
+    """Write a file, or leave what is there; raises LensError where that cannot be done."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        text = compose(read(args.folders), args.track)
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content)
         os.replace(temporary, out)
-    except LensError as error:
-        return refused(error)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        return refused(
-            LensError(f"cannot write {out}: {error.strerror}; name another file with -o")
-        )
-    print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
-    return 0
+        raise LensError(
+            f"cannot write {out}: {error.strerror}; name another file with -o"
+        ) from error
 
 
 def refused(error: LensError) -> int:

@@ -13,7 +13,7 @@ from lenses_min import LensError, errors, load
 from lenses_min.cli import command_line
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"report": ("plotly", "jinja2"), "gguf": ("gguf",)}
+EXTRAS = {"report": ("plotly", "jinja2"), "figure": ("matplotlib",), "gguf": ("gguf",)}
 
 
 @pytest.fixture
@@ -56,6 +56,18 @@ def test_a_gguf_file_needs_an_extra(
     assert command_line.main(["run", str(file), "--out-dir", str(tmp_path / "out")]) == 1
     expected = f"reading {file} needs gguf; install it: pip install 'lenses-min[gguf]'"
     assert expected in capsys.readouterr().err
+
+
+def test_a_figure_needs_an_extra(
+    without: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without("matplotlib")
+    out = tmp_path / "figure.svg"
+    assert command_line.main(["figure", str(ROOT / "golden/outputs/fact"), "-o", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        "lenses-min: error: a figure needs matplotlib; install it: pip install 'lenses-min[figure]'\n"
+    )
+    assert not out.exists()
 
 
 def test_parquet_needs_an_extra(

@@ -64,6 +64,11 @@ COMMANDS = {
     "report": Command(
         ("report", FACT_OUTPUTS, "-o", "r.html"), ("report", "none"), "lenses_min.report.page.page"
     ),
+    "figure": Command(
+        ("figure", FACT_OUTPUTS, "-o", "f.svg"),
+        ("figure", "none"),
+        "lenses_min.report.paper.figure",
+    ),
     "cache": Command(("cache",), (), "lenses_min.cli.cache.size_of"),
     "doctor": Command(("doctor", FACT), ("doctor", "./none"), "lenses_min.cli.doctor.verdict"),
     "fit tuned": Command(
