@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.distribution import normalise, softmax, wide_blocks
+from ..core.distribution import Distribution, normalise, wide_blocks
 from ..core.metrics import kl_nats
 from ..core.unembedding import Unembedding, parts
 
@@ -35,10 +35,13 @@ class HalfProduct(torch.autograd.Function):
         return total.to(ctx.dtype), None
 
 
-def kl_of_logits(z: Float[Tensor, "N V"], final: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
-    """KL(softmax(z)‖softmax(final)) a row; nats, ≥ 0."""
-    kls = [
-        kl_nats(normalise(wide, room), softmax(final[part]).log_p)
-        for part, wide, room in wide_blocks(z)
-    ]
-    return torch.cat(kls)
+def kls_of_logits(
+    z: Float[Tensor, "N V"], model: Distribution
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """KL(softmax(z)‖model) and KL(model‖softmax(z)) of every row; nats, ≥ 0. `model` has the rows of z."""
+    forward, back = [], []
+    for part, wide, room in wide_blocks(z):
+        lens, target = normalise(wide, room), Distribution(model.p[part], model.log_p[part])
+        forward.append(kl_nats(lens, target.log_p))
+        back.append(kl_nats(target, lens.log_p))
+    return torch.cat(forward), torch.cat(back)

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ..core.distribution import softmax
 from ..model.load import LoadedModel
 from .artifacts import Checkpoint, save_translators
 from .corpus import sequences, stream
-from .logits import kl_of_logits, logits
+from .logits import kls_of_logits, logits
 from .options import DIRECTIONS, TunedOptions
 
 log = logging.getLogger("lenses_min")
@@ -89,11 +90,12 @@ class Trainer:
         sums = torch.zeros(len(DIRECTIONS), self.n)
         for ids in self.validation:
             x, final = stream(self.model.bridge, ids, self.n)
-            x, final = x[:, 3::4], final[3::4]
+            x, final_rows = x[:, 3::4], softmax(final[3::4])
+            del final  # as large as its quarter in float64
             for layer in range(self.n):
                 z = self.read(x[layer], layer, translated)
-                sums[0, layer] += kl_of_logits(z, final).mean().cpu()
-                sums[1, layer] += kl_of_logits(final, z).mean().cpu()
+                for direction, kl in enumerate(kls_of_logits(z, final_rows)):
+                    sums[direction, layer] += kl.mean().cpu()
         bits = (sums / len(self.validation) / math.log(2)).tolist()
         return dict(zip(DIRECTIONS, bits, strict=True))
 
