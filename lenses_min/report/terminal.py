@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite, log2
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from .battery_lines import milestone_lines
 from .escape import plain, short
 from .facts import HEADS, all_milestones, heading, labels, milestone_cells, top_one, warnings
 
-WIDTH = 100  # columns where the output is no terminal and COLUMNS is not set
+WIDTH = 80  # columns where the output is no terminal and COLUMNS is not set
 LEFT = ("top-1", "", "flags", "milestones")  # columns of text
-ABREAST = 3  # lenses in a table, which fits 80 columns
+ABREAST = 3  # lenses in a table, which fits WIDTH
 FLAGS = {"copy_collapse": "copy", "entropy_collapse": "sure", "is_answer": "answer"}
 
 
@@ -37,16 +37,22 @@ def show(runs: Sequence[Run], files: Sequence[Path] = (), out: Console | None = 
             texts := [plain(warning) for warning in warnings(run)]
         ):  # a run has just printed them
             whose = f" of {plain(name)}" if len(runs) > 1 else ""
-            out.print(f"\nwarnings{whose}:", *(f"  {warning}" for warning in texts), sep="\n")
-    if files:
-        out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n")
+            out.print(f"\nwarnings{whose}:", *indented(texts, out), sep="\n")
+    if files:  # a path stays on one line, to be copied
+        out.print("\nfiles:", *(f"  {path}" for path in files), sep="\n", soft_wrap=True)
 
 
 def console() -> Console:
-    out = Console(highlight=False, soft_wrap=True, markup=False)
+    """Standard output; what is printed fits its width."""
+    out = Console(highlight=False, markup=False)
     if not (out.is_terminal or "COLUMNS" in os.environ):
         out.width = WIDTH
     return out
+
+
+def indented(texts: Iterable[str], out: Console) -> list[Text]:
+    """The lines of some texts, each two columns further right."""
+    return [Text("  ") + line for text in texts for line in Text(text).wrap(out, out.width - 2)]
 
 
 def as_html(run: Run) -> str:
@@ -75,25 +81,25 @@ def show_one(run: Run, out: Console) -> None:
     if several:
         out.print("top-1 under each lens; probability p and rank of the answer")
     tables = lens_tables(run) if several else [layer_table(first)]
-    out.print(*tables, sep="\n", soft_wrap=False)
+    out.print(*tables, sep="\n")
     counted = "passes" in run.document or first[0].fact_key is not None
     passes = block(run.manifest, "segments").get("passes", 1 + len(others))
     if more := passes - 1 if counted else 0:
         out.print(f"… and {more} more passes")
     if several:
-        out.print("", lens_milestones(run), sep="\n", soft_wrap=False)
+        out.print("", lens_milestones(run), sep="\n")
     out.print(
         "\nmilestones under norm:" if several else "\nmilestones:",
-        *(f"  {key} = {number(value)}" for key, value in all_milestones(run).items()),
+        *indented((f"{key} = {number(v)}" for key, v in all_milestones(run).items()), out),
         sep="\n",
     )
     if lines := milestone_lines(run, brief=True):
         out.print("\nover the passes: share that reaches L_semantic (95%), median layer, quartiles")
         heads = ("lens", "group", "passes", "L_semantic", "L_semantic, control")
-        table = grid(*heads, left=heads)
+        table = grid(*heads, left=heads, whole=False)
         for line in lines:
             table.add_row(*(plain(line.get(head, "-")) for head in heads))
-        out.print(table, soft_wrap=False)
+        out.print(table)
 
 
 def layer_table(rows: Sequence[PureRow]) -> Table:
@@ -147,7 +153,7 @@ def side_by_side(rows: Mapping[str, Sequence[PureRow]]) -> Table:
 
 def lens_milestones(run: Run) -> Table:
     """A row a lens: the first layers of the first prompt."""
-    table = grid("milestones", *HEADS.values())
+    table = grid("milestones", *HEADS.values(), whole=False)
     for lens in run.lenses:
         table.add_row(lens, *milestone_cells(run, lens, brief=True).values())
     return table
@@ -159,17 +165,15 @@ def show_several(runs: Sequence[Run], out: Console) -> None:
     rows = [next(iter(run.passes().values())) for run in runs]
     out.print(
         Columns(depth_table(name, mine) for name, mine in zip(names, rows, strict=True)),
-        soft_wrap=False,
     )
-    table = grid("milestones", *HEADS.values(), "margin")
-    table.columns[0].no_wrap = False  # the cells of the others stay whole
+    table = grid("milestones", *HEADS.values(), "margin", whole=False)
     for run, name in zip(runs, names, strict=True):
         table.add_row(
             name,
             *milestone_cells(run, brief=True).values(),
             number(block(run.document, "control_summary").get("max_control_margin")),
         )
-    out.print("", table, sep="\n", soft_wrap=False)
+    out.print("", table, sep="\n")
 
 
 def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
@@ -189,10 +193,11 @@ def depth_table(name: str, rows: Sequence[PureRow]) -> Table:
     return table
 
 
-def grid(*names: str, left: Collection[str] = LEFT, **options: Any) -> Table:
+def grid(*names: str, left: Collection[str] = LEFT, whole: bool = True, **options: Any) -> Table:
+    """An empty table; where it is too wide, its cells are cut, or else, not `whole`, take several lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", **options)
     for name in names:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=whole)
     return table
 
 
