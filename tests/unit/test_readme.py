@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
+    "scripts/GPU.md",
     *(f"{room}/README.md" for room in ("lenses_min", "spec", "scripts")),
 )
-COMMAND = re.compile(r"(lenses-min|python -m spec|(?:bash|python) scripts/\S+)(?: .*)?$")
+COMMAND = re.compile(r"(lenses-min|python -m spec|(?:bash|python|sbatch) scripts/\S+)(?: .*)?$")
 PARSERS = {"lenses-min": command_line.parser, "python -m spec": spec_command_line.parser}
 
 
@@ -64,7 +65,7 @@ def test_every_command_of_a_page_is_one(
 
 def test_the_pages_have_commands_of_every_kind() -> None:
     kinds = {COMMAND.fullmatch(command)[1].split(" scripts")[0] for _, command in ALL}  # type: ignore[index]
-    assert kinds == {"lenses-min", "python -m spec", "bash", "python"}
+    assert kinds == {"lenses-min", "python -m spec", "bash", "python", "sbatch"}
     assert len(ALL) >= 30
 
 
