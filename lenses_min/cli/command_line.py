@@ -14,11 +14,11 @@ from ..process import configure_logging, replace_unprintable, restore_environmen
 from ..prompts.textfiles import parse_json, read_text
 from ..sweep.job import perform, self_test
 from ..version import __version__
-from . import cache, doctor, figure, fit, report, sweep
+from . import cache, completion, doctor, figure, fit, report, sweep
 from .arguments import add_model, add_run_options, add_verbosity
 
 # Each adds its commands and what performs them: perform(args) -> exit status.
-PARTS = (fit, report, figure, sweep, doctor, cache)
+PARTS = (fit, report, figure, sweep, doctor, cache, completion)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,7 +13,12 @@ from lenses_min import LensError, errors, load
 from lenses_min.cli import command_line
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"report": ("plotly", "jinja2"), "figure": ("matplotlib",), "gguf": ("gguf",)}
+EXTRAS = {
+    "report": ("plotly", "jinja2"),
+    "figure": ("matplotlib",),
+    "gguf": ("gguf",),
+    "completion": ("shtab",),
+}
 
 
 @pytest.fixture
@@ -45,6 +50,17 @@ def test_a_report_needs_an_extra(
         f"lenses-min: error: a report needs {words}; install it: pip install 'lenses-min[report]'\n"
     )
     assert not out.exists()
+
+
+def test_completion_needs_an_extra(without: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["completion", "bash"]) == 0
+    assert "--tuned-dir" in capsys.readouterr().out
+    without("shtab")
+    assert command_line.main(["completion", "bash"]) == 1
+    assert capsys.readouterr().err == (
+        "lenses-min: error: completion needs shtab; install it: "
+        "pip install 'lenses-min[completion]'\n"
+    )
 
 
 def test_a_gguf_file_needs_an_extra(

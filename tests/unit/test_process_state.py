@@ -70,6 +70,7 @@ COMMANDS = {
         "lenses_min.report.paper.figure",
     ),
     "cache": Command(("cache",), (), "lenses_min.cli.cache.size_of"),
+    "completion": Command(("completion", "bash"), (), "shtab.complete"),
     "doctor": Command(("doctor", FACT), ("doctor", "./none"), "lenses_min.cli.doctor.verdict"),
     "fit tuned": Command(
         ("fit", "tuned", *FIT, "--tokens", "400", "--steps", "1"),
