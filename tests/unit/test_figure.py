@@ -13,6 +13,7 @@ from lenses_min.cli import command_line
 from lenses_min.core.milestones import milestones
 from lenses_min.output.run import Run
 from lenses_min.report import paper
+from lenses_min.report.facts import HEADS as NAMES
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FACT = str(GOLDEN / "outputs" / "fact")
@@ -55,6 +56,11 @@ def own_folder(own_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
 def curves(axes: Any) -> list[Any]:
     """The lines of a panel that are no marks."""
     return [line for line in axes.get_lines() if line.get_linestyle() != "None"]
+
+
+def marks(axes: Any) -> list[Any]:
+    """The milestones that are marked in a panel."""
+    return [line for line in axes.get_lines() if line.get_linestyle() == "None"]
 
 
 def names(figure: Figure) -> list[str]:
@@ -111,13 +117,12 @@ def test_each_line_has_its_milestones(
                 expected.add((paper.MARKERS[key]["marker"], line.get_color(), layer, values[layer]))
     drawn = {
         (mark.get_marker(), mark.get_color(), mark.get_xdata()[0], mark.get_ydata()[0])
-        for mark in axes.get_lines()
-        if mark.get_linestyle() == "None"
+        for mark in marks(axes)
     }
     assert drawn == expected
     assert drawn
     marked = {
-        paper.HEADS[key]
+        NAMES[key]
         for key in paper.MARKERS
         if any(paper.MARKERS[key]["marker"] == m[0] for m in drawn)
     }
@@ -141,7 +146,7 @@ def test_the_mean_of_the_passes(draw: Callable[..., Figure], own_run: Run, own_f
     rows = list(own_run.passes().values())
     expected = np.mean([[row.entropy for row in one] for one in rows], axis=0)
     np.testing.assert_allclose(curves(entropy)[0].get_ydata(), expected, rtol=1e-12)
-    ranks = [[row.answer_rank for row in one] for one in rows if one[0].answer_rank]
+    ranks = [[row.answer_rank or 0 for row in one] for one in rows if one[0].answer_rank]
     assert 1 < len(ranks) <= len(rows)
     expected = np.exp(np.mean(np.log(ranks), axis=0))
     np.testing.assert_allclose(curves(rank)[0].get_ydata(), expected, rtol=1e-12)
@@ -168,10 +173,10 @@ def test_names_are_drawn_as_they_are(
     of_pass = {name: next(names_) for name in fact_run.passes()}
     rows = [replace(row, prompt_id=of_pass[row.pass_name]) for row in fact_run.pure()]
     tables = {**fact_run.tables, ("pure", "norm"): rows}
-    replace(fact_run, tables=tables, document={}, name="_$n$").save(tmp_path)
+    replace(fact_run, tables=tables, document={}, name="_$\\frac$").save(tmp_path)
     figure = draw(str(tmp_path), "--what", "entropy", "--pass", "_$x^2$/orig", "a⏎b/no_filler")
     assert names(figure)[:2] == [" _$x^2$/orig", "a⏎b/no_filler"]
-    assert figure.axes[0].get_title() == "_$n$"
+    assert figure.axes[0].get_title() == "_$\\frac$"
 
 
 @pytest.mark.parametrize(
