@@ -241,7 +241,7 @@ def main() -> int:
         return 0
     report = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__}
     if args.battery:
-        report |= bench_battery.measure(args.prompts, args.threads)
+        report |= bench_battery.measure(args.prompts, args.rounds, args.threads)
     elif args.shape:
         report |= bench_shapes.run(args)
     else:

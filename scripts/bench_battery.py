@@ -38,7 +38,6 @@ from lenses_min.prompts.suite import Prompt, suite_of
 
 LENSES = ("norm", "final")
 SHORTEST, LONGEST = 8, 64  # tokens of a prompt, BOS included
-ROUND = 250  # prompts of a round: two segments
 TRIES = 200  # windows drawn for a prompt, at most
 
 
@@ -190,13 +189,13 @@ def peaks(counts: Sequence[int], threads: int) -> Iterator[dict[str, float]]:
         yield {"prompts": count, "peak_mib": round(peak), "loaded_mib": round(loaded)}
 
 
-def measure(count: int, threads: int) -> dict[str, Any]:
+def measure(count: int, rounds: int, threads: int) -> dict[str, Any]:
     """Print and return both tables of SmolLM2."""
     options: dict[str, Any] = {"device": "cpu", "lenses": LENSES}
     path = smollm2()
     tokens = load(RunOptions(path, "m", device="cpu")).tokens
     entries = draw_prompts(tokens, count, documentation())
-    report: dict[str, Any] = {"rounds": compare_rounds(path, entries, ROUND, options)}
+    report: dict[str, Any] = {"rounds": compare_rounds(path, entries, -(-count // rounds), options)}
     print("\n| subject | prompts a second | to bare, median | least |\n|---|--:|--:|--:|")
     for name, of_subject in report["rounds"].items():
         numbers = (of_subject[key] for key in ("prompts_per_s", "ratio_to_bare", "least_ratio"))

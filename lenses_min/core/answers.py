@@ -66,7 +66,12 @@ def answer_row(encoded: Encoded, layer: int, lens: str, log_p: float) -> AnswerR
     """One row of the answers file; `log_p` in nats."""
     prompt, gold = encoded.prompt, encoded.gold
     return AnswerRow(
-        *(prompt.id, prompt.variant, layer, lens, gold.string, len(gold.answer_ids)),
+        prompt.id,
+        prompt.variant,
+        layer,
+        lens,
+        gold.string,
+        len(gold.answer_ids),
         p_joint=exp(log_p),
         surprisal_bits=(0.0 - log_p) / log(2),
     )

@@ -101,9 +101,8 @@ class MetricBuffer:
     def __init__(self, block: RowBlock) -> None:
         self.block = block
         self.metrics = LensMetrics()
-        self.row = self.end = (
-            0  # where the next chunk goes, among all rows and among the last positions
-        )
+        # where the next chunk goes, among all rows and among the last positions
+        self.row = self.end = 0
 
     def add(self, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool) -> None:
         """Measure the next rows of the block, given their logits under every lens."""

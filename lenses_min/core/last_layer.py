@@ -95,7 +95,12 @@ def divergences(
     layers = [layer for layer, pos in zip(rows.layer, rows.pos, strict=True) if pos == last]
     return [
         AgreementRow(
-            *(prompt.id, prompt.variant, layer, last, lens, against),
+            prompt.id,
+            prompt.variant,
+            layer,
+            last,
+            lens,
+            against,
             kl_bits=float(numbers.kl_bits[i]),
             js_bits=float(numbers.js_bits[i]),
             tv=float(numbers.tv[i]),

@@ -110,21 +110,20 @@ def measure(
         cos = cosine(wide, reference)
         p = normalise(wide, room)
         log_q = softmax(reference).log_raised if shared is None else shared
-        p32 = p.p.float()
         top_id = top_ids(z[part], min(k, z.shape[-1]))
-        by = z[part] if rank_logits else p32
+        by = z[part] if rank_logits else p.p.float()
         ranks = [rank_of(by, id_) for id_ in answers]
         parts.append(
             Measures(
-                top_p=p32.gather(-1, top_id),
+                top_p=p.p.gather(-1, top_id).float(),
                 top_id=top_id,
                 p_top5=bounded(p.p.gather(-1, top_id[:, :5]).sum(-1), 0.0, 1.0),
                 entropy=entropy_bits(p),
                 kl=kl_nats(p, log_q),
                 cos=cos,
-                p_answer=p32[:, at],
+                p_answer=p.p[:, at].float(),
                 log_p_answer=p.log_p[:, at].float(),
-                rank=torch.stack(ranks, -1) if ranks else p32[:, at].long(),
+                rank=torch.stack(ranks, -1) if ranks else top_id[:, :0],
             )
         )
     return Measures(

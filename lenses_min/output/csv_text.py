@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ..core.rows import Row
 from .store import cells
 
+QUOTED = re.compile(r'[,"\n]')  # what is quoted in the reference's dialect
 MISSING = frozenset(  # what pandas reads as missing, quoted or not
     (
         *(
@@ -38,7 +40,7 @@ def csv_cell(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else repr(value)
     text = text.replace("\\", "\\\\")
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 
 def csv_text(

@@ -8,9 +8,8 @@ The default dtypes are held to bf16: float16 has three more bits, but the tiny m
 class was reckoned for, and float16 on the CPU takes up to all of it (at T = 0.1).
 """
 
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +18,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch.profiler import ProfilerActivity, profile
 
 from lenses_min import RunOptions, pipeline
 from lenses_min.core.decode import RowBlock
@@ -44,6 +45,7 @@ NOT_IN_HALF = {
     "keep-residuals": "the residuals are kept in the model's dtype",
     "gqa-window": "the answer's logit, rank 5, is 0.01 above the next: less than float16's rounding moves it",
 }
+IN_HALF = [case for case in load_cases().values() if case.tolerance != "fp32"]
 ON_CPU = ("fact-prism", "layernorm-parallel", "qk-norm")  # the others take the same code
 GIB = 2**30
 
@@ -69,25 +71,65 @@ def test_goldens(device: str, dtype: str, tolerance: str, tmp_path: Path) -> Non
         if device == "cpu"
         else [name for name in CASES if dtype == "float32" or name not in NOT_IN_HALF]
     )
+    check_goldens([CASES[name] for name in names], tmp_path, device, dtype, tolerance)
+
+
+def check_goldens(
+    cases: Sequence[Case], folder: Path, device: str, dtype: str, tolerance: str = ""
+) -> None:
+    """Every case against its golden, by a tolerance class or by its own."""
     wrong = []
-    for name in names:
-        folders = CASES[name].expected_dir(), perform(CASES[name], tmp_path / name, device, dtype)
-        found = diff(folders, (None, None), by_name(tolerance))
+    for case in cases:
+        folders = case.expected_dir(), perform(case, folder / case.name, device, dtype)
+        found = diff(folders, (None, None), by_name(tolerance or case.tolerance))
         wrong += [text(found)] if found.verdict == CHANGED else []
     assert not wrong, "\n\n".join(wrong)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_cpu_and_cuda_say_the_same(device: str, tmp_path: Path) -> None:
-    """The corrected contract under four lenses, by `python -m spec diff`."""
-    (case,) = corrected([CASES["layernorm-parallel"]])
+def test_goldens_in_half_precision(device: str, tmp_path: Path) -> None:
+    """The cases that run.py itself computed in bfloat16, each in its own class."""
+    cases = IN_HALF if device == "cuda" else IN_HALF[:1]
+    check_goldens(cases, tmp_path, device, "bfloat16")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_goldens_of_the_corrected_contract(device: str, tmp_path: Path) -> None:
+    cases = corrected(CASES.values())
+    check_goldens(cases if device == "cuda" else cases[:1], tmp_path, device, "float32")
+
+
+@pytest.mark.parametrize("contract", ["reference", "corrected"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_cpu_and_cuda_say_the_same_under_five_lenses(
+    device: str, contract: str, tmp_path: Path
+) -> None:
+    case = CASES["fact-prism"]
+    write_translators(tmp_path / "tuned" / "Fact-prism", layers=6, width=128)
+    more = {
+        "contract": contract,
+        "lenses": ["norm", "final", "raw", "prism", "tuned"],
+        "tuned_dir": str(tmp_path / "tuned"),
+    }
+    case = replace(case, args={**case.args, **more})
     folders = [
-        str(perform(case, tmp_path / name, where, "float32"))
+        perform(case, tmp_path / name, where, "float32")
         for name, where in (("a", "cpu"), ("b", device))
     ]
-    command = [sys.executable, "-m", "spec", "diff", *folders, "--tolerance", "fp32"]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert len([*folders[1].glob("*-pure-next-token*.csv")]) == 5
+    found = diff(folders, (None, None), by_name("fp32"))
+    assert found.verdict != CHANGED, text(found)
+
+
+def write_translators(folder: Path, layers: int, width: int) -> None:
+    """A tuned lens whose translators are small and random."""
+    folder.mkdir(parents=True)
+    draw = torch.Generator().manual_seed(0)
+    tensors = {}
+    for layer in range(layers):
+        tensors[f"{layer}.weight"] = 0.01 * torch.randn(width, width, generator=draw)
+        tensors[f"{layer}.bias"] = 0.01 * torch.randn(width, generator=draw)
+    save_file(tensors, folder / "translators.safetensors")
 
 
 def runner_of(options: RunOptions) -> tuple[LoadedModel, PassRunner]:
@@ -115,6 +157,23 @@ def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) ->
         (of_answer,) = runner.decode([RowBlock(found.answer_residuals, found.final, ())])
         metrics = runner.metrics(Pass(encoded, found, rows), of_rows, of_answer)
     assert len(to_host(metrics).by_lens["norm"].kl) == len(rows.pos)
+
+
+@pytest.mark.parametrize("contract", ["reference", "corrected"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_pass_has_one_transfer_by_the_profiler(device: str, contract: str, models: Path) -> None:
+    """Copies from the device to the host as CUDA reports them; a CPU has none."""
+    options = RunOptions(
+        str(models / "fact"), device=device, contract=contract, lenses=("final", "raw")
+    )
+    _, runner = runner_of(options)
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+    with profile(activities=kinds) as profiled:
+        passes = runner.run()
+    names = [event.name for event in profiled.events()]
+    copies = [name for name in names if "memcpy" in name.lower() and "dtoh" in name.lower()]
+    assert any("aten::" in name for name in names)
+    assert len(copies) == (len(passes) if device == "cuda" else 0), copies
 
 
 class raising:

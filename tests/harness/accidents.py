@@ -281,8 +281,8 @@ ACCIDENTS = {
     ),
     "a carriage return in quotes": Accident(
         "csv_cell",
-        "any(c in text for c in ',\"\\n')",
-        "any(c in text for c in ',\"\\n\\r')",
+        "QUOTED.search(text)",
+        "QUOTED.search(text) or '\\r' in text",
         "odd-tokens",
         (
             Sight(PURE, "top2", "ctl/orig layer 2 pos 16"),
