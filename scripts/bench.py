@@ -1,9 +1,9 @@
 """Compare the runner with the bare cost of its forwards, TransformerLens's logit lens and nnterp's, interleaved.
 
     python scripts/bench.py [--rounds N] [--threads N] [--process] [--json FILE]
-    python scripts/bench.py --battery [--prompts N]          many prompts, see bench_battery.py
+    python scripts/bench.py --battery [--prompts N] [--memory]   many prompts, see bench_battery.py
     python scripts/bench.py --shape small|llama-8b|gemma-2-9b|smollm2 [--positions N] [--device cuda] [--dtype bfloat16]
-                                                             one long prompt, every layer, see bench_shapes.py
+                                                         one long prompt, every layer, see bench_shapes.py
 
 Two models: SmolLM2-135M, and a random Llama of 12 layers with 128,000 tokens. Each subject runs untimed first, then
 once per round, in turn; the table has medians, and the median of the ratios to the bare cost. Peak memory is what a
@@ -199,6 +199,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--battery", action="store_true", help="many prompts of SmolLM2")
     parser.add_argument("--prompts", type=int, default=2000, help="of --battery")
+    parser.add_argument("--batch-size", type=int, default=8, help="of --battery")
+    parser.add_argument(
+        "--memory", action="store_true", help="of --battery: also the peak of whole processes"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shape", choices=[*bench_shapes.SHAPES, bench_shapes.OWN_WEIGHTS])
     parser.add_argument("--positions", type=int, default=512, help="of --shape")
@@ -241,7 +245,7 @@ def main() -> int:
         return 0
     report = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__}
     if args.battery:
-        report |= bench_battery.measure(args.prompts, args.rounds, args.threads)
+        report |= bench_battery.measure(args)
     elif args.shape:
         report |= bench_shapes.run(args)
     else:

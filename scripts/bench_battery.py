@@ -34,6 +34,7 @@ from lenses_min.core.forward import batches
 from lenses_min.core.tokens import Tokens
 from lenses_min.model.load import LoadedModel, load
 from lenses_min.pipeline import segmented
+from lenses_min.pipeline.analysis import prepare
 from lenses_min.prompts.suite import Prompt, suite_of
 
 LENSES = ("norm", "final")
@@ -87,7 +88,7 @@ def write_prompts(entries: Sequence[dict[str, str]], file: Path) -> str:
 def analyse(model: LoadedModel, options: RunOptions) -> None:
     """Do all of a run of a battery but loading, as the command `run` does it."""
     suite = suite_of(options.prompts)
-    analysis = pipeline.prepare(model, suite, options, time.perf_counter())
+    analysis = prepare(model, suite, options, time.perf_counter())
     if len(segmented.parts_of(suite, options)) > 1:
         segmented.write(analysis, Path(options.out_dir))
     else:
@@ -189,20 +190,21 @@ def peaks(counts: Sequence[int], threads: int) -> Iterator[dict[str, float]]:
         yield {"prompts": count, "peak_mib": round(peak), "loaded_mib": round(loaded)}
 
 
-def measure(count: int, rounds: int, threads: int) -> dict[str, Any]:
-    """Print and return both tables of SmolLM2."""
-    options: dict[str, Any] = {"device": "cpu", "lenses": LENSES}
+def measure(args: Any) -> dict[str, Any]:
+    """Measure SmolLM2 as bench.py asks, and print the table; with `--memory` also processes of their own."""
+    options: dict[str, Any] = {"device": "cpu", "lenses": LENSES, "batch_size": args.batch_size}
     path = smollm2()
     tokens = load(RunOptions(path, "m", device="cpu")).tokens
-    entries = draw_prompts(tokens, count, documentation())
-    report: dict[str, Any] = {"rounds": compare_rounds(path, entries, -(-count // rounds), options)}
+    entries = draw_prompts(tokens, args.prompts, documentation())
+    size = -(-args.prompts // args.rounds)
+    report: dict[str, Any] = {"rounds": compare_rounds(path, entries, size, options)}
     print("\n| subject | prompts a second | to bare, median | least |\n|---|--:|--:|--:|")
     for name, of_subject in report["rounds"].items():
         numbers = (of_subject[key] for key in ("prompts_per_s", "ratio_to_bare", "least_ratio"))
         print(f"| {name} |", " | ".join(map(str, numbers)), "|", flush=True)
-    report["memory"] = [*peaks((count // 4, count), threads)]
-    for line in report["memory"]:
-        print(
-            "{prompts} prompts: peak RSS {peak_mib} MiB, {loaded_mib} after loading".format(**line)
-        )
+    if args.memory:
+        report["memory"] = [*peaks((args.prompts // 4, args.prompts), args.threads)]
+        for line in report["memory"]:
+            text = "{prompts} prompts: peak RSS {peak_mib} MiB, {loaded_mib} after loading"
+            print(text.format(**line))
     return report

@@ -68,7 +68,7 @@ SMALL: dict[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 8192,
 }
-SHAPES: dict[str, Callable[[], Any]] = {
+SHAPES: dict[str, Callable[..., Any]] = {
     "llama-8b": partial(LlamaConfig, **LLAMA_8B),
     "gemma-2-9b": partial(Gemma2Config, **GEMMA_2_9B),
     "small": partial(LlamaConfig, **SMALL),
@@ -141,7 +141,7 @@ def build(shape: str, positions: int, device: str, dtype: str, out: Path) -> Ben
         dtype=dtype,
         contract="corrected",
         out_dir=str(out),
-        lenses="norm",
+        lenses=("norm",),
         prism="off",
         prompts="own",
         raw_lens="off",

@@ -43,7 +43,7 @@ def test_bare_forwards_have_the_batches_and_padding_of_a_run(
     entries = battery.draw_prompts(fact_model.tokens, 11, TEXT * 4)
     file = battery.write_prompts(entries, tmp_path / "prompts.jsonl")
     options = RunOptions(
-        "m", device="cpu", lenses=("norm", "final"), prompts=file, out_dir=tmp_path / "out"
+        "m", device="cpu", lenses=("norm", "final"), prompts=file, out_dir=str(tmp_path / "out")
     )
     read: list[torch.Tensor] = []
     embeddings: Any = fact_model.bridge.original_model.get_input_embeddings()
