@@ -55,11 +55,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"lenses-min: error: {error}", file=sys.stderr)
         return 2
     with silence_transformers():
+        from rich.console import Console
+
         from ..model.load import load
 
         fitting = importlib.import_module(f"..fit.{args.lens}", __package__)
         try:
-            provenance = fitting.fit(load(options), settings)
+            with Console(stderr=True).status(f"loading {options.model}"):
+                model = load(options)
+            provenance = fitting.fit(model, settings)
         except (LensError, OSError) as error:
             print(f"lenses-min: error: {options.model_id}: {error}", file=sys.stderr)
             return 1

@@ -7,14 +7,21 @@ replaced by ridge regression from each layer's residual to the last one's, which
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 from torch import Tensor
 
 from ..core.distribution import softmax
@@ -61,7 +68,7 @@ class Trainer:
         width, device = self.model.facts.d_model, self.model.head.weight.device
         gram = torch.zeros(self.n, width + 1, width + 1, device=device)
         cross = torch.zeros(self.n, width + 1, width, device=device)
-        for ids in self.training:
+        for ids in track(self.training, description="regression", transient=True):
             x, _ = stream(self.model.bridge, ids, self.n)
             target = x[-1]
             root = target.square().mean(-1, keepdim=True).rsqrt()
@@ -82,13 +89,16 @@ class Trainer:
         return logits(normed, self.model.head)
 
     @torch.no_grad()
-    def validate(self, translated: bool = True) -> KLs:
+    def validate(self, translated: bool = True, shown: bool = False) -> KLs:
         """Mean KL of lens and model on held-out text, at every fourth position, in both directions.
 
-        Bits, ≥ 0, of each layer 0 … n − 1.
+        Bits, ≥ 0, of each layer 0 … n − 1. Where it is `shown`, a bar counts the sequences.
         """
+        held_out: Iterable[list[int]] = self.validation
+        if shown:
+            held_out = track(self.validation, description="held-out text", transient=True)
         sums = torch.zeros(len(DIRECTIONS), self.n)
-        for ids in self.validation:
+        for ids in held_out:
             x, final = stream(self.model.bridge, ids, self.n)
             x, final_rows = x[:, 3::4], softmax(final[3::4])
             del final  # as large as its quarter in float64
@@ -197,7 +207,8 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
     """Train and save; returns the provenance with the mean KL a layer of the final and the tuned lens."""
     started = time.monotonic()
     trainer = Trainer(model, options)
-    baseline, start = trainer.validate(translated=False), trainer.validate()
+    baseline = trainer.validate(translated=False, shown=True)
+    start = trainer.validate(shown=True)
     log.info(
         "held-out KL: final lens %.3f bits, closed-form start %.3f bits",
         mean(baseline[options.kl]),
@@ -208,7 +219,7 @@ def fit(model: LoadedModel, options: TunedOptions) -> dict[str, Any]:
         folder / "training.pt", {**asdict(options), "fingerprint": model.facts.fingerprint}
     )
     trained = trainer.train(checkpoint, started, start[options.kl])
-    end = trainer.validate() if trained["steps"] else start
+    end = trainer.validate(shown=True) if trained["steps"] else start
     provenance = {
         "lens": "tuned",
         "fitted_on": list(options.text),

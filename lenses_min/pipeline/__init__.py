@@ -25,6 +25,7 @@ from ..output.run import Run
 from ..prompts.suite import Suite, prompts_text, suite_of
 from . import segmented
 from .analysis import Analysis, build_lenses, prepare
+from .progress import bar, stage
 from .segmented import Share, parts_of
 from .statistics import statistics
 
@@ -73,7 +74,9 @@ def begun(options: RunOptions) -> Iterator[Analysis]:
     require_pyarrow(options.table_format)
     suite = suite_of(options.prompts)
     with deterministic(options.threads):
-        yield prepare(load(options, suite.passes[0].text), suite, options, started)
+        with stage(f"loading {options.model}"):
+            model = load(options, suite.passes[0].text)
+        yield prepare(model, suite, options, started)
 
 
 def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Run:
@@ -84,7 +87,8 @@ def analyse(model: LoadedModel, suite: Suite, options: RunOptions, started: floa
 def whole(analysis: Analysis) -> Run:
     """All passes in memory."""
     model, suite, options = analysis.model, analysis.suite, analysis.options
-    passes = analysis.runner.run()
+    with bar(len(suite.passes)) as progress:
+        passes = analysis.runner.run(progress.update)
     warnings = analysis.prompt_warnings([result.encoded for result in passes])
     of_passes = digest(model.facts, options, passes)
     compose = (

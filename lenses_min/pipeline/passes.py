@@ -61,12 +61,12 @@ class PassRunner:
         """Pairs of the manifest; norm and model have their block in the outputs."""
         return [pair for pair in self.pairs if pair != ("norm", "model")]
 
-    def run(self) -> list[PassResult]:
-        """All passes in the order of the suite."""
+    def run(self, advance: Callable[[int], object] = abs) -> list[PassResult]:
+        """All passes in the order of the suite. `advance` gets how many each forward has done."""
         encoded = self.encode(self.suite.passes, self.suite.test_prompts)
         if self.options.prompts:
             self.controls.choose(encoded)
-        return self.run_some(encoded)
+        return self.run_some(encoded, advance)
 
     def encode(self, prompts: Sequence[Prompt], tests: Sequence[str] = ()) -> list[Encoded]:
         """Prompts in tokens; raises LensError naming every one that the model cannot read, of `tests` too."""

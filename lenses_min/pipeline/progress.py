@@ -1,6 +1,8 @@
-"""A bar that counts passes on standard error, where that is a terminal."""
+"""What a run is doing, on standard error where that is a terminal."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -12,6 +14,17 @@ class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
 
 def bar(total: int) -> Bar:
-    """Drawn on a terminal, unless only errors are printed."""
-    quiet = not log.isEnabledFor(logging.WARNING)
-    return Bar(total=total, unit="pass", leave=False, disable=True if quiet else None)
+    """A bar that counts passes; drawn on a terminal, unless only errors are printed."""
+    return Bar(total=total, unit="pass", leave=False, disable=hidden())
+
+
+@contextmanager
+def stage(text: str) -> Iterator[None]:
+    """A line that names what is done meanwhile, drawn where a bar is and gone at the end."""
+    with Bar(desc=text, bar_format="{desc}", leave=False, disable=hidden()):
+        yield
+
+
+def hidden() -> bool | None:
+    """What tqdm calls `disable`: None hides a bar where there is no terminal."""
+    return None if log.isEnabledFor(logging.WARNING) else True

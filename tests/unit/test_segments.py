@@ -414,6 +414,21 @@ def test_a_bar_counts_passes_on_a_terminal(
         assert bar.disable
 
 
+def test_a_terminal_shows_what_a_run_is_doing(
+    options: RunOptions, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", str(models / "fact"), "--device", "cpu", "--out-dir", str(tmp_path)]
+    drawn = Terminal()
+    monkeypatch.setattr(sys, "stderr", drawn)
+    assert command_line.main(words) == 0
+    assert f"loading {models / 'fact'}" in drawn.getvalue()
+    assert "| 0/3 [" in drawn.getvalue()
+    quiet = Terminal()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    assert command_line.main([*words, "--quiet"]) == 0
+    assert quiet.getvalue() == ""
+
+
 def test_a_sweep_keeps_the_segments_of_its_runs_and_an_old_sweep_has_none(
     write: Callable[..., Path], options: RunOptions, tmp_path: Path
 ) -> None:

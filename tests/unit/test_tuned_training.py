@@ -269,7 +269,7 @@ class Scripted(fitting.Trainer):
         loss.backward()
         return loss.detach()
 
-    def validate(self, translated: bool = True) -> dict[str, list[float]]:
+    def validate(self, translated: bool = True, shown: bool = False) -> dict[str, list[float]]:
         self.seen.append(float(self.bias.detach()))
         return {"lens-model": [next(self.script)]}
 
