@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from .commands import COMMANDS
 from .errors import SpecError
 
+STOPPED = 130  # 128 + SIGINT, as a shell counts
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -29,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SpecError as error:
             print(f"spec: error: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return STOPPED
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ..version import __version__
 from . import cache, completion, doctor, figure, fit, report, sweep
 from .arguments import add_model, add_run_options, add_verbosity
 
+STOPPED = 130  # 128 + SIGINT, as a shell counts
 # Each adds its commands and what performs them: perform(args) -> exit status.
 PARTS = (fit, report, figure, sweep, doctor, cache, completion)
 
@@ -47,14 +48,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong.
+    """Exit status: 0 all runs done, 1 a run failed, 2 the command line is wrong, 130 stopped from the keyboard.
 
     Logging, environment, torch and libraries are afterwards as they were before, also after an exception.
     """
     with replace_unprintable():
         args = parser().parse_args(argv)
         with restore_environment(), configure_logging(level_of(args)):
-            return int(args.perform(args))
+            try:
+                return int(args.perform(args))
+            except KeyboardInterrupt:
+                print("stopped", file=sys.stderr)
+                return STOPPED
 
 
 def level_of(args: argparse.Namespace) -> int:

@@ -418,6 +418,17 @@ def test_lenses_are_listed_with_commas(
     )
 
 
+def test_a_command_that_is_stopped_prints_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*given: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "perform", stop)
+    assert command_line.main(["run", "m", "--out-dir", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
 def test_auto_prints_its_arithmetic(
     models: Path, tmp_path: Path, cpu_of_16_gib: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
