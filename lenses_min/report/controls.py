@@ -37,6 +37,7 @@ def models(runs: Sequence[Run], warned: Sequence[Sequence[Concern]]) -> list[dic
             "checked": True,
             "colour": COLOURS[model % len(COLOURS)],
             "dash": "",
+            "show": {},
             "warned": any(concern.columns for concern in warned[model]),
         }
         for model, label in enumerate(labels(runs))
@@ -46,9 +47,10 @@ def models(runs: Sequence[Run], warned: Sequence[Sequence[Concern]]) -> list[dic
 def passes(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A box a pass, with the colour or dash of its curves, and one for their mean.
 
+    Under all lenses together, colours and dashes are those of lenses, and the boxes show none.
     At first all passes of a run are shown, of many their mean and the first, and of several runs the first of each.
     """
-    alone = len(runs) == 1
+    alone, lenses = len(runs) == 1, [lens for lens in choices(runs)["lens"] if lens != ALL]
     own = [list(map(plain, run.passes(lens))) for run in runs for lens in run.lenses]
     numbers: dict[str, int] = {}
     for names in own:
@@ -56,13 +58,15 @@ def passes(runs: Sequence[Run]) -> list[dict[str, Any]]:
             numbers.setdefault(name, k)
     first = {names[0] for names in own if names}
     every = alone and len(numbers) <= MOST
-    boxes = [box(name, k, every or name in first, alone) for name, k in numbers.items()]
+    boxes = [box(name, k, every or name in first, alone, lenses) for name, k in numbers.items()]
     if most := max(map(len, own), default=0) * (len(numbers) > 1):
-        boxes.append(box(MEAN, most, alone and not every, alone))
+        boxes.append(box(MEAN, most, alone and not every, alone, lenses))
     return boxes
 
 
-def box(name: str, number: int, checked: bool, alone: bool) -> dict[str, Any]:
+def box(
+    name: str, number: int, checked: bool, alone: bool, lenses: Sequence[str]
+) -> dict[str, Any]:
     look = style(number, 0, alone)
     return {
         "value": name,
@@ -70,5 +74,6 @@ def box(name: str, number: int, checked: bool, alone: bool) -> dict[str, Any]:
         "checked": checked,
         "colour": look["colour"] if alone else "",
         "dash": STROKES[look["dash"]],
+        "show": {"lens": lenses},
         "warned": False,
     }

@@ -148,7 +148,10 @@ def test_the_lens_is_switched(calm: Opened) -> None:
     assert calm.tab.evaluate(kl) == [pytest.approx(values, rel=1e-5) for values in expected]
     calm.choose("lens", "all lenses")
     assert calm.names("curves") == ["norm", "final", "raw", "prism"]
+    swatches = "[...document.querySelectorAll('input[name=pass] ~ span .swatch')].map(s => s.checkVisibility())"
+    assert set(calm.tab.evaluate(swatches)) == {False}, "their colours are those of lenses"
     calm.choose("lens", "norm")
+    assert set(calm.tab.evaluate(swatches)) == {True}
     assert calm.tab.evaluate(kl) == before
     assert calm.messages == calm.own
 
