@@ -1,3 +1,3 @@
 """The version, for the package, the manifests and the cache of converted weights."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
