@@ -7,7 +7,9 @@ Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and gguf.constan
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,25 @@ def difference(key: str, value: Any, read: Any) -> str:
 def listed(names: list[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """Within it transformers parses a .gguf file once, and makes the names of its tensors once.
+
+    It parses the file for the configuration, the tokenizer and the weights, and makes the table of names for every
+    module of the model, though each depends on the file alone. Without the package gguf nothing is changed.
+    """
+    try:
+        import gguf
+    except ImportError:
+        yield
+        return
+    functions = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in functions.items():
+        setattr(gguf, name, cache(function))
+    try:
+        yield
+    finally:
+        for name, function in functions.items():
+            setattr(gguf, name, function)

@@ -4,6 +4,7 @@ Everything is read from where `source_of` says. No code of a checkpoint is ever 
 TransformerLens gets neither a name nor a tokenizer, so its aliases, look-ups and added tokens have no effect.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .architecture import unused_code
 from .bos import choose_bos, read_declared
 from .bridge import boot
 from .families import NORM_EPS
+from .gguf_file import parsed_once
 from .last_token import LastToken, check_finite, of_transformers, vocabulary
 from .placement import Placement, place
 from .pretrained import is_file, read_config, read_model, read_tokenizer
@@ -53,8 +55,14 @@ def load(options: RunOptions, prompt: str = "") -> LoadedModel:
     The model reads `prompt`, or the first one of the built-in suite, before TransformerLens wraps it. Raises LensError
     where a model cannot be read completely and as its makers meant it.
     """
+    name, location = source_of(options.model)
+    with parsed_once() if is_file(location) else nullcontext():
+        return load_from(name, location, options, prompt)
+
+
+def load_from(name: str, location: dict[str, Any], options: RunOptions, prompt: str) -> LoadedModel:
+    """`load` of a model that lies at a place."""
     model = options.model
-    name, location = source_of(model)
     cached = is_file(location) and options.cache
     entry = gguf_cache.entry(Path(name, location["gguf_file"])) if cached else None
     if entry and entry.is_dir():

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,30 @@ def test_a_file_is_read_as_the_folder_it_was_made_from(
     expected = logits(folder(models, tmp_path / "folder"))
     for cached in (False, True, True):
         assert torch.allclose(logits(file, cached), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_is_parsed_once(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once by transformers for configuration, tokenizer and weights, and one table of names."""
+    made: list[str] = []
+
+    def count(name: str) -> None:
+        real = getattr(gguf, name)
+
+        def make(*given: Any) -> Any:
+            made.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(gguf, name, make)
+
+    count("GGUFReader")
+    count("get_tensor_name_map")
+    patched = gguf.GGUFReader
+    logits(tiny_gguf.write(tmp_path / "m.gguf", models), cached=False)
+    assert made.count("GGUFReader") == 1
+    assert made.count("get_tensor_name_map") == 1
+    assert gguf.GGUFReader is patched
 
 
 EPS = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
