@@ -19,7 +19,7 @@ from .arguments import add_model, add_run_options, add_verbosity
 
 STOPPED = 130  # 128 + SIGINT, as a shell counts
 # Each adds its commands and what performs them: perform(args) -> exit status.
-PARTS = (fit, report, figure, sweep, doctor, cache, completion)
+PARTS = (fit, report, figure, sweep, doctor, cache)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     batch.set_defaults(perform=run_batch)
     for part in PARTS:
         part.add(commands)
+    completion.add(commands, top)
     for command in (run, batch):
         add_verbosity(command)
     return top

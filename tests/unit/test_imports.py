@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_the_table_has_no_circle(rooms: dict[str, tuple[str, ...]]) -> None:
             del left[room]
         left = {room: allowed - set(free) for room, allowed in left.items()}
     assert not left
+
+
+@pytest.mark.parametrize("package", ["lenses_min", "spec"])
+def test_files_import_each_other_in_no_circle(package: str) -> None:
+    """Also within a room; imports inside functions count too."""
+    files = {".".join(module_of(path)): path for path in files_of(package)}
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        rooms = {room for file, room in LAZY if file == str(path.relative_to(ROOT))}
+        targets = {name if name in files else name.rpartition(".")[0] for name in imports(path)}
+        graph[module] = {
+            t for t in targets & files.keys() if room_of(t.split("."), LENSES_MIN) not in rooms
+        }
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 def test_rooms_and_arrows_stay_few() -> None:
