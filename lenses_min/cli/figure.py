@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
         "--what",
         default="entropy,kl_to_final_bits,p_answer",
         metavar="COLUMN,…",
-        help="quantities, a panel each, by their columns in the tables (default: %(default)s)",
+        help="quantities, a panel each, by their columns in the tables or how these begin, "
+        "such as kl (default: %(default)s)",
     )
     figure.add_argument(
         "--lens", default="", metavar="LENS,…", help="lenses to draw (default: all of the runs)"
@@ -71,7 +72,8 @@ def drawn(args: argparse.Namespace, kind: str) -> bytes:
     from ..report.escape import plain
     from ..report.paper import QUANTITIES, figure
 
-    quantities = chosen("--what", args.what.split(","), QUANTITIES)
+    what = [whole(name.strip(), QUANTITIES) for name in args.what.split(",")]
+    quantities = chosen("--what", what, QUANTITIES)
     runs = read(args.folders)
     lenses = dict.fromkeys(lens for run in runs for lens in run.lenses)
     own = chosen("--lens", args.lens.split(","), lenses) if args.lens else [*lenses]
@@ -82,6 +84,12 @@ def drawn(args: argparse.Namespace, kind: str) -> bytes:
 
 def run_passes(run: Any, lens: str) -> Collection[str]:
     return run.passes(lens) if lens in run.lenses else ()
+
+
+def whole(name: str, known: Collection[str]) -> str:
+    """The one known name that begins so, such as kl_to_final_bits of kl; else the name as it is."""
+    longer = [other for other in known if other.startswith(name)]
+    return longer[0] if len(longer) == 1 else name
 
 
 def chosen(flag: str, given: Collection[str], known: Collection[str]) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_figure_is_the_same_every_time(
 def test_a_panel_a_quantity_and_a_line_a_lens(
     draw: Callable[..., Figure], own_run: Run, own_folder: str
 ) -> None:
-    figure = draw(own_folder, "--what", "kl_to_final_bits,answer_rank")
+    figure = draw(own_folder, "--what", "kl,answer_rank")
     kl, rank = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["KL to final (bits)", "rank of answer"]
     assert (kl.get_title(), kl.get_xlabel(), rank.get_xlabel()) == ("Fact", "", "layer")
@@ -183,9 +183,9 @@ def test_names_are_drawn_as_they_are(
     ("words", "error"),
     [
         (
-            ("--what", "entropy,kl"),
+            ("--what", "entropy,p_top"),
             "--what takes names of entropy, kl_to_final_bits, answer_rank, p_answer, p_top1, p_top5, "
-            "cos_to_final, control_margin, rest_mass; got kl",
+            "cos_to_final, control_margin, rest_mass; got p_top",
         ),
         (("--what", ","), "rest_mass; got nothing"),
         (("--lens", "tuned,norm"), "--lens takes names of norm; got tuned"),
