@@ -19,12 +19,13 @@ print(next(folder.glob("*.gguf")))
 PY
 )"
 tuned="$(.venv/bin/python -c 'import platformdirs; print(platformdirs.user_cache_path("lenses-min") / "tuned")')"
-if [ ! -f "$tuned/SmolLM2-135M-Instruct/translators.safetensors" ]; then
+tokens=2000
+if ! grep -qs "\"tokens\": $tokens," "$tuned/SmolLM2-135M-Instruct/provenance.json"; then # none yet, or an earlier demo's
     echo "fitting a tuned lens in closed form (once, about half a minute)"
     text="$(mktemp)"
     trap 'rm -f "$text"' EXIT
     .venv/bin/python -c 'from pydoc_data.topics import topics; print("\n\n".join(topics[k] for k in sorted(topics)))' > "$text"
-    .venv/bin/lenses-min fit tuned "$gguf" "${model[@]}" --text "$text" --tokens 2000 --length 128 --steps 0 --out "$tuned"
+    .venv/bin/lenses-min fit tuned "$gguf" "${model[@]}" --text "$text" --tokens "$tokens" --length 128 --steps 0 --out "$tuned"
 fi
 .venv/bin/lenses-min run "$gguf" "${model[@]}" --lens norm,final,tuned --tuned-dir "$tuned" --out-dir runs/demo "$@"
 .venv/bin/lenses-min report runs/demo -o runs/demo/report.html
