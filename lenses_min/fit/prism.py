@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
 from ..core.forward import ForwardRequest, capture_batch
@@ -26,6 +25,7 @@ from ..output.store import write_text
 from ..prompts.suite import suite_of
 from .corpus import cut
 from .options import PrismOptions
+from .progress import tracked
 
 log = logging.getLogger("lenses_min")
 EPS = 1e-8  # added to the variance, as the reference's artifacts have it
@@ -119,7 +119,7 @@ def normed_rows(
     model: LoadedModel, sequences: Sequence[Sequence[int]], layers: Sequence[int]
 ) -> Iterator[Tensor]:
     """Normed residuals [S, D] of a layer and sequence at a time, float32 on the host."""
-    for ids in track(sequences, description="residuals", transient=True):
+    for ids in tracked(sequences, "residuals"):
         (captured,) = capture_batch(
             model.bridge, [ForwardRequest(ids, layers)], model.facts.n_layers
         )

@@ -14,14 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
 from torch import Tensor
 
 from ..core.distribution import softmax
@@ -30,6 +22,7 @@ from .artifacts import Checkpoint, save_translators
 from .corpus import sequences, stream
 from .logits import kls_of_logits, logits
 from .options import DIRECTIONS, TunedOptions
+from .progress import steps, tracked
 
 log = logging.getLogger("lenses_min")
 KLs = dict[str, list[float]]  # by direction, a layer each
@@ -68,7 +61,7 @@ class Trainer:
         width, device = self.model.facts.d_model, self.model.head.weight.device
         gram = torch.zeros(self.n, width + 1, width + 1, device=device)
         cross = torch.zeros(self.n, width + 1, width, device=device)
-        for ids in track(self.training, description="regression", transient=True):
+        for ids in tracked(self.training, "regression"):
             x, _ = stream(self.model.bridge, ids, self.n)
             target = x[-1]
             root = target.square().mean(-1, keepdim=True).rsqrt()
@@ -96,7 +89,7 @@ class Trainer:
         """
         held_out: Iterable[list[int]] = self.validation
         if shown:
-            held_out = track(self.validation, description="held-out text", transient=True)
+            held_out = tracked(self.validation, "held-out text")
         sums = torch.zeros(len(DIRECTIONS), self.n)
         for ids in held_out:
             x, final = stream(self.model.bridge, ids, self.n)
@@ -144,13 +137,7 @@ class Trainer:
             self.draw.set_state(saved["draw"])
             for p, value in zip(parameters, saved["parameters"], strict=True):
                 p.data.copy_(value)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, disable=settings.steps == 0) as progress:
+        with steps() as progress:
             task = progress.add_task(f"{mean(best):.3f} bits", total=settings.steps, completed=step)
             while step < settings.steps and stale < settings.patience:
                 if time.monotonic() - started > 60 * settings.minutes:

@@ -144,7 +144,7 @@ def test_on_the_command_line_and_in_a_run(
     message = f"32 of 32 directions aligned, from {note['residuals']} residuals"
     error = f"max |QᵀQ − I| is {note['orthogonality_error']:.1e}"
     printed = capsys.readouterr().out
-    assert printed.endswith(f"layernorm-parallel: {message}; {error}\n{folder}\n")
+    assert printed == f"layernorm-parallel: {message}; {error}\n{folder}\n"
     assert note["norms"] == "the model's own modules"
     options = RunOptions(
         model,

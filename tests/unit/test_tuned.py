@@ -196,7 +196,7 @@ def test_a_fit_brings_the_kl_down_and_serves_the_lens(
         command_line.main(["fit", "tuned", model, "--text", str(text), "--out", str(out), *small])
         == 0
     )
-    assert "mean over layers, held-out text, bits" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("deep-tied: mean over layers, held-out text, bits\n")
     provenance = json.loads((out / "deep-tied" / "provenance.json").read_text())
     final, start, tuned = (
         fitting.mean(provenance["held_out_kl_bits"][name]) for name in ("final", "start", "tuned")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.text import Text
 
 from lenses_min import LensError, RunOptions
 from lenses_min.fit import tuned as fitting
@@ -327,16 +328,17 @@ def test_the_bar_tells_step_loss_and_best(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich draws as on a terminal
     trainer = Scripted([4.0], steps=4, evaluate_every=4)
     train(trainer, tmp_path)
-    printed = capsys.readouterr().out
+    printed = Text.from_ansi(capsys.readouterr().err).plain
     rates = [0.1 * (1 + math.cos(math.pi * step / 4)) / 2 for step in range(3)]
     loss = 2 * (1 - sum(rates)) / 2 / math.log(2)  # of two layers
     assert f"loss {loss:.3f}, best 5.000 bits " in printed
     assert " 4/4 " in printed
     again = Scripted([], steps=4)
     train(again, tmp_path)
-    printed = capsys.readouterr().out
+    printed = Text.from_ansi(capsys.readouterr().err).plain
     assert "4.000 bits " in printed
     assert " 4/4 " in printed
 
