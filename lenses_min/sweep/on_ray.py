@@ -69,6 +69,7 @@ class Ray:
     def submit(self, job: Job) -> "Future[Outcome]":
         try:
             amounts = resources(job.options, self.machines, self.gpu)
+            count = min(segments(job), slots(amounts, self.machines))
         except Exception as error:  # of one run, which must not end the others
             refused: Future[Outcome] = Future()
             refused.set_exception(error)
@@ -77,7 +78,6 @@ class Ray:
             name=job.options.file_stem, max_retries=RETRIES, **amounts
         )
         where = (os.getcwd(), os.environ.get(THREADS))
-        count = min(segments(job), slots(amounts, self.machines))
         numbers = range(count) if count > 1 else ()
         shares = [task.remote(replace(job, share=(number, count)), *where) for number in numbers]
         return task.remote(job, *where, *shares).future()
