@@ -1,10 +1,12 @@
 """Intervals of a battery: 95% of them cover the truth, by resampling prompts and not rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lenses_min.output.battery import statistics
 from lenses_min.output.battery.statistics import Estimate, Floats, Resampling, mean, median, share
 
 REPETITIONS = 1000
@@ -61,14 +63,44 @@ def test_absent_values_are_left_out() -> None:
     assert np.isnan([e(nothing, by).value[0] for e in (mean, median, share)]).all()
 
 
-def test_the_median_by_order_statistics_is_that_of_the_drawn_values() -> None:
-    """Against resamples written out, with several passes a prompt."""
-    x, prompts = battery(9, 3, seed=3)
+@pytest.mark.parametrize("variants", [1, 3])
+def test_the_interval_is_of_resamples_written_out(variants: int) -> None:
+    """Prompts are drawn with all their passes, of which the last has one fewer."""
+    x, prompts = battery(9, variants, seed=3)
+    x, prompts = x[: max(9, len(x) - 1)], prompts[: max(9, len(x) - 1)]
+    draws = np.random.default_rng(4).integers(0, 9, (200, 9))
     by = Resampling.of(prompts, seed=4, resamples=200)
-    (weights,) = by.weights()
-    drawn = [np.median(np.repeat(x[:, 0], w.astype(int))) for w in weights]
-    estimate = median(x[:, :1], by)
-    assert (estimate.low[0], estimate.high[0]) == tuple(np.quantile(drawn, (0.025, 0.975)))
+    for estimate, statistic in ((mean, np.mean), (median, np.median)):
+        passes = [np.concatenate([np.flatnonzero(prompts == p) for p in draw]) for draw in draws]
+        drawn = [statistic(x[rows, 0]) for rows in passes]
+        interval = estimate(x[:, :1], by)
+        expected = np.quantile(drawn, (0.025, 0.975))
+        assert (interval.low[0], interval.high[0]) == pytest.approx(expected, rel=1e-12)
+        assert interval.value[0] == pytest.approx(statistic(x[:, 0]), rel=1e-12)
+
+
+def test_a_column_has_the_same_interval_whatever_stands_beside_it() -> None:
+    """Absent values in one column change no other."""
+    x, prompts = battery(9, 3, seed=3)
+    x = x[:, :2].copy()
+    x[4, 1] = x[20:, 1] = np.nan
+    by = Resampling.of(prompts, seed=4, resamples=200)
+    for estimate in (mean, median):
+        both = estimate(x, by)
+        for column in (0, 1):
+            known = ~np.isnan(x[:, column])
+            alone = estimate(x[known][:, [column]], replace(by, prompts=by.prompts[known]))
+            for name in ("value", "low", "high"):
+                assert getattr(both, name)[column] == pytest.approx(getattr(alone, name)[0])
+
+
+@pytest.mark.parametrize("block", [1, 1000])
+def test_blocks_of_resamples_change_no_number(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, prompts = battery(9, 3, seed=3)
+    by = Resampling.of(prompts, seed=4, resamples=50)
+    at_once = median(x[:, :3], by)
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    assert np.array_equal(median(x[:, :3], by).low, at_once.low)
 
 
 def test_wilson_s_interval() -> None:

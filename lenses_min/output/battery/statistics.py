@@ -1,12 +1,13 @@
 """Numbers of passes → estimates with 95% intervals; pure functions of arrays, nothing of a model.
 
-Axes: N passes, C columns that are judged alike (layers, say), B resamples, U prompts. NaN is an absent value. The
-bootstrap (Efron, "Bootstrap methods: another look at the jackknife", 1979) draws whole prompts with all their passes,
-by percentiles; shares have the interval of Wilson ("Probable inference, the law of succession, and statistical
-inference", 1927) with the effective number of passes of Korn and Graubard (1998) where a prompt has several.
+Axes: N passes, C columns that are judged alike (layers, say), U prompts, V passes of one prompt at most, B resamples.
+NaN is an absent value. The bootstrap (Efron, "Bootstrap methods: another look at the jackknife", 1979;
+`scipy.stats.bootstrap`) draws whole prompts with all their passes and takes percentiles. Shares have the interval of
+Wilson ("Probable inference, the law of succession, and statistical inference", 1927), with the effective number of
+passes of Korn and Graubard (1998) where a prompt has several.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-BLOCK = 2**22  # weights, resamples × passes, that are held at once
+BLOCK = 2**22  # values, resamples × passes × columns, that are held at once
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Statistic = Callable[..., Floats]
 
 
 @dataclass(frozen=True)
@@ -41,104 +44,88 @@ class Resampling:
         """From the names of prompts [N]; passes of one name are always drawn together."""
         return cls(np.unique(np.asarray(prompts), return_inverse=True)[1], seed, resamples)
 
-    @property
-    def alone(self) -> bool:
-        """Whether each prompt has one pass, so that all passes are drawn alike."""
-        return len(np.unique(self.prompts)) == len(self.prompts)
 
-    def weights(self) -> Iterator[Floats]:
-        """How often each pass is drawn, in blocks [≤ B, N]; the same at every call."""
-        count = int(self.prompts.max(initial=-1)) + 1
-        random = np.random.default_rng(self.seed)
-        step = max(1, BLOCK // max(1, len(self.prompts)))
-        for start in range(0, self.resamples, step):
-            rows = min(step, self.resamples - start)
-            drawn = random.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
-            times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-            yield times[:, self.prompts].astype(np.float64)
-
-
-def mean(x: Floats, resampling: Resampling) -> Estimate:
+def mean(x: Floats, by: Resampling) -> Estimate:
     """The mean of each column of x [N, C], in the unit of x."""
-    known = ~np.isnan(x)
-    filled = np.where(known, x, 0.0)
-    with np.errstate(invalid="ignore"):
-        drawn = [(w @ filled) / (w @ known) for w in resampling.weights()]
-        value = filled.sum(0) / known.sum(0)
-    return between(value, np.concatenate(drawn), known, resampling)
+    return estimated(x, by, np.mean, np.nanmean)
 
 
-def median(x: Floats, resampling: Resampling) -> Estimate:
+def median(x: Floats, by: Resampling) -> Estimate:
     """The median of each column of x [N, C], in the unit of x: the mean of the two middle values of an even number."""
-    known = ~np.isnan(x)
-    order, counts = np.argsort(x, axis=0), known.sum(0)
-    ranked = np.take_along_axis(x, order, axis=0)
-    drawn = [
-        resampled_medians(ranked, order, counts, w, resampling.alone) for w in resampling.weights()
-    ]
-    value = np.full(x.shape[1], np.nan)
-    if (some := counts > 0).any():
-        value[some] = np.nanmedian(x[:, some], axis=0)
-    return between(value, np.concatenate(drawn), known, resampling)
+    return estimated(x, by, np.median, np.nanmedian)
 
 
-def resampled_medians(
-    ranked: Floats, order: NDArray[np.intp], counts: NDArray[np.intp], weights: Floats, alone: bool
-) -> Floats:
-    """The medians [b, C] of columns in rising order, of which the i-th pass is drawn `weights[:, i]` times.
+def estimated(x: Floats, by: Resampling, whole: Statistic, gappy: Statistic) -> Estimate:
+    """A statistic of each column of x [N, C], by the passes that have a value there; `gappy` skips NaN.
 
-    Where all passes are drawn alike, the first m weights serve every column with m values, whatever their order.
+    There is no interval where fewer than two prompts have a value.
     """
-    medians = np.full((len(weights), ranked.shape[1]), np.nan)
-    middles: dict[int, tuple[Floats, Floats, Floats]] = {}
-    for column, m in enumerate(counts.tolist()):
-        if m == 0:
-            continue
-        if not alone or m not in middles:
-            middles[m] = middle(weights[:, :m] if alone else weights[:, order[:m, column]])
-        lower, upper, total = middles[m]
-        values = ranked[:m, column]
-        halves = (values[lower.astype(int)] + values[upper.astype(int)]) / 2
-        medians[:, column] = np.where(total > 0, halves, np.nan)
-    return medians
+    value, low, high = np.full((3, x.shape[1]), np.nan)
+    for known, columns in patterns(x):
+        values = by_prompt(x[np.ix_(known, columns)], by.prompts[known])
+        statistic = gappy if np.isnan(values).any() else whole
+        value[columns] = statistic(values, axis=(0, 1))
+        if len(values) > 1:
+            low[columns], high[columns] = bootstrap(values, statistic, by)
+    return Estimate(value, low, high)
 
 
-def middle(weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """The places [b] of the two middle values among m in rising order, drawn `weights` [b, m] times; and how many."""
-    reached = np.cumsum(weights, axis=1)
-    total, last = reached[:, -1], weights.shape[1] - 1
-    half = total[:, None] / 2
-    lower, upper = (reached < half).sum(1), (reached <= half).sum(1)
-    return np.minimum(lower, last).astype(float), np.minimum(upper, last).astype(float), total
+def patterns(x: Floats) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The columns of x [N, C] by which passes have a value: these passes, and their columns; none without a value."""
+    known, of_column = np.unique(~np.isnan(x), axis=1, return_inverse=True)
+    for pattern in range(known.shape[1]):
+        if known[:, pattern].any():
+            yield np.flatnonzero(known[:, pattern]), np.flatnonzero(of_column == pattern)
 
 
-def between(value: Floats, drawn: Floats, known: NDArray[np.bool_], by: Resampling) -> Estimate:
-    """The percentiles of resampled values [B, C]; no interval where a column is of fewer than two prompts."""
-    tail = (1 - CONFIDENCE) / 2
-    ends = np.full((2, len(value)), np.nan)
-    some = prompt_counts(known, by) > 1
-    if some.any():
-        ends[:, some] = np.nanquantile(drawn[:, some], (tail, 1 - tail), axis=0)
-    return Estimate(value, ends[0], ends[1])
+def by_prompt(x: Floats, prompts: NDArray[np.intp]) -> Floats:
+    """The passes x [N, C] by prompt, [U, V, C]; NaN where a prompt has fewer than V passes."""
+    codes, counts = np.unique(prompts, return_inverse=True, return_counts=True)[1:]
+    order = np.argsort(codes, kind="stable")
+    within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    values = np.full((len(counts), counts.max(), x.shape[1]), np.nan)
+    values[codes[order], within] = x[order]
+    return values
 
 
-def prompt_counts(known: NDArray[np.bool_], by: Resampling) -> NDArray[np.intp]:
+def bootstrap(values: Floats, statistic: Statistic, by: Resampling) -> tuple[Floats, Floats]:
+    """The ends [C], [C] of the intervals of a statistic of the columns of values [U, V, C], U > 1."""
+    from scipy import stats
+
+    def resampled(prompts: NDArray[np.intp], axis: int) -> Floats:
+        """Of the passes of drawn prompts [B, U], the statistic [C, B]."""
+        return statistic(values[prompts], axis=(1, 2)).T
+
+    interval = stats.bootstrap(
+        (np.arange(len(values)),),
+        resampled,
+        n_resamples=by.resamples,
+        batch=max(1, BLOCK // values.size),
+        vectorized=True,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(by.seed),
+    ).confidence_interval
+    return interval.low, interval.high
+
+
+def prompt_counts(known: Flags, by: Resampling) -> NDArray[np.intp]:
     """Of how many prompts each column [N, C] has a value."""
     present = np.zeros((int(by.prompts.max(initial=-1)) + 1, known.shape[1]), dtype=bool)
     np.logical_or.at(present, by.prompts, known)
     return present.sum(0)
 
 
-def share(flags: Floats, resampling: Resampling) -> Estimate:
+def share(flags: Floats, by: Resampling) -> Estimate:
     """The share of 1 among the 0 and 1 of each column [N, C], in 0 … 1, by Wilson's interval.
 
     It begins at 0 where no flag is 1 and ends at 1 where all are, which rounding would miss.
     """
     known = ~np.isnan(flags)
-    n, prompts = known.sum(0).astype(float), prompt_counts(known, resampling)
+    n, prompts = known.sum(0).astype(float), prompt_counts(known, by)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.where(known, flags, 0.0).sum(0) / n
-        size = effective_size(np.where(known, flags - p, 0.0), p, n, prompts, resampling)
+        size = effective_size(np.where(known, flags - p, 0.0), p, n, prompts, by)
         z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
         centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
         half = z / (1 + z**2 / size) * np.sqrt(p * (1 - p) / size + z**2 / (4 * size**2))

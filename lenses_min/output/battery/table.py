@@ -21,7 +21,7 @@ ESTIMATES: Mapping[str, Mapping[str, Estimator]] = {
 }
 QUARTILES = {"lower quartile": 0.25, "upper quartile": 0.75}
 METHOD = {
-    "mean and median": "percentile bootstrap over prompts (Efron 1979), by numpy",
+    "mean and median": "percentile bootstrap over prompts (Efron 1979), by scipy.stats.bootstrap",
     "share": "Wilson 1927; of several passes a prompt, with their effective number (Korn and Graubard 1998)",
     "control": "answers of other passes of the group, by a seeded derangement of first tokens",
     "confidence": CONFIDENCE,
