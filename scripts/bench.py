@@ -38,10 +38,9 @@ import bench_shapes
 import torch
 from bench_subjects import Subjects, peak_memory, random_llama, smollm2
 
-from lenses_min import pipeline
 from lenses_min.core import records
 from lenses_min.output.run import Run
-from lenses_min.pipeline import passes
+from lenses_min.pipeline import analysis, passes
 
 
 @contextmanager
@@ -105,7 +104,7 @@ def time_stages(subjects: Subjects, rounds: int) -> dict[str, float]:
     """Return the median seconds of each stage of the default run."""
     seconds: dict[str, list[float]] = {}
     stages: dict[str, list[tuple[Any, str]]] = {
-        "forward": [(passes, "capture_batch"), (pipeline, "last_logits")],
+        "forward": [(passes, "capture_batch"), (analysis, "last_logits")],
         "lens and metrics": [
             (passes.PassRunner, "decode"),
             (passes.PassRunner, "metrics"),

@@ -9,8 +9,9 @@ rows (layers × positions) are read through the norm lens under the corrected co
     files            those of that run
     TransformerLens  logit_lens of the same rows: top 20, entropy, p of the answer
 
-`to bare` is the time over that of forward + product. Seconds are processor seconds on the CPU, where other programs
-do not count, and seconds of the clock on a GPU. Memory is what a subject adds to the loaded model at its peak.
+`to bare` is the time over that of forward + product. With one thread, seconds are processor seconds, where other
+programs do not count; with more threads, which wait for each other, and on a GPU they are those of the clock. Memory is
+what a subject adds to the loaded model at its peak.
 """
 
 import gc
@@ -188,7 +189,8 @@ def peak_of(device: torch.device) -> Iterator[list[float]]:
 
 def timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
     """Return the seconds of a call, and what it returned."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    alone = device.type != "cuda" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     started = clock()
     result = function()
     if device.type == "cuda":

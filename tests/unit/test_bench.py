@@ -11,7 +11,8 @@ from lenses_min import RunOptions
 from lenses_min.core.unembedding import Unembedding
 from lenses_min.model.load import LoadedModel
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
 TEXT = "The capital of Germany is called simply Berlin . The capital of France is called simply Paris . "
 
 
@@ -83,3 +84,23 @@ def test_a_shape_is_measured_on_the_rows_that_the_lens_decodes(
     assert len(run.tables["records", "norm"]) == bench.rows
     report = bench_shapes.measure(bench, rounds=1)["subjects"]
     assert [*report] == ["forward", "product", "lenses-min", "TransformerLens", "files"]
+
+
+def test_every_tool_and_every_stage_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    for name in ("TQDM_DISABLE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "1")  # bench.py sets it where it is not set
+    import bench
+    from bench_subjects import Subjects
+
+    subjects = Subjects(str(ROOT / "golden" / "models" / "fact"), "tiny", tmp_path / "out")
+    for functions in subjects.groups().values():
+        for name, numbers in bench.compare(functions, 1, subjects).items():
+            assert numbers["forwards"] > 0, name
+            assert numbers["seconds"] > 0, name
+    stages = bench.time_stages(subjects, 1)
+    whole = stages.pop("whole")
+    assert all(seconds > 0 for seconds in stages.values()), stages
+    assert sum(stages.values()) <= whole
