@@ -110,7 +110,7 @@ class Example:
     form: str
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         settings = {
             "family": self.model.family,
             **self.model.overrides,
@@ -198,16 +198,16 @@ class Draw(random.Random):
         )
         if kind == "words":
             return files, WORDS
-        told = files["tokenizer.json"]
-        entries = list(told["model"]["vocab"])
+        tokenizer = files["tokenizer.json"]
+        entries = list(tokenizer["model"]["vocab"])
         if kind == "odd":
             drawn = [*ODD[1:], *map(chr, range(32, 127)), *(self.piece() for _ in range(60))]
             entries = list(
                 dict.fromkeys((*SPECIALS, *self.sample(drawn, self.randint(1, len(drawn)))))
             )
-            told |= {"pre_tokenizer": EACH_CHARACTER, "decoder": {"type": "Fuse"}}
+            tokenizer |= {"pre_tokenizer": EACH_CHARACTER, "decoder": {"type": "Fuse"}}
         entries = entries[: self.randint(len(SPECIALS), len(entries))]
-        told["model"]["vocab"] = {entry: i for i, entry in enumerate(entries)}
+        tokenizer["model"]["vocab"] = {entry: i for i, entry in enumerate(entries)}
         return files, len(entries)
 
     def options(self) -> dict[str, Any]:
@@ -304,22 +304,22 @@ def outcome_of(i: int, example: Example) -> str:
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             print(
-                f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.told}",
+                f"example {i}: {type(error).__name__} at {where.name}: {error}\n    {example.description}",
                 flush=True,
             )
     return "failed"
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    asked.add_argument("--examples", type=int, default=200)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument(
+    parser.add_argument("--examples", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
         "--first", type=int, default=0, help="the example to begin with (default: %(default)s)"
     )
-    args = asked.parse_args()
+    args = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     started, outcomes = time.perf_counter(), Counter[str]()
@@ -327,9 +327,9 @@ def main() -> int:
         warnings.simplefilter("ignore")
         for i in range(args.first, args.first + args.examples):
             outcomes[outcome_of(i, Draw(f"{args.seed}/{i}").example())] += 1
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     print(
-        f"{args.examples} examples of seed {args.seed}: {told}; {time.perf_counter() - started:.0f} s"
+        f"{args.examples} examples of seed {args.seed}: {counts}; {time.perf_counter() - started:.0f} s"
     )
     return int(outcomes["failed"] > 0)
 

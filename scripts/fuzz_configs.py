@@ -60,19 +60,19 @@ def rope(own: Any, layer_types: Any, draw: random.Random) -> Any:
     if draw.random() < 0.15:
         kept |= {"partial_rotary_factor": draw.choice((0.25, 0.5))}
     kind = draw.choice(("default", "default", "linear", "dynamic", "yarn", "longrope", "llama3"))
-    told = {**kept, "rope_type": kind, "rope_theta": draw.choice((100.0, 10000.0))}
+    entry = {**kept, "rope_type": kind, "rope_theta": draw.choice((100.0, 10000.0))}
     if kind == "default":
-        return told
-    told |= {"factor": draw.choice((2.0, 4.0))}
+        return entry
+    entry |= {"factor": draw.choice((2.0, 4.0))}
     if kind in ("yarn", "longrope", "llama3"):
-        told |= {"original_max_position_embeddings": draw.choice((8, 32))}
+        entry |= {"original_max_position_embeddings": draw.choice((8, 32))}
     if kind == "llama3":
-        told |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        entry |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     if kind == "yarn" and draw.random() < 0.5:
-        told |= {"beta_fast": 16.0, "beta_slow": 2.0}
+        entry |= {"beta_fast": 16.0, "beta_slow": 2.0}
     if kind == "longrope":
-        told |= {"short_factor": "half", "long_factor": "half"}
-    return told
+        entry |= {"short_factor": "half", "long_factor": "half"}
+    return entry
 
 
 def with_factors(parameters: Any, rotated: int) -> Any:

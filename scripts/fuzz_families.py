@@ -122,33 +122,33 @@ def perform(example: Example, folder: Path) -> list[str]:
         return fuzz_plain.read(net, [*before, *ids])
 
     labels = [tokenizer.decode([i]) for i in range(fuzz_configs.vocabulary(net))]
-    found = []
+    differences = []
     for block in run.document["passes"]:
         name, plain = block["prompt_id"], read(block["context_prompt"])
-        found += distribution(f"{name} model", block["final_prediction"], plain.p[-1], labels)
+        differences += distribution(f"{name} model", block["final_prediction"], plain.p[-1], labels)
         if run.rules.every_record:
-            found += lens_differences(run, name, plain, labels)
+            differences += lens_differences(run, name, plain, labels)
     for block in run.document["test_prompts"]:
-        found += distribution("test prompt", block, read(block["prompt"]).p[-1], labels)
-    return found
+        differences += distribution("test prompt", block, read(block["prompt"]).p[-1], labels)
+    return differences
 
 
 def lens_differences(run: Any, name: str, plain: Any, labels: Sequence[str]) -> list[str]:
     """Rows of the lenses at every layer and position, and the KL of the last layer."""
     last = max(row.layer for row in run.pure())
-    found = []
+    differences = []
     for lens in LENSES:
         by_layer = plain.lenses.get(lens)
         for row in run.records(lens) if by_layer is not None else ():
             if row.prompt_id == name:
-                found += row_differences(row, lens, by_layer[row.layer, row.pos], labels)
+                differences += row_differences(row, lens, by_layer[row.layer, row.pos], labels)
     for lens in ("norm", "final"):
         ends = [row for row in run.pure(lens) if row.prompt_id == name and row.layer == last]
         for row in ends:
-            found += row_differences(row, lens, plain.p[-1], labels)
+            differences += row_differences(row, lens, plain.p[-1], labels)
         kl = max(row.kl_to_final_bits for row in ends)
-        found += [] if kl <= 1e-5 else [f"{name} {lens}: KL {kl} at the last layer"]
-    return found
+        differences += [] if kl <= 1e-5 else [f"{name} {lens}: KL {kl} at the last layer"]
+    return differences
 
 
 def row_differences(row: Any, lens: str, p: np.ndarray, labels: Sequence[str]) -> list[str]:
@@ -163,19 +163,19 @@ def distribution(
 
     Logits of a wide range are rounded in wide steps: the tolerances grow with it.
     """
-    found = []
+    differences = []
     steps = max(1.0, -float(np.log(max(p.min(), 1e-300))) / USUAL_RANGE)
     entropy = float(-(p * np.log2(np.maximum(p, 1e-300))).sum())
     if not abs(block["entropy"] - entropy) <= BITS_TOLERANCE * steps:
-        found.append(f"{place}: entropy {block['entropy']}, transformers {entropy}")
+        differences.append(f"{place}: entropy {block['entropy']}, transformers {entropy}")
     for (text, value), i in zip(block["topk"], np.argsort(-p, kind="stable"), strict=False):
         close = [
             labels[j] for j in np.flatnonzero(np.abs(p - p[i]) <= P_TOLERANCE * steps).tolist()
         ]
         if not abs(value - p[i]) <= P_TOLERANCE * steps or text not in close:
-            told = f"{text!r} {value}, transformers {labels[i]!r} {p[i]}"
-            return [*found, f"{place}: {told}"]
-    return found
+            values = f"{text!r} {value}, transformers {labels[i]!r} {p[i]}"
+            return [*differences, f"{place}: {values}"]
+    return differences
 
 
 def built(

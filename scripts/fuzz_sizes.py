@@ -64,7 +64,7 @@ def sizes(draw: random.Random) -> dict[str, Any]:
 
 def by_layer(defaults: Mapping[str, Any], n: int, draw: random.Random) -> dict[str, Any]:
     """Lists with an entry a layer: drawn from the entries that the family's own list has."""
-    found = {}
+    fields = {}
     for key in (
         "layer_types",
         "mlp_layer_types",
@@ -75,10 +75,10 @@ def by_layer(defaults: Mapping[str, Any], n: int, draw: random.Random) -> dict[s
         own = defaults.get(key)
         if own:
             kinds = sorted(set(own))
-            found[key] = [draw.choice(kinds) for _ in range(n)]
+            fields[key] = [draw.choice(kinds) for _ in range(n)]
     if defaults.get("attention_types"):
-        found["attention_types"] = [[[draw.choice(("global", "local"))], n]]
-    return found
+        fields["attention_types"] = [[[draw.choice(("global", "local"))], n]]
+    return fields
 
 
 def fitting(family: str, given: dict[str, Any]) -> dict[str, Any]:

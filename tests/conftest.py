@@ -189,15 +189,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         key: list(map(harmed, rows)) if key[0] != "agreement" else rows
         for key, rows in run.tables.items()
     }
-    told = {
+    manifest = {
         "warnings": [f"R1: {EVIL[0]}"],
         "options": {EVIL[0]: EVIL[1]},
         "versions": {"torch": EVIL[2]},
     }
     folder = tmp_path_factory.mktemp("hostile")
-    replace(run, name="<i>x", tables=tables, document=poisoned(run.document), manifest=told).save(
-        folder
-    )
+    replace(
+        run, name="<i>x", tables=tables, document=poisoned(run.document), manifest=manifest
+    ).save(folder)
     return folder
 
 

@@ -39,14 +39,14 @@ def tensors(source: Path) -> dict[str, np.ndarray]:
     named = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
     named |= {f"blk.{y}.{a}": f"model.layers.{y}.{b}" for y in range(4) for a, b in NAMES.items()}
     weights = load_file(source / "model.safetensors")
-    found = {}
+    tensors = {}
     for name, theirs in named.items():
         weight = weights[f"{theirs}.weight"].numpy()
         for kind, heads in (("attn_q", 4), ("attn_k", 2)):
             if name.endswith(kind):
                 weight = weight.reshape(heads, 2, 4, 32).swapaxes(1, 2).reshape(weight.shape)
-        found[f"{name}.weight"] = weight.astype(np.float16 if weight.ndim > 1 else np.float32)
-    return found
+        tensors[f"{name}.weight"] = weight.astype(np.float16 if weight.ndim > 1 else np.float32)
+    return tensors
 
 
 def write(

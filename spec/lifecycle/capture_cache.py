@@ -29,8 +29,8 @@ VERSIONS = """
 import json, sys
 from importlib import metadata
 names = ("torch", "transformer-lens", "transformers", "tokenizers", "numpy", "pandas")
-found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
-print(json.dumps([sys.version, {name: found.get(name) for name in names}]))
+versions = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+print(json.dumps([sys.version, {name: versions.get(name) for name in names}]))
 """
 
 

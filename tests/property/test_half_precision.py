@@ -79,7 +79,7 @@ def test_every_lens_stays_within_its_roundings(
     cases, turn, mean = lenses(seed)
     x = logits(seed + 3, 1, D, scale=size).to(dtype)
     for lens, before, rounded in cases:
-        found = lens.decode(x, torch.tensor([layer]))
+        decoded = lens.decode(x, torch.tensor([layer]))
         head = lens.head  # type: ignore[attr-defined]
         normed, way = before(wide(x[0]), layer), wide(head.weight.T)
         expected, terms = normed @ way + wide(head.bias), np.abs(normed) @ np.abs(way)
@@ -91,5 +91,5 @@ def test_every_lens_stays_within_its_roundings(
             exact = terms
         slack = FLOAT32 * (exact + np.abs(wide(head.bias))) + TINY[dtype] * np.abs(way).sum(0) * 8
         allowed = 1.01 * rounded * ROUNDOFF[dtype] * terms + slack
-        assert found.dtype == torch.float32
-        assert (np.abs(wide(found[0]) - expected) <= allowed).all(), lens.name
+        assert decoded.dtype == torch.float32
+        assert (np.abs(wide(decoded[0]) - expected) <= allowed).all(), lens.name

@@ -141,8 +141,8 @@ def divergences(a: torch.Tensor, b: torch.Tensor) -> dict[str, np.ndarray]:
 @few
 def test_divergences_are_exact_and_stay_in_their_range(shape: Any, seed: int, other: Any) -> None:
     a, b = shape(seed, V), other(seed + 1, V)
-    found = divergences(a, b)
-    kl, js, tv = (float(found[name][0]) for name in ("kl_bits", "js_bits", "tv"))
+    result = divergences(a, b)
+    kl, js, tv = (float(result[name][0]) for name in ("kl_bits", "js_bits", "tv"))
     p, q = oracle.softmax(wide(a)), oracle.softmax(wide(b))
     assert kl == near(oracle.kl_bits(p, q))
     assert js == near(oracle.js_bits(p, q))
@@ -156,10 +156,10 @@ def test_nearly_equal_distributions_diverge_by_no_less_than_nothing(step: float)
     """Most of the difference cancels: KL here is 1e-6, 1e-10 and about 1e-12 bits."""
     a = logits(1, V)
     b = a + step * logits(2, V)
-    found = divergences(a, b)
+    result = divergences(a, b)
     p, q = oracle.softmax(wide(a)), oracle.softmax(wide(b))
-    assert found["kl_bits"][0] == near(oracle.kl_bits(p, q), 1e-14)
-    assert found["js_bits"][0] == near(oracle.js_bits(p, q), 1e-14)
+    assert result["kl_bits"][0] == near(oracle.kl_bits(p, q), 1e-14)
+    assert result["js_bits"][0] == near(oracle.js_bits(p, q), 1e-14)
     same = divergences(a, a + 7)
     assert {name: same[name][0] for name in ("kl_bits", "tv")} == near(
         {"kl_bits": 0, "tv": 0}, RELATIVE
@@ -189,13 +189,13 @@ def test_the_blocks_of_temperatures_are_exact(shape: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_test_prompts_say_is_exact_but_for_the_models_dtype(dtype: torch.dtype) -> None:
     z = torch.stack([shape(5, V) for shape in SHAPES]).to(dtype)
-    found = vars(to_host(probes.summarise(z, dtype, 10)))
+    result = vars(to_host(probes.summarise(z, dtype, 10)))
     for i, row in enumerate(map(wide, z)):
         exact = np.sort(oracle.softmax(row))[::-1][:10]
         info = torch.finfo(dtype)
-        assert found["top_p"][i] == near(exact, info.tiny, max(info.eps, RELATIVE))
-        assert found["entropy"][i] == near(oracle.entropy_bits(row))
-        assert (found["top_p"] <= 1).all()
+        assert result["top_p"][i] == near(exact, info.tiny, max(info.eps, RELATIVE))
+        assert result["entropy"][i] == near(oracle.entropy_bits(row))
+        assert (result["top_p"] <= 1).all()
 
 
 @every_shape
@@ -216,11 +216,11 @@ def test_the_errors_of_fits_and_proofs_are_exact(shape: Any) -> None:
 @every_shape
 def test_whole_answers_are_exact(shape: Any) -> None:
     ids, z = [3, 5, 8], torch.stack([shape(seed, V) for seed in (3, 4, 5)])
-    found = to_host({"log_p": model_log_p(z, ids)})
+    result = to_host({"log_p": model_log_p(z, ids)})
     exact = oracle.surprisal_bits(map(wide, z), ids)
-    assert -found["log_p"].sum() / log(2) == near(exact)
-    assert (found["log_p"] <= 0).all()
-    assert 0 <= exp(found["log_p"].sum()) <= 1
+    assert -result["log_p"].sum() / log(2) == near(exact)
+    assert (result["log_p"] <= 0).all()
+    assert 0 <= exp(result["log_p"].sum()) <= 1
 
 
 def test_a_million_tokens() -> None:
@@ -228,10 +228,10 @@ def test_a_million_tokens() -> None:
     for shape, other in ((flat, spread), (spread, peaked), (peaked, tied_at_the_top)):
         z, final = shape(11, v), other(12, v)
         hold_against_the_oracle(z, final, 11)
-    found = divergences(z, final)
+    result = divergences(z, final)
     p, q = oracle.softmax(wide(z)), oracle.softmax(wide(final))
-    assert found["js_bits"][0] == near(oracle.js_bits(p, q))
-    assert found["tv"][0] == near(oracle.total_variation(p, q))
+    assert result["js_bits"][0] == near(oracle.js_bits(p, q))
+    assert result["tv"][0] == near(oracle.total_variation(p, q))
 
 
 @every_shape

@@ -45,12 +45,12 @@ def bias_of(head: Unembedding) -> np.ndarray:
 def test_norm_and_raw_lens_equal_the_oracle(seed: int, layers: list[int], scale: float) -> None:
     norms, head = parts(seed)
     x = logits(seed + 3, len(layers), D, scale=scale)
-    found = NormLens(norms, head).decode(x, torch.tensor(layers))
+    result = NormLens(norms, head).decode(x, torch.tensor(layers))
     raw = RawLens(head).decode(x, torch.tensor(layers))
     for i, layer in enumerate(layers):
         arguments = wide(head.weight.T), bias_of(head)
         expected = oracle.norm_lens(wide(x[i]), wide(norms.scale[layer]), EPS, *arguments)
-        assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        assert wide(result[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert wide(raw[i]) == pytest.approx(
             oracle.raw_lens(wide(x[i]), *arguments), rel=1e-4, abs=1e-4 * scale
         )
@@ -62,7 +62,7 @@ def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(
 ) -> None:
     norms, head = parts(seed)
     x = logits(seed + 3, len(layers), D)
-    found = FinalLens(norms, head).decode(x, torch.tensor(layers))
+    result = FinalLens(norms, head).decode(x, torch.tensor(layers))
     for i in range(len(layers)):
         expected = oracle.final_lens(
             wide(x[i]),
@@ -70,8 +70,8 @@ def test_the_final_lens_equals_the_oracle_and_the_norm_lens_at_the_last_layer(
             wide(head.weight.T),
             bias_of(head),
         )
-        assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert torch.equal(found, NormLens(norms, head).decode(x, torch.full((len(layers),), L - 1)))
+        assert wide(result[i]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert torch.equal(result, NormLens(norms, head).decode(x, torch.full((len(layers),), L - 1)))
 
 
 @given(SEEDS, st.lists(st.integers(0, L - 1), min_size=1, max_size=4))
@@ -80,13 +80,13 @@ def test_prism_equals_the_oracle_and_reduces_to_the_norm_lens(seed: int, layers:
     x, index = logits(seed + 3, len(layers), D), torch.tensor(layers)
     mean, var = logits(seed + 4, D), logits(seed + 5, D).square() + 0.1
     q = torch.linalg.qr(logits(seed + 6, D, D))[0]
-    found = PrismLens(norms, head, Whitening(mean, torch.rsqrt(var + 1e-8), q)).decode(x, index)
+    result = PrismLens(norms, head, Whitening(mean, torch.rsqrt(var + 1e-8), q)).decode(x, index)
     for i, layer in enumerate(layers):
         normed = oracle.reference_norm(wide(x[i]), wide(norms.scale[layer]), EPS)
         expected = oracle.prism_lens(
             normed, (wide(mean), wide(var), 1e-8), wide(q), wide(head.weight.T), bias_of(head)
         )
-        assert wide(found[i]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert wide(result[i]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     unit = Whitening(torch.zeros(D), torch.ones(D), torch.eye(D))
     same = PrismLens(norms, head, unit).decode(x, index)
     assert torch.allclose(same, NormLens(norms, head).decode(x, index), rtol=1e-5, atol=1e-5)

@@ -31,7 +31,7 @@ def test_every_metric_equals_the_oracle(
 ) -> None:
     answer = data.draw(st.integers(0, v - 1))
     z, final = logits(seed, 3, v, scale=scale), logits(seed + 1, v, scale=scale)
-    found = measured(z, final, [answer])
+    result = measured(z, final, [answer])
     q = oracle.softmax(final.double().numpy())
     for i, row in enumerate(z.double().numpy()):
         p = oracle.softmax(row)
@@ -42,51 +42,51 @@ def test_every_metric_equals_the_oracle(
             "p_top5": oracle.p_top5(p),
         }
         for name, value in expected.items():
-            assert found[name][i] == pytest.approx(value, rel=RTOL, abs=ATOL), name
-        assert found["p_answer"][i, 0] == pytest.approx(p[answer], rel=RTOL, abs=ATOL)
-        assert found["top_p"][i] == pytest.approx(p[oracle.top_k(p, 20)], rel=RTOL, abs=ATOL)
+            assert result[name][i] == pytest.approx(value, rel=RTOL, abs=ATOL), name
+        assert result["p_answer"][i, 0] == pytest.approx(p[answer], rel=RTOL, abs=ATOL)
+        assert result["top_p"][i] == pytest.approx(p[oracle.top_k(p, 20)], rel=RTOL, abs=ATOL)
         if np.diff(np.sort(row)).min() > 1e-5 * scale and p.min() > 1e-30:
-            assert found["top_id"][i].tolist() == oracle.top_k(p, 20)
-            assert found["rank"][i, 0] == oracle.answer_rank(p, answer)
+            assert result["top_id"][i].tolist() == oracle.top_k(p, 20)
+            assert result["rank"][i, 0] == oracle.answer_rank(p, answer)
 
 
 @given(SEEDS, SIZES, SCALES)
 @example(seed=0, v=2, scale=60.0)
 def test_bounds(seed: int, v: int, scale: float) -> None:
     z, final = logits(seed, 4, v, scale=scale), logits(seed + 1, v, scale=scale)
-    found = measured(z, final, [0])
-    assert (found["entropy"] >= 0).all()
-    assert (found["entropy"] <= math.log2(v) + 1e-5).all()
-    assert (found["kl"] >= -1e-6).all()
-    assert (np.abs(found["cos"]) <= 1 + 1e-6).all()
-    assert ((found["rank"] >= 1) & (found["rank"] <= v)).all()
-    assert (np.diff(found["top_p"], axis=1) <= 0).all()
-    assert found["top_p"].shape == (4, min(v, 20))
+    result = measured(z, final, [0])
+    assert (result["entropy"] >= 0).all()
+    assert (result["entropy"] <= math.log2(v) + 1e-5).all()
+    assert (result["kl"] >= -1e-6).all()
+    assert (np.abs(result["cos"]) <= 1 + 1e-6).all()
+    assert ((result["rank"] >= 1) & (result["rank"] <= v)).all()
+    assert (np.diff(result["top_p"], axis=1) <= 0).all()
+    assert result["top_p"].shape == (4, min(v, 20))
 
 
 @given(SIZES)
 def test_uniform_logits_have_full_entropy_and_no_divergence(v: int) -> None:
-    found = measured(torch.full((1, v), 3.0), torch.zeros(v), [v - 1])
-    assert found["entropy"][0] == pytest.approx(math.log2(v), rel=1e-6)
-    assert found["kl"][0] == pytest.approx(0, abs=1e-6)
-    assert found["rank"][0, 0] == 1, "ties share the better rank"
+    result = measured(torch.full((1, v), 3.0), torch.zeros(v), [v - 1])
+    assert result["entropy"][0] == pytest.approx(math.log2(v), rel=1e-6)
+    assert result["kl"][0] == pytest.approx(0, abs=1e-6)
+    assert result["rank"][0, 0] == 1, "ties share the better rank"
 
 
 @given(SEEDS, SIZES)
 def test_an_impossible_token_adds_nothing(seed: int, v: int) -> None:
     z = logits(seed, 1, v)
     more = torch.cat([z, torch.full((1, 1), -torch.inf)], -1)
-    found, without = (metrics.entropy_bits(softmax(one)).tolist() for one in (more, z))
-    assert found == pytest.approx(without, rel=1e-5, abs=1e-6)
+    result, without = (metrics.entropy_bits(softmax(one)).tolist() for one in (more, z))
+    assert result == pytest.approx(without, rel=1e-5, abs=1e-6)
 
 
 @given(SEEDS, SIZES)
 def test_rank_one_is_top_one(seed: int, v: int) -> None:
     z = logits(seed, 1, v)
-    found = measured(z, z[0], list(range(v)))
-    assert [i for i in range(v) if found["rank"][0, i] == 1] == [found["top_id"][0, 0]]
-    assert found["kl"][0] == 0
-    assert found["cos"][0] == pytest.approx(1, abs=1e-6)
+    result = measured(z, z[0], list(range(v)))
+    assert [i for i in range(v) if result["rank"][0, i] == 1] == [result["top_id"][0, 0]]
+    assert result["kl"][0] == 0
+    assert result["cos"][0] == pytest.approx(1, abs=1e-6)
 
 
 @given(SEEDS, SIZES, st.floats(-50, 50))
@@ -129,12 +129,12 @@ def test_chunks_and_sections_change_nothing(seed: int, chunk: int, split: int) -
         {key: value.numpy() for key, value in vars(metrics.measure(after, after, [1], 5)).items()}
     )
     with patch.object(row_decoder, "CHUNK_ELEMENTS", chunk):
-        walked = row_decoder.decode_rows(lenses, sections, 5, 5)
-    for found, wanted in zip(walked, expected, strict=True):
+        results = row_decoder.decode_rows(lenses, sections, 5, 5)
+    for result, wanted in zip(results, expected, strict=True):
         for name, value in wanted.items() if wanted["rank"].size else ():
-            numbers = getattr(found.by_lens["x"], name).numpy()
+            numbers = getattr(result.by_lens["x"], name).numpy()
             assert numbers == pytest.approx(value, rel=1e-5, abs=1e-6), name
-    last = walked[1].last_logits
+    last = results[1].last_logits
     assert torch.allclose(last["x"], after[-1]) if split < 7 else last == {}
 
 
@@ -196,21 +196,21 @@ def test_divergences_equal_the_oracle_and_keep_their_bounds(
 ) -> None:
     z = logits(seed, 4, v) * scale
     p, q = softmax(z[:3]), softmax(z[3:])
-    found = metrics.diverge(p, q)
+    result = metrics.diverge(p, q)
     for i in range(3):
         a, b = oracle.softmax(z[i].double().numpy()), oracle.softmax(z[3].double().numpy())
-        assert float(found.kl_bits[i]) == pytest.approx(oracle.kl_bits(a, b), rel=1e-6, abs=1e-12)
-        assert float(found.js_bits[i]) == pytest.approx(oracle.js_bits(a, b), rel=1e-6, abs=1e-12)
-        assert float(found.tv[i]) == pytest.approx(oracle.total_variation(a, b), rel=1e-6)
-        assert bool(found.top1_agree[i]) == (a.argmax() == b.argmax())
-    js, tv = found.js_bits, found.tv
+        assert float(result.kl_bits[i]) == pytest.approx(oracle.kl_bits(a, b), rel=1e-6, abs=1e-12)
+        assert float(result.js_bits[i]) == pytest.approx(oracle.js_bits(a, b), rel=1e-6, abs=1e-12)
+        assert float(result.tv[i]) == pytest.approx(oracle.total_variation(a, b), rel=1e-6)
+        assert bool(result.top1_agree[i]) == (a.argmax() == b.argmax())
+    js, tv = result.js_bits, result.tv
     assert (js >= 0).all()
     assert (js <= tv).all()
     assert (tv <= 1).all()
-    assert (found.kl_bits * (1 + 1e-6) + 1e-12 >= 2 * tv**2 / math.log(2)).all(), "Pinsker"
+    assert (result.kl_bits * (1 + 1e-6) + 1e-12 >= 2 * tv**2 / math.log(2)).all(), "Pinsker"
     turned = metrics.diverge(q, p)
-    assert torch.allclose(turned.js_bits, found.js_bits, atol=1e-6)
-    assert torch.allclose(turned.tv, found.tv, atol=1e-6)
+    assert torch.allclose(turned.js_bits, result.js_bits, atol=1e-6)
+    assert torch.allclose(turned.tv, result.tv, atol=1e-6)
 
 
 def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
@@ -220,14 +220,14 @@ def test_pairs_are_held_against_each_other_at_the_last_position_alone() -> None:
     rows = Rows(x, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
     lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
     section = row_decoder.RowBlock(rows, x[0], [1], pairs=[("a", "b"), ("b", "model")])
-    (found,) = row_decoder.decode_rows(lenses, [section], 5, 2)
-    assert [*found.by_lens] == ["a", "b"]
-    assert [*found.by_pair] == section.pairs
+    (result,) = row_decoder.decode_rows(lenses, [section], 5, 2)
+    assert [*result.by_lens] == ["a", "b"]
+    assert [*result.by_pair] == section.pairs
     ends = x[[2, 5]]
     expected = metrics.diverge(softmax(ends), softmax(-ends))
-    assert torch.allclose(found.by_pair["a", "b"].kl_bits, expected.kl_bits)
+    assert torch.allclose(result.by_pair["a", "b"].kl_bits, expected.kl_bits)
     expected = metrics.diverge(softmax(-ends), softmax(x[:1]))
-    assert torch.allclose(found.by_pair["b", "model"].js_bits, expected.js_bits)
+    assert torch.allclose(result.by_pair["b", "model"].js_bits, expected.js_bits)
 
 
 @given(SEEDS, st.sampled_from([640, 1280, 1290]), st.integers(1, 3), st.booleans())
@@ -249,9 +249,9 @@ def test_any_cut_into_blocks_gives_the_same_numbers(seed: int, rows: int, other:
 
     z, final = logits(seed, 7, 320), logits(seed + 1, 7, 320)
     for reference in (final[0], final):
-        found = []
+        result = []
         for size in (rows, other):
             with patch.dict(distribution.BLOCK, cpu=size * 320):
-                found.append(vars(to_host(metrics.measure(z, reference, [3, 5], 4))))
-        for name, numbers in found[0].items():
-            assert numbers == pytest.approx(found[1][name], rel=1e-6, abs=1e-12), name
+                result.append(vars(to_host(metrics.measure(z, reference, [3, 5], 4))))
+        for name, numbers in result[0].items():
+            assert numbers == pytest.approx(result[1][name], rel=1e-6, abs=1e-12), name

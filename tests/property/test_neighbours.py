@@ -85,8 +85,8 @@ def ids_of(seed: int, length: int) -> list[int]:
     return torch.randint(4, 115, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def stack(found: Any) -> torch.Tensor:
-    return torch.stack([found.at(layer) for layer in found.layers])
+def stack(captured: Any) -> torch.Tensor:
+    return torch.stack([captured.at(layer) for layer in captured.layers])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -107,11 +107,11 @@ def test_residuals_beside_other_prompts_are_those_of_the_prompt_alone(
     n, prompts = model.facts.n_layers, [ids_of(i, length) for i, length in enumerate(lengths)]
     for members in batches(lengths, size, model.facts.alone_above):
         asks = [ForwardRequest(prompts[i], range(n + 1)) for i in members]
-        for i, found in zip(members, capture_batch(model.bridge, asks, n), strict=True):
+        for i, captured in zip(members, capture_batch(model.bridge, asks, n), strict=True):
             alone, final = capture(model.bridge, prompts[i], n, range(n + 1))
             wanted = stack(alone)
-            assert (stack(found.residuals) - wanted).abs().max() <= 2e-5 * wanted.abs().max()
-            assert (found.final - final).abs().max() <= 2e-5 * final.abs().max()
+            assert (stack(captured.residuals) - wanted).abs().max() <= 2e-5 * wanted.abs().max()
+            assert (captured.final - final).abs().max() <= 2e-5 * final.abs().max()
 
 
 @pytest.mark.parametrize("scheme", ["longrope", "bidirectional"])
@@ -121,8 +121,8 @@ def test_without_the_rule_neighbours_do_change_a_prompt(
     """The test above can fail."""
     model = model_of(scheme)
     n, prompts = model.facts.n_layers, [ids_of(0, 5), ids_of(1, 20)]
-    found = capture_batch(model.bridge, [ForwardRequest(ids, ()) for ids in prompts], n)[0]
-    assert (found.final - capture(model.bridge, prompts[0], n, ())[1]).abs().max() > 1e-2
+    captured = capture_batch(model.bridge, [ForwardRequest(ids, ()) for ids in prompts], n)[0]
+    assert (captured.final - capture(model.bridge, prompts[0], n, ())[1]).abs().max() > 1e-2
 
 
 def test_a_long_prompt_leaves_no_trace_in_a_later_short_one(
@@ -145,22 +145,24 @@ def test_the_tokens_of_an_answer_change_neither_the_prompt_nor_one_another(
     """Each is what the model gives where nothing stands behind it."""
     model = model_of(scheme)
     n, ids, answer_prefix_ids = model.facts.n_layers, ids_of(3, SWITCH - 2), ids_of(4, 4)
-    found = capture_apart(model.bridge, ForwardRequest(ids, [0], answer_prefix_ids), n)
+    captured = capture_apart(model.bridge, ForwardRequest(ids, [0], answer_prefix_ids), n)
     alone, final = capture(model.bridge, ids, n, [0])
-    assert torch.equal(found.final, final)
-    assert torch.equal(found.residuals.buffer, alone.buffer)
-    assert found.answer_residuals.layer == [y for y in range(n + 1) for _ in answer_prefix_ids]
-    assert found.answer_residuals.pos == [len(ids) + i for i in range(4)] * (n + 1)
+    assert torch.equal(captured.final, final)
+    assert torch.equal(captured.residuals.buffer, alone.buffer)
+    assert captured.answer_residuals.layer == [y for y in range(n + 1) for _ in answer_prefix_ids]
+    assert captured.answer_residuals.pos == [len(ids) + i for i in range(4)] * (n + 1)
     for i in range(4):
         read, logits = capture(model.bridge, [*ids, *answer_prefix_ids[: i + 1]], n, ())
-        assert torch.equal(found.answer_logits[i], logits)
-        assert torch.equal(found.answer_residuals.x.reshape(n + 1, 4, -1)[:, i], stack(read)[:, 0])
+        assert torch.equal(captured.answer_logits[i], logits)
+        assert torch.equal(
+            captured.answer_residuals.x.reshape(n + 1, 4, -1)[:, i], stack(read)[:, 0]
+        )
     if scheme == "llama3":
         (together,) = capture_batch(model.bridge, [ForwardRequest(ids, [0], answer_prefix_ids)], n)
         assert torch.allclose(
-            together.answer_residuals.x, found.answer_residuals.x, rtol=1e-4, atol=1e-4
+            together.answer_residuals.x, captured.answer_residuals.x, rtol=1e-4, atol=1e-4
         )
-        assert torch.allclose(together.answer_logits, found.answer_logits, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(together.answer_logits, captured.answer_logits, rtol=1e-4, atol=1e-4)
 
 
 def words(count: int) -> str:
@@ -195,7 +197,7 @@ def test_a_run_gives_every_prompt_what_plain_transformers_gives_it_alone(
             z = plain(torch.tensor([ids])).logits[0, -1].double()
         return torch.log_softmax(z, -1).numpy()
 
-    said = [row for row in run.rows("answers") if row.lens == "model"]
+    of_model = [row for row in run.rows("answers") if row.lens == "model"]
     for i, entry in enumerate(run.manifest["prompts"]):
         ids, answer = entry["token_ids"], run.document["passes"][i]["gold_answer"]["answer_ids"]
         here, there = (r.passes()[f"w{i}/orig"][-1] for r in (run, alone))
@@ -205,7 +207,7 @@ def test_a_run_gives_every_prompt_what_plain_transformers_gives_it_alone(
         assert run.document["test_prompts"][i]["entropy"] == pytest.approx(entropy, rel=1e-5)
         nats = [log_p([*ids, *answer[:k]])[answer[k]] for k in range(len(answer))]
         assert len(nats) == 4
-        assert said[i].surprisal_bits == pytest.approx(-sum(nats) / np.log(2), rel=1e-5)
+        assert of_model[i].surprisal_bits == pytest.approx(-sum(nats) / np.log(2), rel=1e-5)
 
 
 def test_test_prompts_beyond_the_switch_run_alone(model_of: Callable[[str], LoadedModel]) -> None:

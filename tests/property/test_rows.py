@@ -81,7 +81,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_milestones_are_a_scan_of_the_rows(rows: list[PureRow]) -> None:
-    found = milestones.milestones(rows)
+    result = milestones.milestones(rows)
     expected = {
         "L_copy": oracle.first_layer([r.copy_collapse for r in rows], bool),
         "L_copy_H": oracle.first_layer([r.entropy_collapse for r in rows], bool),
@@ -98,7 +98,7 @@ def test_milestones_are_a_scan_of_the_rows(rows: list[PureRow]) -> None:
     }
     semantic, copy = expected["L_semantic"], expected["L_copy"]
     expected["delta_layers"] = None if semantic is None or copy is None else semantic - copy
-    assert found == expected
+    assert result == expected
     margins = [r.control_margin for r in rows]
     summary = milestones.control_summary(rows)
     assert summary["first_control_margin_pos"] == oracle.first_layer(margins, lambda v: v > 0)

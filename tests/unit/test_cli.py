@@ -276,8 +276,8 @@ def test_what_is_missing_on_the_command_line_is_named(
     with pytest.raises(SystemExit) as stopped:
         command_line.main(command)
     assert stopped.value.code == 2
-    told = f"{prog}: error: the following arguments are required: {missing}"
-    assert capsys.readouterr().err.splitlines()[-1] == told
+    message = f"{prog}: error: the following arguments are required: {missing}"
+    assert capsys.readouterr().err.splitlines()[-1] == message
 
 
 def test_the_program_tells_its_name_its_version_and_what_it_is_for(
@@ -353,8 +353,8 @@ def test_a_fit_loads_the_model_with_its_options(
     assert capsys.readouterr() == ("", message)
     missing = ["--text", "a.txt", str(text), "b.txt"]
     assert command_line.main([*command, *missing]) == 2
-    told = "there is no text file a.txt, b.txt; --text takes files of plain text"
-    assert capsys.readouterr().err == f"lenses-min: error: {told}\n"
+    message = "there is no text file a.txt, b.txt; --text takes files of plain text"
+    assert capsys.readouterr().err == f"lenses-min: error: {message}\n"
 
 
 def test_blank_lines_are_no_jobs_and_every_problem_has_a_line(

@@ -213,12 +213,12 @@ def test_the_page_has_the_tags_of_its_template_alone(hostile: Path) -> None:
     def calmed(row: Any) -> Any:
         return replace(row, token="a", top=tuple(("b", p) for _, p in row.top))
 
-    told = {"warnings": ["R1: a"], "options": {"a": "b"}, "versions": {"torch": "c"}}
+    manifest = {"warnings": ["R1: a"], "options": {"a": "b"}, "versions": {"torch": "c"}}
     tables = {
         key: rows if key[0] == "agreement" else list(map(calmed, rows))
         for key, rows in run.tables.items()
     }
-    calm = replace(run, name="a", tables=tables, document=document, manifest=told)
+    calm = replace(run, name="a", tables=tables, document=document, manifest=manifest)
     kinds = [
         {(tag, *attributes) for tag, attributes in read_page(page([one]))[0].elements}
         for one in (run, calm)

@@ -222,7 +222,7 @@ def test_a_gpu_without_room_takes_no_weights(machine: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("need", "told"),
+    ("need", "text"),
     [
         (
             Need("cpu", 0, "its size is unknown", torch.float32, 0.0),
@@ -238,8 +238,8 @@ def test_a_gpu_without_room_takes_no_weights(machine: Any) -> None:
         ),
     ],
 )
-def test_a_need_is_explained_by_its_arithmetic(need: Need, told: str) -> None:
-    assert str(need) == told
+def test_a_need_is_explained_by_its_arithmetic(need: Need, text: str) -> None:
+    assert str(need) == text
 
 
 def test_a_device_holds_what_the_base_and_the_larger_of_share_and_copy_leave() -> None:

@@ -33,8 +33,8 @@ def norm_names(norms: Any, folder: Path) -> list[str | None]:
     def name(module: Any) -> str | None:
         if module is None:
             return None
-        (found,) = [key for key, t in stored.items() if torch.equal(t, module.weight)]
-        return found
+        (key,) = [key for key, t in stored.items() if torch.equal(t, module.weight)]
+        return key
 
     return [name(module) for module in norms.modules]
 
@@ -97,9 +97,9 @@ def test_long_rope_of_one_kind_of_layer_bounds_what_shares_a_forward() -> None:
             self.config = SimpleNamespace(rope_parameters=parameters)
 
     def model(**kinds: str) -> Any:
-        found: Any = nn.ModuleList([Rotary(kinds)])
-        found.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace())
-        return found
+        blocks: Any = nn.ModuleList([Rotary(kinds)])
+        blocks.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace())
+        return blocks
 
     default, long = "default", "longrope"
     assert readout.alone_above(model(sliding_attention=default, full_attention=long)) == 99
@@ -171,8 +171,8 @@ def test_a_module_under_two_names_is_read_by_both() -> None:
     wrapped = nn.Module()
     wrapped._original_component = shared
     model = nn.ModuleDict({"first": shared, "second": wrapped})
-    found = last_token.wrapped_modules(model)
-    assert [name for name, module in found.items() if module is shared] == ["first", "second"]
+    modules = last_token.wrapped_modules(model)
+    assert [name for name, module in modules.items() if module is shared] == ["first", "second"]
 
 
 def test_several_streams_are_refused() -> None:

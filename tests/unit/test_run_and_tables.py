@@ -41,8 +41,8 @@ def test_whose_a_table_is(tmp_path: Path) -> None:
     for file in [*files, *others, *(f"output-{name}.json" for name in ends)]:
         (tmp_path / file).touch()
     for name, own in ends.items():
-        found = {end: path.name for end, path in load.table_files(tmp_path, name)}
-        assert found == {end: f"output-{name}-{end}.csv" for end in own}
+        names = {end: path.name for end, path in load.table_files(tmp_path, name)}
+        assert names == {end: f"output-{name}-{end}.csv" for end in own}
 
 
 def test_a_table_is_there_once(folder: Path) -> None:
@@ -141,8 +141,8 @@ def test_tables_that_are_missing() -> None:
     for table, lens in (("records", "tuned"), ("pure", "final"), ("else", "norm")):
         with pytest.raises(KeyError) as refused:
             run.rows(table, lens)
-        told = f"no table {table!r} of lens {lens!r}; tables: pure, milestones; lenses: ['norm', 'raw']"
-        assert refused.value.args == (told,)
+        message = f"no table {table!r} of lens {lens!r}; tables: pure, milestones; lenses: ['norm', 'raw']"
+        assert refused.value.args == (message,)
     with pytest.raises(KeyError, match="no table 'else' of lens 'raw'"):
         run.columns("else", "raw")
 

@@ -396,8 +396,8 @@ def test_the_passes_that_a_control_may_name_are_listed_as_far_as_120_characters(
     with pytest.raises(LensError) as refused:
         read_suite(path)
     known = ", ".join(f"p{i:03}/orig" for i in range(1, 20))[:120]
-    told = f"control: 'none' is no other pass of the file; there are {known}"
-    assert str(refused.value) == f"{path}: line 1 (p000/orig): {told}"
+    message = f"control: 'none' is no other pass of the file; there are {known}"
+    assert str(refused.value) == f"{path}: line 1 (p000/orig): {message}"
 
 
 def test_prompts_of_a_list_are_those_of_a_file(fact_options: RunOptions, own: str) -> None:

@@ -178,10 +178,10 @@ def test_validation_is_the_mean_kl_in_bits_at_every_fourth_position(
             kls[1][layer] += kl_bits(q, z)
     forward, back = ([fitting.mean(values) for values in layers] for layers in kls)
     assert min(forward[:4]) > 0.1
-    found = trainer.validate(translated=False)
-    assert list(found) == ["lens-model", "model-lens"]
-    assert found["lens-model"] == pytest.approx(forward, rel=1e-4)
-    assert found["model-lens"] == pytest.approx(back, rel=1e-4)
+    losses = trainer.validate(translated=False)
+    assert list(losses) == ["lens-model", "model-lens"]
+    assert losses["lens-model"] == pytest.approx(forward, rel=1e-4)
+    assert losses["model-lens"] == pytest.approx(back, rel=1e-4)
 
 
 @pytest.mark.parametrize("direction", ["lens-model", "model-lens"])
@@ -396,8 +396,8 @@ def test_all_that_a_fit_writes(
 def test_a_fit_is_reported_in_five_lines() -> None:
     kls = {"final": [8.0, 9.0], "start": [2.5, 2.5], "tuned": [2.0, 2.34567]}
     back = {name: [2 * value for value in values] for name, values in kls.items()}
-    told = {"held_out_kl_bits": kls, "held_out_kl_model_lens_bits": back}
-    assert fitting.sentence(told) == (
+    provenance = {"held_out_kl_bits": kls, "held_out_kl_model_lens_bits": back}
+    assert fitting.sentence(provenance) == (
         "mean over layers, held-out text, bits\n"
         "         KL(lens‖model) KL(model‖lens)\n"
         "  final          8.5000        17.0000\n"
@@ -417,8 +417,8 @@ def test_a_training_is_announced_before_it_starts(
     with caplog.at_level("INFO", "lenses_min"):
         kls = fitting.fit(fact_model, replace(options, steps=0))["held_out_kl_bits"]
     final, start = (fitting.mean(kls[name]) for name in ("final", "start"))
-    told = f"held-out KL: final lens {final:.3f} bits, closed-form start {start:.3f} bits"
-    assert told in caplog.messages
+    message = f"held-out KL: final lens {final:.3f} bits, closed-form start {start:.3f} bits"
+    assert message in caplog.messages
     assert kls["tuned"] == kls["start"]
 
 
