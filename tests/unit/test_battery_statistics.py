@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import sqrt
+from statistics import NormalDist, fmean
 
 import numpy as np
 import pytest
@@ -115,3 +117,26 @@ def test_wilson_s_interval() -> None:
     assert (none.low[0], every.high[0]) == (0, 1), "exactly, as Wilson's formula has it"
     twice = share(np.zeros((20, 1)), Resampling.of(np.repeat(np.arange(10), 2), seed=0))
     assert twice.high[0] == pytest.approx(none.high[0]), "ten prompts, whatever their variants"
+
+
+@pytest.mark.parametrize(
+    ("flags", "prompts"),
+    [
+        ([1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]),
+        ([1, 0, 1, 0, 0, 0, 1], [0, 0, 1, 1, 1, 2, 3]),
+        ([1, 0, 1, 0], [0, 0, 1, 1]),
+    ],
+)
+def test_several_passes_of_a_prompt_count_as_fewer(flags: list[int], prompts: list[int]) -> None:
+    """Korn and Graubard: n times the variance of n independent passes over that of sums by prompt; 1 … n."""
+    n, p = len(flags), fmean(flags)
+    sums = [sum(f - p for f, of in zip(flags, prompts, strict=True) if of == u) for u in {*prompts}]
+    u = len(sums)
+    variance = u / (u - 1) * sum(s * s for s in sums) / n**2
+    size = n * p * (1 - p) / (n - 1) / variance if variance else u
+    size = min(max(size, 1), n)
+    z = NormalDist().inv_cdf(0.975)
+    centre = (p + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * sqrt(p * (1 - p) / size + z * z / (4 * size**2))
+    estimate = share(np.array(flags, dtype=float)[:, None], Resampling.of(prompts, seed=0))
+    assert (estimate.low[0], estimate.high[0]) == pytest.approx((centre - half, centre + half))

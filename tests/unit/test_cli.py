@@ -55,7 +55,21 @@ def parser_of(*command: str) -> argparse.ArgumentParser:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "batch", "show", "report", "sweep", "doctor", "fit tuned", "fit prism"]
+    "command",
+    [
+        "",
+        "run",
+        "batch",
+        "show",
+        "report",
+        "figure",
+        "sweep",
+        "doctor",
+        "cache",
+        "completion",
+        "fit tuned",
+        "fit prism",
+    ],
 )
 def test_help(
     command: str, capsys: pytest.CaptureFixture[str], snapshot: SnapshotAssertion

@@ -215,3 +215,12 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(
     assert output.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["figure.svg"]
     assert (tmp_path / "figure.svg").read_text() == "earlier"
+
+
+def test_the_size_of_a_figure_is_in_thousands_of_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lenses_min.cli.figure.drawn", lambda args, kind: b"x" * 1_001_400)
+    path = tmp_path / "figure.svg"
+    assert command_line.main(["figure", FACT, "-o", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} (1001 kB)\n"

@@ -61,3 +61,11 @@ def test_numbers_of_all_chunks_lie_in_what_the_first_one_reserved() -> None:
     assert torch.equal(buffer.metrics.by_lens["x"].kl, expected.kl)
     pair = metrics.diverge(softmax(z["x"][[2, 5]]), softmax(torch.zeros(1, 5)))
     assert torch.equal(buffer.metrics.by_pair["x", "model"].kl_bits, pair.kl_bits)
+
+
+def test_rows_at_the_last_position_are_counted() -> None:
+    def ends(*pos: int) -> int:
+        rows = Rows(torch.zeros(len(pos), 1), [0] * len(pos), [*pos])
+        return row_decoder.RowBlock(rows, torch.zeros(2), []).end_count
+
+    assert (ends(), ends(0), ends(0, 1, 2, 2), ends(2, 0)) == (0, 1, 2, 1)

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
+from lenses_min.core.types import Bos
 from lenses_min.fit import prism
 from lenses_min.fit.options import PrismOptions
 from lenses_min.model.load import LoadedModel
@@ -128,6 +131,38 @@ def test_a_fit_whitens_what_the_lens_reads(fact_model: LoadedModel, tmp_path: Pa
         "provenance.json",
         "whiten.pt",
     ]
+
+
+def test_a_direction_that_never_varies_is_whitened_by_epsilon(
+    fact_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = draw(0, 300, fact_model.facts.d_model).float()
+    rows[:, 3] = 1
+    monkeypatch.setattr(prism, "normed_rows", lambda *_: iter([rows]))
+    text = tmp_path / "text.txt"
+    text.write_text(WORDS * 20)
+    provenance = prism.fit(
+        fact_model, PrismOptions((str(text),), str(tmp_path / "out"), length=16, k=20)
+    )
+    assert provenance["orthogonality_error"] < 1e-5
+    q = torch.load(tmp_path / "out" / "Q_prism.pt", weights_only=True)
+    assert q.isfinite().all()
+
+
+@pytest.mark.parametrize(("length", "kept"), [(0, False), (1, True), (8, True), (9, False)])
+def test_prompts_of_one_token_to_the_context_are_read(
+    length: int, kept: bool, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "context": "x", "answer": "y"}\n')
+    tokens = SimpleNamespace(bos=Bos((), "none"), model_input=lambda text: [1] * length)
+    model: Any = SimpleNamespace(tokens=tokens, facts=SimpleNamespace(n_ctx=8))
+    options = PrismOptions((), str(tmp_path / "out"), prompts=str(prompts))
+    if kept:
+        assert prism.material(model, options) == [[1] * length]
+    else:
+        with pytest.raises(LensError, match="the texts hold no sequence"):
+            prism.material(model, options)
 
 
 def test_on_the_command_line_and_in_a_run(

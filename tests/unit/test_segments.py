@@ -35,6 +35,7 @@ from lenses_min.prompts.suite import read_suite
 from lenses_min.sweep import folder as sweep_folder
 from spec.runs.run import read_run
 from spec.schema.validate import validate
+from tests.terminal import Terminal
 
 SENTENCE = "Give the city name only, plain text. The capital of Germany is called simply"
 WORDS = SENTENCE.split()
@@ -390,11 +391,6 @@ def test_shares_of_a_run_put_together_are_the_run(
     ran.clear()
     assert contents(write(tmp_path / "joined"), TIMES) == expected
     assert sorted(ran) == (["p4", "p5", "p6", "p7"] if strange else [])
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_a_bar_counts_passes_on_a_terminal(
