@@ -14,7 +14,7 @@ from spec.compare.kinds import Kind
 from spec.compare.recorder import Recorder, Tally, judge
 from spec.compare.relations import Value, factor, neighbour, offset, other_pass, reordered
 from spec.compare.residuals import compare_tensor
-from spec.compare.stages import in_blocks, is_milestone, json_columns, named
+from spec.compare.stages import in_blocks, is_milestone, json_columns, named, steps_in
 from spec.compare.thresholds import Threshold
 from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance
 from spec.compare.topk import labels, order_faults
@@ -33,6 +33,7 @@ from spec.compare.verdicts import (
 )
 from spec.runs import columns
 from spec.runs.places import Place, TableRow
+from spec.schema.document import suite_document
 
 HALF = Tolerance("half", Bound(0.0, 0.5), rank_slack=0.25)
 
@@ -344,6 +345,14 @@ def recorded(expected: torch.Tensor, obtained: torch.Tensor, name: str = "value"
     return [f"{m.place} {m.kind}: {m.expected}, {m.obtained}" for m in recorder.mismatches]
 
 
+def test_what_is_no_number_on_both_sides_is_no_error() -> None:
+    tensor = torch.tensor([[float("nan"), float("inf"), 1.0]])
+    recorder = Recorder("x.pt", FP32)
+    compare_tensor(recorder, "value", tensor, tensor.clone())
+    assert recorder.mismatches == []
+    assert [s.worst_error for s in recorder.statistics] == [0.0]
+
+
 def test_two_tensors() -> None:
     tensor = torch.tensor([[[1.0, -2.0], [4.0, 8.0]]])
     assert recorded(tensor, tensor.double()) == ["x.pt, dtype dtype: torch.float32, torch.float64"]
@@ -403,6 +412,9 @@ def test_columns_by_their_steps() -> None:
     assert not is_milestone(Column("records", ("copy_collapse",)))
     assert {(), ("layout",), ("model_stats", "d_model")} <= json_columns()
     assert ("final_prediction", "topk", "[]", "p") in json_columns()
+    shapes = {step: set(steps_in((), suite_document(step))) for step in (False, True)}
+    assert shapes[False] | shapes[True] <= json_columns()
+    assert shapes[True] - shapes[False], "the corrected contract has columns of its own"
 
 
 @pytest.mark.parametrize("name", ["rank_slack", "tail_slack"])

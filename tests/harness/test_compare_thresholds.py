@@ -1,11 +1,13 @@
 """A number near its threshold decides either way in bf16, and only there, and only that decision."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from changing import captured, with_cell, with_leaf
 
 from spec.compare.runs import compare
+from spec.compare.thresholds import LAYERS, by_layer
 from spec.compare.tolerance import BF16_WIDE, FP32
 from spec.runs.run import PURE, Run
 
@@ -92,3 +94,14 @@ def test_another_type_or_a_layer_that_is_none_is_never_open() -> None:
         compare(run, without, BF16_WIDE).mismatches[0].place.column_text
         == "diagnostics.first_kl_below_1.0"
     )
+
+
+@pytest.mark.parametrize("column", ["kl_to_final_bits", "layer"])
+def test_a_table_without_a_column_has_no_numbers(column: str) -> None:
+    run, rule = captured("layernorm-bf16"), LAYERS["diagnostics", "first_kl_below_0.5"]
+    assert by_layer(run, rule)
+    table = run.tables[PURE]
+    header = tuple("other" if name == column else name for name in table.header)
+    without = replace(run, tables={**run.tables, PURE: replace(table, header=header)})
+    assert by_layer(without, rule) == {}
+    assert by_layer(replace(run, tables={}), rule) == {}

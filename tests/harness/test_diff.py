@@ -1,6 +1,7 @@
 """diff: identical, equal and changed runs are told apart, and a change is located by file, column, layer, milestone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from spec.compare.column import column_of
 from spec.compare.diff import ONLY_A, ONLY_B, Diff, diff, renamed
-from spec.compare.diff_columns import median_of, pass_layer
+from spec.compare.diff_columns import ColumnDiff, median_of, pass_layer
 from spec.compare.kinds import Kind
 from spec.compare.runs import Mismatch
 from spec.compare.tolerance import BF16, FP32
@@ -24,7 +25,7 @@ from spec.report.columns import share
 from spec.report.diff import text
 from spec.runs.columns import without_numbers
 from spec.runs.places import Element, Place, TableRow, at_path
-from spec.runs.run import read_run
+from spec.runs.run import Finding, read_run
 
 Capture = Callable[[str], Path]
 OUTPUTS = GOLDEN / "outputs"
@@ -323,3 +324,15 @@ def test_a_run_under_another_name_has_its_files_and_findings_under_it(capture: C
         "output-Other-records.csv",
         "output-Other.json",
     ]
+
+
+def test_a_finding_of_another_file_keeps_its_name() -> None:
+    finding = Finding("summary.csv", "cannot be read")
+    run = replace(read_run(OUTPUTS / "fact"), findings=(finding,))
+    assert renamed(run, "Other").findings == (finding,)
+
+
+@pytest.mark.parametrize(("differing", "beyond"), [(0, 0), (1, 0), (1, 1)])
+def test_a_column_differs_where_one_value_does(differing: int, beyond: int) -> None:
+    column = ColumnDiff("x", 9, differing, beyond, 0.0, 0.0, 0.0, None, None)
+    assert column.differs == (differing > 0)

@@ -1,6 +1,8 @@
 """The blocks of a document by themselves: what follows from their own fields, and which sentence a broken one gets."""
 
+import json
 from dataclasses import replace
+from importlib import resources
 from itertools import pairwise
 from math import inf, log2, nan, nextafter
 from pathlib import Path
@@ -14,13 +16,13 @@ from spec.schema.blocks import check_gold_of, prism_fields, rank_of, raw_summary
 from spec.schema.cells import Row, check_form, expected_columns, typed
 from spec.schema.document import Items, Leaf, TopK
 from spec.schema.further_tables import rows_difference
-from spec.schema.json_values import check_leaf, check_topk, number_rule
+from spec.schema.json_values import check_leaf, check_object, check_topk, number_rule
 from spec.schema.layout import Additions, known_keys, later_layouts
 from spec.schema.row_order import ends_of, expected_keys, last_positions
 from spec.schema.rows import KEYWORDS, TINY, DocumentContext, Pass
 from spec.schema.rule_sources import checks_of
 from spec.schema.rules import Rule
-from spec.schema.suite import built_in_passes, first_id, own_passes
+from spec.schema.suite import built_in_passes, check_suite, first_id, own_passes
 from spec.schema.summaries import (
     ablation,
     agree,
@@ -492,6 +494,7 @@ def test_shapes_say_what_they_allow() -> None:
     with pytest.raises(ValueError, match="a run has ≥ 0 files, got -1; count what was read"):
         Validation(Path(), "x", -1, ())
     assert Validation(Path(), "x", 0, ()).valid
+    assert TopK(1).k == 1
 
 
 def test_the_first_row_that_differs_is_named() -> None:
@@ -576,12 +579,69 @@ def test_the_facts_of_a_document(document: Any, facts: tuple[Any, ...]) -> None:
     assert words == ("a", "3")
     assert facts_of({"keywords": ["a"]}).keywords == KEYWORDS
     assert facts_of({"passes": []}).keywords == ()
+    block = {"prompt_id": "a", "prompt_variant": "b"}
+    assert [*facts_of({"passes": [block]}).passes] == [("a", "b")]
+    assert [*facts_of({"passes": {}}).passes] == [POS, NO_FILLER, CTL]
 
 
 def test_a_later_layout_has_all_of_the_earlier_ones() -> None:
+    written = resources.files("spec.schema").joinpath("layouts.json").read_text("utf-8")
+    for date, delta in json.loads(written).items():
+        assert set(delta.get("keys", ())) <= later_layouts()[date].keys
+        assert set(delta.get("files", ())) <= later_layouts()[date].files
+    assert any(layout.keys for layout in later_layouts().values())
     for before, after in pairwise(later_layouts().values()):
         assert before.keys <= after.keys
         assert before.files <= after.files
         assert before.replaced <= after.replaced
         assert before.columns.keys() <= after.columns.keys()
         assert all(names <= after.columns[kind] for kind, names in before.columns.items())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [([1], "list (list)"), (1.5, "1.5 (float)"), ("a", "a (string)"), (None, "null (null)")],
+)
+def test_what_is_no_object_is_named(value: Any, text: str) -> None:
+    shape = {"a": Leaf(("int",))}
+    assert texts(check_object("x.json", ("o",), value, shape, DocumentContext())) == [
+        f"o json.type: {text}"
+    ]
+
+
+def test_the_last_layer_of_an_own_pass() -> None:
+    """Its block against the last row of the pass."""
+    row: dict[str, Any] = {
+        "prompt_id": "a",
+        "prompt_variant": "b",
+        "layer": 2,
+        "kl_to_final_bits": 0.25,
+        "p_top1": 0.5,
+        "answer_rank": 3,
+        "control_margin": None,
+        **dict.fromkeys(("copy_collapse", "entropy_collapse", "is_answer"), False),
+    }
+    rows = [Row("f", TableRow("a", "b", "2", "0"), row)]
+    last = {"kl_to_final_bits": 0.25, "p_top1_lens": 0.5, "answer_rank_lens": 3}
+    block: dict[str, Any] = {
+        "prompt_id": "a",
+        "prompt_variant": "b",
+        "gold_answer": GOLD,
+        "gold_alignment": "ok",
+        "control": None,
+        **milestones(rows, ("a", "b")),
+    }
+
+    def broken(**changes: Any) -> list[str]:
+        blocks = [block | {"last_layer_consistency": last | changes}]
+        document = {"model_stats": {"num_layers": 2}, "passes": blocks}
+        return texts(check_suite("x.json", document, rows))
+
+    assert broken() == []
+    place = "passes[0].last_layer_consistency"
+    assert broken(p_top1_lens=0.25) == [
+        f"{place}.p_top1_lens last-layer: 0.25 where layer 2 has 0.5"
+    ]
+    assert broken(answer_rank_lens=4) == [
+        f"{place}.answer_rank_lens last-layer: 4 where layer 2 has 3"
+    ]

@@ -224,3 +224,12 @@ def test_the_size_of_a_figure_is_in_thousands_of_bytes(
     path = tmp_path / "figure.svg"
     assert command_line.main(["figure", FACT, "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path} (1001 kB)\n"
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 3), (2, 3), (3, 6)])
+def test_the_legend_is_as_wide_as_the_page(
+    count: int, columns: int, figures: list[Figure], tmp_path: Path
+) -> None:
+    out = str(tmp_path / "figure.svg")
+    assert command_line.main(["figure", *[FACT] * count, "-o", out]) == 0
+    assert figures[-1].legends[0]._ncols == columns  # type: ignore[attr-defined]  # matplotlib's stubs lack it

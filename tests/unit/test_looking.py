@@ -25,6 +25,8 @@ from lenses_min.cli import command_line
 from lenses_min.output.battery.rows import BatteryRow
 from lenses_min.output.run import Run
 from lenses_min.report import curves, facts, figures, heatmap, listed, terminal
+from lenses_min.report import tables as further
+from lenses_min.report.concerns import concerns
 from lenses_min.report.controls import choices
 from lenses_min.report.escape import legible
 from lenses_min.report.page import page
@@ -578,3 +580,32 @@ def test_a_run_in_a_notebook(hostile: Path) -> None:
     text = "".join(tags.texts)
     assert "L_semantic = 4" in text
     assert all(terminal.token(row, 10).plain in text for row in run.passes()["pos/orig"])
+
+
+def test_a_last_layer_that_is_not_the_model_s_is_a_concern_with_or_without_a_bound() -> None:
+    run = lm.load(CORRECTED / "fact")
+    known: dict[str, Any] = {"holds": False, "kl_bits": 0.5}
+    texts = [
+        [one.text for one in concerns(replace(run, manifest={"last_layer_proof": proof}))]
+        for proof in (known, known | {"bound_bits": 0.25}, known | {"holds": True})
+    ]
+    without = "the last layer is 0.5 bits from the model's own output"
+    assert texts == [[without], [f"{without}, where rounding accounts for 0.25 bits"], []]
+
+
+def test_warnings_of_one_run_need_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    run = replace(lm.load(OUTPUTS / "fact"), manifest={"warnings": ["R1: a"]})
+    terminal.show([run])
+    assert "\nwarnings:\n" in capsys.readouterr().out
+    terminal.show([run, replace(run, name="b")])
+    assert "\nwarnings of " in capsys.readouterr().out
+
+
+def test_cells_of_further_tables() -> None:
+    assert list(map(further.shown, (None, 0, "", 1 / 3, 12345678.0))) == [
+        "",
+        0,
+        "",
+        "0.333333",
+        "1.23457e+07",
+    ]

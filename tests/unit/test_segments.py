@@ -405,6 +405,7 @@ def test_a_bar_counts_passes_on_a_terminal(
     assert f"| 0/{N} [" in drawn.getvalue()
     with silence_transformers(), progress.bar(3) as bar:
         assert not bar.disable
+        assert not bar.leave
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress.bar(3) as bar:
         assert bar.disable
@@ -461,3 +462,12 @@ def lazily(value: Any) -> Any:
 def test_json_that_is_made_while_it_is_written_is_the_same(value: Any) -> None:
     assert "".join(json_parts(lazily(value))) == json_text(value)
     assert "".join(json_parts(value)) == json_text(value)
+
+
+def test_a_run_that_goes_on_says_how_many_segments_are_done(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left_behind(write, tmp_path, [])
+    with caplog.at_level("INFO"):
+        write(tmp_path)
+    assert "2 of 3 segments are done already" in caplog.messages

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -439,6 +441,52 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
     assert start(out, "a", more="--engine ray --address 127.0.0.1:1") == 1
     assert "no Ray cluster at 127.0.0.1:1: " in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("127.0.0.1:6379", ("127.0.0.1", 6379)),
+        ("ray://host:10001", ("host", 10001)),
+        ("[::1]:6379", ("::1", 6379)),
+    ],
+)
+def test_a_cluster_is_asked_for_at_its_address(
+    address: str, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    tried: list[tuple[str, int]] = []
+
+    def refuse(where: tuple[str, int], timeout: float) -> None:
+        tried.append(where)
+        raise OSError("no route")
+
+    monkeypatch.setattr(on_ray.socket, "create_connection", refuse)
+    with pytest.raises(LensError, match=r"^no Ray cluster at .*: no route$"):
+        on_ray.connect(address)
+    assert tried == [place]
+
+
+def test_handlers_are_as_they_were() -> None:
+    """Of SIGTERM in the main thread alone, where a handler can be set."""
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    before = signal.getsignal(signal.SIGTERM)
+    level = logging.getLogger("ray").level
+    try:
+        with on_ray.restore_handlers():
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            logging.getLogger("ray").setLevel(logging.CRITICAL)
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert logging.getLogger("ray").level == level
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    def elsewhere() -> None:
+        with on_ray.restore_handlers():
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(elsewhere).result()
 
 
 def test_without_ray_there_is_one_clear_error(
