@@ -11,7 +11,7 @@ from spec.compare.classify import passes_hint
 from spec.compare.column import Column
 from spec.compare.documents import mask, quantity
 from spec.compare.kinds import Kind
-from spec.compare.recorder import Recorder, Tally, judge
+from spec.compare.recorder import Comparison, Recorder, Tally, judge
 from spec.compare.relations import Value, factor, neighbour, offset, other_pass, reordered
 from spec.compare.residuals import compare_tensor
 from spec.compare.stages import in_blocks, is_milestone, json_columns, named, steps_in
@@ -427,3 +427,12 @@ def test_a_slack_is_a_share(name: str) -> None:
         with pytest.raises(ValueError, match=rf"{name} is a share in \[0, 1\), got {share}"):
             of(share)
     assert of(0.999)
+
+
+def test_counts_of_values_cannot_be_changed() -> None:
+    counted = {"a": 1}
+    values: Any = Comparison((), (), counted).values
+    counted["a"] = 2
+    assert dict(values) == {"a": 1}
+    with pytest.raises(TypeError):
+        values["a"] = 3

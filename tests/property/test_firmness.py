@@ -377,6 +377,14 @@ def test_numbers_that_are_none_decide_nothing(bad: float, holds: bool) -> None:
         assert (near[name].margin, near[name].within_rounding) == (None, None)
 
 
+@pytest.mark.parametrize(("p", "early"), [(0.9, True), (0.901, True), (0.899, False)])
+def test_the_second_is_nearly_the_answer_within_a_tenth(p: float, early: bool) -> None:
+    top = ((" x", 0.5), (" Berlin", 0.5 * p))
+    rows = [row_of(0, **(numbers_of(top=top, p_answer=0.5 * p) | {"answer_rank": 2}))]
+    near = firmness(rows, PROMPT, THRESHOLDS)["L_semantic"]
+    assert (near.layer, near.earliest) == (None, 0 if early else None)
+
+
 def test_a_flat_row_is_not_nearly_the_answer() -> None:
     """Its probabilities are all within 10%, and hundreds of tokens stand above the answer."""
     top = tuple((token, 0.0011) for token in (" x", " y", " z", " v", " w"))

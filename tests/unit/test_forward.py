@@ -9,6 +9,8 @@ from lenses_min import LensError
 from lenses_min.core.forward import (
     TOKENS,
     UNEMBED,
+    ForwardRequest,
+    ResidualRecorder,
     batches,
     hook_name,
     last_logits,
@@ -125,3 +127,14 @@ def test_prompts_of_like_length_share_a_forward_within_bounds(
     lengths: list[int], most: int, expected: list[list[int]]
 ) -> None:
     assert batches(lengths, most) == expected
+
+
+def test_residuals_of_a_shard_come_to_the_device_that_reads_the_tokens() -> None:
+    """The device `meta` holds no numbers; it stands for the first of several."""
+    home = torch.device("meta")
+    recorder = ResidualRecorder(ForwardRequest([1, 2], [0], [3, 4]), 1, home)
+    for name in (hook_name(0), hook_name(1)):
+        recorder.keep(name, torch.zeros(4, 5))
+    assert [tuple(view.shape) for view in recorder.views.values()] == [(2, 5), (1, 5)]
+    assert [tuple(rows.shape) for rows in recorder.answer_residuals] == [(2, 5)] * 2
+    assert {x.device for x in (recorder.buffer, *recorder.answer_residuals)} == {home}

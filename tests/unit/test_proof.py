@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -431,3 +432,19 @@ def test_readings_that_are_equal_part_nowhere() -> None:
     assert proof.place(reading(3, 1), reading(2, 1), "float32") == "block 0"
     tiny = proof.place(reading(3, 1), reading(3, 1 + 1e-12), "float32")
     assert tiny == "the head", "known to differ, however little"
+
+
+def test_the_pass_nearest_to_its_bound_is_measured_and_the_bridge_by_the_pass_that_was_read() -> (
+    None
+):
+    def passed(kl: float, ids: tuple[int, ...], bridge: dict[str, float]) -> Any:
+        error = {"kl_bits": kl, "bound_bits": 1.0}
+        encoded = SimpleNamespace(token_ids=ids)
+        return SimpleNamespace(error=error, encoded=encoded, bridge_error=bridge)
+
+    passes = [passed(0.25, (1,), {}), passed(0.5, (2,), {}), passed(0.125, (3,), {"x": 1.0})]
+    numbers = proof.measured(passes)
+    assert numbers.error["kl_bits"] == 0.5
+    assert numbers.token_ids == (2,)
+    assert numbers.bridge_error == {"x": 1.0}
+    assert proof.measured(passes[:2]).bridge_error == {}

@@ -199,3 +199,18 @@ def test_a_norm_without_a_weight_is_called_and_its_output_has_the_stream_s_dtype
     read = ModuleNorms((Widened(), None)).apply(x, torch.tensor([0, 1, 0]))
     assert read.dtype == torch.bfloat16
     assert read.tolist() == [[2, -4], [3, 0.5], [8, 8]]
+
+
+def test_a_block_that_passes_on_several_streams_is_refused() -> None:
+    """Also where what enters the first block is one stream."""
+
+    class Doubles(nn.Module):
+        def forward(self, hidden_states: Tensor) -> Tensor:
+            return torch.stack([hidden_states] * 2, 2)
+
+    block, rows = Doubles(), dict[Any, Any]()
+    handles = last_token.add_hooks(nn.Module(), [block], rows)
+    with pytest.raises(LensError, match=r"a tensor of shape \[1, 3, 2, 4\], several streams"):
+        block(torch.zeros(1, 3, 4))
+    assert list(rows) == [0]
+    assert len(handles) == 2

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,13 @@ def test_a_text_that_a_reader_would_take_for_something_else_is_a_json_string(tex
     assert csv_text.plain(text) == json.dumps(text)
     assert csv_text.plain(f"x{text}y") == (json.dumps(f"x{text}y") if text == "\r" else f"x{text}y")
     assert csv_text.plain(3) == 3
+
+
+def test_a_pass_whose_prompt_is_not_known_has_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(
+        "lenses_min.output.run.firmness", lambda rows, text, thresholds: texts.append(text)
+    )
+    run = replace(lm.load(Path(__file__).parents[2] / "golden" / "outputs" / "fact"), document={})
+    run.firmness_of(name="pos/no_filler")
+    assert texts == [""]
