@@ -195,6 +195,9 @@ class Forks:
             number, _, text = stream.read().decode(errors="replace").partition(" ")
         code = os.waitstatus_to_exitcode(status)
         verdict = TIMEOUT if code < 0 else {0: SURVIVED, CANNOT_RUN: NOT_RUN}.get(code, KILLED)
+        # it waited for ever, which may be the fork's doing and not the fault's
+        if code == -signal.SIGKILL and time.monotonic() > fork.end:
+            verdict = NOT_RUN
         if verdict == KILLED and not self.is_trusted(text, fork.mutant):
             self.start(fork.name, fork.mutant, results)
             return

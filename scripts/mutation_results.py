@@ -15,7 +15,7 @@ TIMEOUT = "timeout"  # a test did not end within several times its usual duratio
 SURVIVED = "survived"
 NO_TEST = "no test"  # no test executes the statement
 ONLY_IMPORT = "import"  # only an import executes it
-NOT_RUN = "not run"  # the fault cannot be put into the live function
+NOT_RUN = "not run"  # the fault cannot be put into the live function, or its fork waits for ever
 DEAD = (KILLED, TIMEOUT)
 
 
