@@ -218,7 +218,7 @@ def meaning_of(column: Column) -> Meaning:
 @cache
 def json_columns() -> frozenset[Steps]:
     """Every column of the contract's documents: the leaves, and the objects and lists around them."""
-    shapes = (DOCUMENT, CORRECTED_DOCUMENT, suite_document(False), suite_document(True))
+    shapes = (DOCUMENT, CORRECTED_DOCUMENT, suite_document(False))
     return frozenset(
         {(), ("layout",), *(steps for shape in shapes for steps in steps_in((), shape))}
     )

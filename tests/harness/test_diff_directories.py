@@ -9,6 +9,9 @@ import pytest
 from corrupting import PURE, cell
 
 from spec.__main__ import main
+from spec.compare.diff import ONLY_A, ONLY_B, FileDiff
+from spec.compare.diff_directories import diff_shared
+from spec.compare.tolerance import FP32
 from spec.golden import GOLDEN
 from spec.runs.listing import files_below, listing, run_of, runs_in
 
@@ -204,3 +207,10 @@ def test_which_files_make_a_run(tmp_path: Path) -> None:
     (tmp_path / "inside" / "output-E.json").write_text("")
     assert "inside/output-E.json" in files_below(tmp_path)
     assert "inside/output-E.json" not in listing(tmp_path).shared
+
+
+def test_a_file_of_no_run_that_one_side_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("1")
+    assert diff_shared({path.name: path}, {}, FP32) == ([FileDiff(path.name, ONLY_A, 0, 1)], [])
+    assert diff_shared({}, {path.name: path}, FP32) == ([FileDiff(path.name, ONLY_B, 0, 1)], [])

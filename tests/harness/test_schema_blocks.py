@@ -26,6 +26,7 @@ from spec.schema.suite import built_in_passes, check_suite, first_id, own_passes
 from spec.schema.summaries import (
     ablation,
     agree,
+    check_last_layer,
     check_last_layer_alone,
     control,
     milestones,
@@ -645,3 +646,34 @@ def test_the_last_layer_of_an_own_pass() -> None:
     assert broken(answer_rank_lens=4) == [
         f"{place}.answer_rank_lens last-layer: 4 where layer 2 has 3"
     ]
+
+
+@pytest.mark.parametrize(
+    ("half", "own", "broken"),
+    [
+        (False, [["a", 0.5]], []),
+        (False, [["a", 0.25]], ["p_top1_model last-layer: 0.5 where layer 2 has 0.25"]),
+        (True, [["a", 0.25]], []),
+        (False, [], []),
+    ],
+)
+def test_the_last_layer_against_the_model_s_own_prediction(
+    half: bool, own: list[Any], broken: list[str]
+) -> None:
+    """In half precision the prediction is rounded further, and not compared."""
+    numbers = {"kl_to_final_bits": 0.0, "p_top1": 0.5, "p_answer": 0.5, "answer_rank": 1}
+    row = Row("f", TableRow("pos", "orig", "2", "0"), numbers | {"layer": 2})
+    values = LAST | {
+        "kl_to_final_bits": 0.0,
+        "kl_after_temp_bits": 0.0,
+        "p_top1_lens": 0.5,
+        "p_answer_lens": 0.5,
+        "answer_rank_lens": 1,
+        "p_top1_model": 0.5,
+    }
+    document = {
+        "diagnostics": {"last_layer_consistency": values, "use_fp32_unembed": half},
+        "final_prediction": {"topk": own},
+    }
+    place = "diagnostics.last_layer_consistency."
+    assert texts(check_last_layer("x.json", document, row)) == [place + text for text in broken]

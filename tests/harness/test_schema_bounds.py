@@ -13,15 +13,17 @@ from spec.schema.rows import (
     TINY,
     DocumentContext,
     Pass,
+    check_flags,
     check_list,
     check_metrics,
     check_ranges,
     expected_k,
     ranked,
 )
-from spec.schema.rules import close
+from spec.schema.rules import Rule, close
 
 PURE_FILE = "output-x-pure-next-token.csv"
+SIDECAR = "output-x-pure-next-token-prism.csv"
 PAIRS = {f"top{i}": "t" for i in range(1, 6)} | {f"prob{i}": 0.5**i for i in range(1, 6)}
 ROW: dict[str, Any] = {
     **dict.fromkeys(PAIR_COLUMNS),
@@ -360,3 +362,29 @@ def test_how_close_two_numbers_of_one_run_are() -> None:
     assert close(1000.0, 1000.1)
     assert not close(1000.0, 1000.11)
     assert not close(1000.0, -1000.0)
+
+
+def test_a_keyword_is_looked_for_in_the_token_without_its_punctuation() -> None:
+    row = Row(PURE_FILE, TableRow("pos", "orig", "0", "3"), ROW | {"token": " Berlin.", "pos": 1})
+    for keyword, k in (("berlin", 20), ("berlin.", 5), ("paris", 5)):
+        context = DocumentContext(**(FACTS | {"vocabulary": 99, "keywords": (keyword,)}))
+        assert expected_k(row, 3, context) == k
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rank", "file", "judged"),
+    [
+        ("pos", None, SIDECAR, True),
+        ("ctl", None, PURE_FILE, True),
+        ("ctl", 3, SIDECAR, True),
+        ("ctl", None, SIDECAR, False),
+    ],
+)
+def test_whether_the_flag_of_an_answer_is_judged(
+    prompt: str, rank: int | None, file: str, judged: bool
+) -> None:
+    """Without an id, a control row of a sidecar may look for Paris (R6)."""
+    cells = {"prompt_id": prompt, "answer_rank": rank, "is_answer": True, "top1": "x"}
+    row = Row(file, TableRow(prompt, "orig", "0", "3"), ROW | cells)
+    rules = [v.rule for v in check_flags(row, DocumentContext(**FACTS))]
+    assert rules == [Rule.IS_ANSWER] * judged
