@@ -12,6 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -441,6 +443,67 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
     assert start(out, "a", more="--engine ray --address 127.0.0.1:1") == 1
     assert "no Ray cluster at 127.0.0.1:1: " in capsys.readouterr().err
     assert not out.exists()
+
+
+class Remote:
+    """What stands for a remote function of Ray: it notes its options and calls, and returns what it is given."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.options_given: list[dict[str, Any]] = []
+        self.calls: list[tuple[Any, ...]] = []
+
+    def options(self, **options: Any) -> "Remote":
+        self.options_given.append(options)
+        return self
+
+    def remote(self, *args: Any) -> Any:
+        self.calls.append(args)
+        return self.value
+
+
+def test_the_smallest_gpu_of_the_living_machines_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    nodes = [
+        {"Alive": alive, "NodeID": number * 56, "Resources": resources}
+        for alive, number, resources in (
+            (True, "1", {"CPU": 8.0, "GPU": 2.0}),
+            (True, "2", {"CPU": 4.0}),
+            (True, "3", {"CPU": 8.0, "GPU": 1.0}),
+            (False, "4", {"CPU": 8.0, "GPU": 1.0}),
+        )
+    ]
+    probe = Remote(None)
+    sizes = iter((80, 24))
+    monkeypatch.setattr(on_ray.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(on_ray.ray, "remote", lambda function: probe)
+    monkeypatch.setattr(on_ray.ray, "get", lambda asked: [next(sizes) for _ in asked])
+    cluster = on_ray.cluster()
+    assert (cluster.machines, cluster.gpu) == ([node["Resources"] for node in nodes[:3]], 24)
+    asked = [options["scheduling_strategy"].node_id for options in probe.options_given]
+    assert asked == ["1" * 56, "3" * 56]
+
+
+def test_a_job_is_one_task_or_its_shares_and_one_that_joins_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    job, done = Job(RunOptions("org/m", device="cpu")), Future[Any]()
+    task = Remote(SimpleNamespace(future=lambda: done))
+    monkeypatch.setattr(on_ray, "resources", lambda *given: {"memory": 7})
+    monkeypatch.setattr(on_ray, "slots", lambda *given: 3)
+    monkeypatch.setattr(on_ray.ray, "remote", lambda function: task)
+    monkeypatch.setenv(on_ray.THREADS, "2")
+    for segments, shares in ((1, 0), (2, 2), (9, 3)):
+        task.calls.clear()
+        monkeypatch.setattr(on_ray, "segments", lambda given, count=segments: count)
+        assert on_ray.Ray(MACHINES, 0).submit(job) is done
+        *parts, whole = task.calls
+        assert [part[0].share for part in parts] == [(i, shares) for i in range(shares)]
+        assert whole == (job, os.getcwd(), "2", *[task.value] * shares)
+    assert task.options_given[0] == {"name": "m", "max_retries": on_ray.RETRIES, "memory": 7}
 
 
 @pytest.mark.parametrize(
