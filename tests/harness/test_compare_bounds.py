@@ -4,20 +4,12 @@ from math import inf, nan, nextafter
 from typing import Any
 
 import pytest
-import torch
 
-from spec.compare.cells import kind_of
 from spec.compare.classify import passes_hint
-from spec.compare.column import Column
-from spec.compare.documents import mask, quantity
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Comparison, Recorder, Tally, judge
-from spec.compare.relations import Value, factor, neighbour, offset, other_pass, reordered
-from spec.compare.residuals import compare_tensor
-from spec.compare.stages import in_blocks, is_milestone, json_columns, named, steps_in
 from spec.compare.thresholds import Threshold
 from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance
-from spec.compare.topk import labels, order_faults
 from spec.compare.verdicts import (
     BROKEN,
     CHANGED,
@@ -33,7 +25,6 @@ from spec.compare.verdicts import (
 )
 from spec.runs import columns
 from spec.runs.places import Place, TableRow
-from spec.schema.document import suite_document
 
 HALF = Tolerance("half", Bound(0.0, 0.5), rank_slack=0.25)
 
@@ -226,195 +217,6 @@ def test_a_number_near_a_threshold() -> None:
     assert at_most.near(0.5, HALF)
     assert not at_most.near(1.501, HALF)
     assert not at_most.near(0.499, HALF)
-
-
-def tied(a: float, b: float) -> bool:
-    return abs(a - b) <= 0.125
-
-
-@pytest.mark.parametrize(
-    ("obtained", "open_end", "faults"),
-    [
-        ("abcd", False, []),
-        ("bacd", False, [0, 1]),
-        ("acbd", False, []),
-        ("abdc", False, []),
-        ("dbca", False, [0, 3]),
-        ("abcx", False, [3]),
-        ("abcx", True, []),
-        ("abxd", True, []),
-        ("axcd", True, [1]),
-        ("xbcd", True, [0]),
-        ("abxc", True, []),
-        ("abxc", False, [2, 3]),
-    ],
-)
-def test_tokens_of_a_list_that_tie(obtained: str, open_end: bool, faults: list[int]) -> None:
-    probabilities = [0.5, 0.25, 0.125, 0.0625]
-    assert order_faults("abcd", probabilities, obtained, tied, open_end) == faults
-
-
-def test_tokens_of_one_text_by_their_order() -> None:
-    assert labels(["a", "b", "a", "a"], [0, 2, 3]) == {("a", 0): 0, ("a", 1): 2, ("a", 2): 3}
-
-
-def test_what_a_value_measures() -> None:
-    assert kind_of("entropy", "x") == columns.ENTROPY
-    assert kind_of("loss", "0.5") == "float"
-    assert kind_of("loss", "high") == columns.TEXT
-    assert kind_of("token", "0.5") == columns.TEXT
-    assert quantity("entropy", 0.5) == columns.ENTROPY
-    assert quantity("loss", 0.5) == "float"
-    assert quantity("layer", 0.5) == "float"
-    assert quantity("layer", 3) == columns.INTEGER
-    assert quantity("answer_rank_lens", 3) == columns.RANK
-    assert quantity("layer", "3") == columns.TEXT
-    assert quantity("entropy", 3) == columns.TEXT
-    assert mask("no file /a/b c") == "no file PATH"
-    assert mask(r"no file in C:\a b") == "no file in PATH"
-    assert mask("no file") == "no file"
-    assert mask(3) == 3
-
-
-def at(layer: int, expected: float, obtained: float, name: str = "pos") -> Value:
-    return Value(TableRow(name, "orig", str(layer), "4"), expected, obtained)
-
-
-def by(function: Any, *numbers: float) -> list[Value]:
-    return [at(layer, number, function(number)) for layer, number in enumerate(numbers)]
-
-
-def test_a_factor_near_one_is_none() -> None:
-    assert factor(by(lambda x: x * 1.0019, 1.0, 2.0, 3.0)) == ""
-    assert factor(by(lambda x: x * 1.0021, 1.0, 2.0, 3.0)).startswith(
-        "obtained / expected = 1.0021"
-    )
-    assert factor(by(lambda x: x * 0.9979, 1.0, 2.0, 3.0)).startswith(
-        "obtained / expected = 0.9979"
-    )
-    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 0.0, 0.0)]) == ""
-    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 4.0, 8.008)]) != ""
-    assert factor([*by(lambda x: 2 * x, 1.0, 2.0, 3.0), at(4, 4.0, 8.012)]) == ""
-    assert factor(by(lambda x: inf, 1.0, 2.0, 3.0)) == ""
-    assert factor(by(lambda x: x / 100, 1.0, 2.0, 3.0)) == (
-        "obtained / expected = 0.01 in every one of them = 1 / 100 (a share where percent belong?)"
-    )
-    assert factor(by(lambda x: x * 1.442695, 1.0, 2.0, 3.0)) == (
-        "obtained / expected = 1.4427 in every one of them = 1 / ln 2 (bits where nats belong?)"
-    )
-
-
-def test_an_offset_is_one_number() -> None:
-    sentence = "obtained − expected = +0.5 in every one of them"
-    assert offset(by(lambda x: x + 0.5, 1.0, 2.0, 3.0)) == sentence
-    assert offset([*by(lambda x: x + 0.5, 1.0, 2.0, 3.0), at(4, 4.0, 4.5004)]) == sentence
-    assert offset([*by(lambda x: x + 0.5, 1.0, 2.0, 3.0), at(4, 4.0, 4.5006)]) == ""
-    assert offset(by(lambda x: x, 1.0, 2.0, 3.0)) == ""
-    assert offset(by(lambda x: inf, 1.0, 2.0, 3.0)) == ""
-    assert offset(by(lambda x: x + 0.5, 1.0, 2.0, 2.0)) == ""
-
-
-def test_three_neighbours_of_half_of_the_values_are_needed() -> None:
-    sentence = "obtained of a layer = expected of the next one: off by one layer?"
-    shifted = [at(layer, layer + 0.5, layer + 1.5) for layer in range(4)]
-    assert neighbour(shifted) == sentence
-    assert neighbour(shifted[:3]) == ""
-    alone = [Value(None, 1.0, 2.0)] * 3
-    assert neighbour([*shifted[:4], *alone[:2]]) == sentence
-    assert neighbour([*shifted[:4], *alone]) == ""
-
-
-def test_three_layers_of_another_pass_are_needed() -> None:
-    values = [at(layer, layer + 0.5, layer * 2.0) for layer in range(3)]
-    values += [at(layer, layer * 2.0, 9.0, "ctl") for layer in range(3)]
-    assert other_pass(values) == "obtained of pos/orig = expected of ctl/orig"
-    assert other_pass(values[:-1]) == ""
-    assert other_pass([v for v in values if v.row and v.row.layer_index]) == ""
-
-
-def test_three_numbers_are_needed_to_be_reordered() -> None:
-    sentence = "the same numbers at other places: sorted otherwise?"
-    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 1.0)]) == sentence
-    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 1.0)]) == ""
-    assert reordered([at(0, 1.0, 2.0), at(1, 2.0, 3.0), at(2, 3.0, 2.0)]) == ""
-
-
-def recorded(expected: torch.Tensor, obtained: torch.Tensor, name: str = "value") -> list[str]:
-    recorder = Recorder("x.pt", FP32)
-    compare_tensor(recorder, name, expected, obtained)
-    return [f"{m.place} {m.kind}: {m.expected}, {m.obtained}" for m in recorder.mismatches]
-
-
-def test_what_is_no_number_on_both_sides_is_no_error() -> None:
-    tensor = torch.tensor([[float("nan"), float("inf"), 1.0]])
-    recorder = Recorder("x.pt", FP32)
-    compare_tensor(recorder, "value", tensor, tensor.clone())
-    assert recorder.mismatches == []
-    assert [s.worst_error for s in recorder.statistics] == [0.0]
-
-
-def test_two_tensors() -> None:
-    tensor = torch.tensor([[[1.0, -2.0], [4.0, 8.0]]])
-    assert recorded(tensor, tensor.double()) == ["x.pt, dtype dtype: torch.float32, torch.float64"]
-    assert recorded(tensor, tensor[:, :1], "w") == [
-        "x.pt, w shape shape: torch.Size([1, 2, 2]), torch.Size([1, 1, 2])"
-    ]
-    changed = torch.tensor([[[1.0, -2.5], [4.5, 8.0]]])
-    assert recorded(tensor, changed) == [
-        "x.pt, pos 0 component 1, value value: -2.0, -2.5 (and 1 more elements)"
-    ]
-    assert recorded(tensor, changed, "w") == [
-        "x.pt, pos 0 component 1, w value: -2.0, -2.5 (and 1 more elements)"
-    ]
-    nothing = torch.tensor([[[torch.nan, 1.0]]])
-    assert recorded(nothing, nothing.clone()) == []
-    assert recorded(nothing, torch.ones(1, 1, 2)) == [
-        "x.pt, pos 0 component 0, value value: nan, 1.0"
-    ]
-    assert recorded(torch.tensor(3.0), torch.tensor(4.0)) == [
-        "x.pt, pos 0 component 0, value value: 3.0, 4.0"
-    ]
-    assert recorded(torch.zeros(0), torch.zeros(0)) == []
-
-
-def test_columns_by_their_steps() -> None:
-    assert in_blocks("a", "b") == (
-        ("diagnostics", "a"),
-        ("passes", "[]", "a"),
-        ("diagnostics", "b"),
-        ("passes", "[]", "b"),
-    )
-    assert in_blocks("a", top=True) == (("a",), ("passes", "[]", "a"))
-    whole = named("", "x")
-    assert [whole(Column("records", steps)) for steps in ((), ("x",), ("y",))] == [
-        True,
-        True,
-        False,
-    ]
-    of_part = named("x", part="answers")
-    assert [of_part(Column(part, ("x",))) for part in ("answers", "records")] == [True, False]
-    milestones = (
-        ("ablation_summary", "L_copy_orig"),
-        ("control_summary", "max_control_margin"),
-        ("passes", "[]", "control_summary", "max_control_margin"),
-        ("diagnostics", "L_copy"),
-        ("diagnostics", "delta_layers"),
-        ("passes", "[]", "first_kl_below_0.5"),
-    )
-    others = (
-        ("diagnostics", "model"),
-        ("model_stats", "L_copy"),
-        ("diagnostics", "x", "L_copy"),
-        ("model_stats", "d_model"),
-    )
-    assert [is_milestone(Column("json", steps)) for steps in milestones] == [True] * 6
-    assert [is_milestone(Column("json", steps)) for steps in others] == [False] * 4
-    assert not is_milestone(Column("records", ("copy_collapse",)))
-    assert {(), ("layout",), ("model_stats", "d_model")} <= json_columns()
-    assert ("final_prediction", "topk", "[]", "p") in json_columns()
-    shapes = {step: set(steps_in((), suite_document(step))) for step in (False, True)}
-    assert shapes[False] | shapes[True] <= json_columns()
-    assert shapes[True] - shapes[False], "the corrected contract has columns of its own"
 
 
 @pytest.mark.parametrize("name", ["rank_slack", "tail_slack"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spec.compare.cells import listed_pairs
 from spec.compare.runs import compare
 from spec.compare.tolerance import FP32
-from spec.compare.topk import order_faults
+from spec.compare.topk import labels, order_faults
 from spec.runs import columns
 from spec.runs.run import PURE
 
@@ -131,3 +131,33 @@ def test_a_strange_token_in_a_json_list_is_reported() -> None:
         "token",
         "top-k token",
     )
+
+
+def tied(a: float, b: float) -> bool:
+    return abs(a - b) <= 0.125
+
+
+@pytest.mark.parametrize(
+    ("obtained", "open_end", "faults"),
+    [
+        ("abcd", False, []),
+        ("bacd", False, [0, 1]),
+        ("acbd", False, []),
+        ("abdc", False, []),
+        ("dbca", False, [0, 3]),
+        ("abcx", False, [3]),
+        ("abcx", True, []),
+        ("abxd", True, []),
+        ("axcd", True, [1]),
+        ("xbcd", True, [0]),
+        ("abxc", True, []),
+        ("abxc", False, [2, 3]),
+    ],
+)
+def test_tokens_of_a_list_that_tie(obtained: str, open_end: bool, faults: list[int]) -> None:
+    probabilities = [0.5, 0.25, 0.125, 0.0625]
+    assert order_faults("abcd", probabilities, obtained, tied, open_end) == faults
+
+
+def test_tokens_of_one_text_by_their_order() -> None:
+    assert labels(["a", "b", "a", "a"], [0, 2, 3]) == {("a", 0): 0, ("a", 1): 2, ("a", 2): 3}
