@@ -45,28 +45,30 @@ class Resampling:
         return cls(np.unique(np.asarray(prompts), return_inverse=True)[1], seed, resamples)
 
 
-def mean(x: Floats, by: Resampling) -> Estimate:
+def mean(x: Floats, resampling: Resampling) -> Estimate:
     """The mean of each column of x [N, C], in the unit of x."""
-    return estimated(x, by, np.mean, np.nanmean)
+    return estimated(x, resampling, np.mean, np.nanmean)
 
 
-def median(x: Floats, by: Resampling) -> Estimate:
+def median(x: Floats, resampling: Resampling) -> Estimate:
     """The median of each column of x [N, C], in the unit of x: the mean of the two middle values of an even number."""
-    return estimated(x, by, np.median, np.nanmedian)
+    return estimated(x, resampling, np.median, np.nanmedian)
 
 
-def estimated(x: Floats, by: Resampling, whole: Statistic, gappy: Statistic) -> Estimate:
-    """A statistic of each column of x [N, C], by the passes that have a value there; `gappy` skips NaN.
+def estimated(
+    x: Floats, resampling: Resampling, statistic: Statistic, nan_statistic: Statistic
+) -> Estimate:
+    """A statistic of each column of x [N, C], by the passes that have a value there; `nan_statistic` skips NaN.
 
     There is no interval where fewer than two prompts have a value.
     """
     value, low, high = np.full((3, x.shape[1]), np.nan)
     for known, columns in patterns(x):
-        values = by_prompt(x[np.ix_(known, columns)], by.prompts[known])
-        statistic = gappy if np.isnan(values).any() else whole
-        value[columns] = statistic(values, axis=(0, 1))
+        values = by_prompt(x[np.ix_(known, columns)], resampling.prompts[known])
+        of_values = nan_statistic if np.isnan(values).any() else statistic
+        value[columns] = of_values(values, axis=(0, 1))
         if len(values) > 1:
-            low[columns], high[columns] = bootstrap(values, statistic, by)
+            low[columns], high[columns] = bootstrap(values, of_values, resampling)
     return Estimate(value, low, high)
 
 
@@ -88,7 +90,9 @@ def by_prompt(x: Floats, prompts: NDArray[np.intp]) -> Floats:
     return values
 
 
-def bootstrap(values: Floats, statistic: Statistic, by: Resampling) -> tuple[Floats, Floats]:
+def bootstrap(
+    values: Floats, statistic: Statistic, resampling: Resampling
+) -> tuple[Floats, Floats]:
     """The ends [C], [C] of the intervals of a statistic of the columns of values [U, V, C], U > 1."""
     from scipy import stats
 
@@ -99,33 +103,33 @@ def bootstrap(values: Floats, statistic: Statistic, by: Resampling) -> tuple[Flo
     interval = stats.bootstrap(
         (np.arange(len(values)),),
         resampled,
-        n_resamples=by.resamples,
+        n_resamples=resampling.resamples,
         batch=max(1, BLOCK // values.size),
         vectorized=True,
         confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(by.seed),
+        rng=np.random.default_rng(resampling.seed),
     ).confidence_interval
     return interval.low, interval.high
 
 
-def prompt_counts(known: Flags, by: Resampling) -> NDArray[np.intp]:
+def prompt_counts(known: Flags, resampling: Resampling) -> NDArray[np.intp]:
     """Of how many prompts each column [N, C] has a value."""
-    present = np.zeros((int(by.prompts.max(initial=-1)) + 1, known.shape[1]), dtype=bool)
-    np.logical_or.at(present, by.prompts, known)
+    present = np.zeros((int(resampling.prompts.max(initial=-1)) + 1, known.shape[1]), dtype=bool)
+    np.logical_or.at(present, resampling.prompts, known)
     return present.sum(0)
 
 
-def share(flags: Floats, by: Resampling) -> Estimate:
+def share(flags: Floats, resampling: Resampling) -> Estimate:
     """The share of 1 among the 0 and 1 of each column [N, C], in 0 … 1, by Wilson's interval.
 
     It begins at 0 where no flag is 1 and ends at 1 where all are, which rounding would miss.
     """
     known = ~np.isnan(flags)
-    n, prompts = known.sum(0).astype(float), prompt_counts(known, by)
+    n, prompts = known.sum(0).astype(float), prompt_counts(known, resampling)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.where(known, flags, 0.0).sum(0) / n
-        size = effective_size(np.where(known, flags - p, 0.0), p, n, prompts, by)
+        size = effective_size(np.where(known, flags - p, 0.0), p, n, prompts, resampling)
         z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
         centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
         half = z / (1 + z**2 / size) * np.sqrt(p * (1 - p) / size + z**2 / (4 * size**2))
@@ -134,14 +138,14 @@ def share(flags: Floats, by: Resampling) -> Estimate:
 
 
 def effective_size(
-    residuals: Floats, p: Floats, n: Floats, prompts: NDArray[np.intp], by: Resampling
+    residuals: Floats, p: Floats, n: Floats, prompts: NDArray[np.intp], resampling: Resampling
 ) -> Floats:
     """How many independent passes would tell as much as n passes of some prompts, at most n, [C].
 
     Where all passes agree, nothing is known of how alike those of a prompt are, and each prompt counts as one pass.
     """
-    sums = np.zeros((int(by.prompts.max(initial=-1)) + 1, residuals.shape[1]))
-    np.add.at(sums, by.prompts, residuals)
+    sums = np.zeros((int(resampling.prompts.max(initial=-1)) + 1, residuals.shape[1]))
+    np.add.at(sums, resampling.prompts, residuals)
     variance = prompts / (prompts - 1) * (sums**2).sum(0) / n**2
     alone = p * (1 - p) / (n - 1)
     size = np.where(prompts == n, n, np.where(alone > 0, n * alone / variance, prompts))
