@@ -145,6 +145,17 @@ def test_the_reference_keeps_its_rule_for_its_own_prompts_and_says_where_it_is_w
     ]
 
 
+def test_ids_that_the_reference_takes_without_a_word_are_reported_too() -> None:
+    """The reference has no note of them; that they are wrong is known by the mended rule alone."""
+    made = tokenizer("bytes", bos_token="<s>")
+    own, other = choose_bos(made, "llama", Declared(), "auto", by_declaration=False)
+    tokens = Tokens(made, own, other=other)
+    encoded = tokens.encode_all([Prompt("a", "orig", "The capital", "nobody")], 99)
+    assert [(e.gold.note, e.defects) for e in encoded] == [("", ("R15",))]
+    (warning,) = prompt_warnings(tokens, encoded, [], own=False)
+    assert warning.startswith("R15: a/orig ('nobody'): the gold ids are the reference's, not those")
+
+
 def test_own_prompts_join_alike_under_both_contracts(
     fact_options: RunOptions, tmp_path: Path
 ) -> None:
