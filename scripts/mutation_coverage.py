@@ -13,6 +13,7 @@ import coverage
 import pytest
 from mutation_faults import ROOTS, Mutant
 from mutation_measured import Measured, Store
+from mutation_order import Closeness
 
 SLOWEST_TEST = 6.0  # seconds of processor time; a slower one judges nothing
 IMPORT = "import"
@@ -113,6 +114,7 @@ class Covering:
             name for name, one in self.definitions.items() if one.scope in ("class", "module")
         }
         self.imported = set(store.contexts[IMPORT].places())
+        self.closeness = Closeness({test: store.contexts[test].counts() for test in self.items})
         for context, measured in store.contexts.items():
             for place in measured.places():
                 if context in self.definitions:

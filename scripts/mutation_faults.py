@@ -3,7 +3,7 @@
 mutmut makes three mutants of a text (framed, lower, upper case) and two of an argument (None, left out). Here a text is
 framed, and an argument left out where the call has others, else None: the further ones take half of the time and
 differ in spelling only. Unlike mutmut's own runner, functions under a decorator are mutated too. Constants of a module,
-defaults and the text of messages (three words or more) are not mutated.
+defaults, the text of messages (three words or more) and assertions are not mutated; `strict=True` of zip is one.
 """
 
 import ast
@@ -21,6 +21,7 @@ from mutmut.mutation.pragma_handling import IgnoredCode
 
 ROOTS = ("lenses_min", "spec/compare", "spec/schema")
 WORDS_OF_A_MESSAGE = 3
+EMPTY = cst.Module([])
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,15 @@ class Visitor(MutationVisitor):  # type: ignore[misc]  # its package is not amon
     def __init__(self, operators: Any, ignored: Any) -> None:
         super().__init__(operators, ignored)
         self.positions: dict[cst.CSTNode, Any] = {}
+        self.asserted: set[cst.CSTNode] = set()
 
     def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.FunctionDef) and node.decorators:
             return False
+        if isinstance(node, cst.Call):
+            self.asserted.update(arg for arg in node.args if asserts(node, arg))
+        if node in self.asserted:
+            return True
         return bool(super()._skip_node_and_children(node))
 
     def _create_mutations(self, node: cst.CSTNode) -> None:
@@ -147,9 +153,20 @@ class Visitor(MutationVisitor):  # type: ignore[misc]  # its package is not amon
 
 
 def shorter_arguments(node: cst.Call) -> Iterable[cst.Call]:
-    """Leave out each argument where the call has others; replace the only one by None."""
+    """Leave out each argument where the call has others, but no assertion; replace the only one by None."""
     mutants = list(operator_arg_removal(node))
-    return mutants[-len(node.args) :] if len(node.args) > 1 else mutants
+    if len(node.args) == 1:
+        return mutants
+    without = mutants[-len(node.args) :]
+    return [one for one, left in zip(without, node.args, strict=True) if not asserts(node, left)]
+
+
+def asserts(call: cst.Call, argument: cst.Arg) -> bool:
+    """Whether an argument is `strict=True` of `zip`, which asserts that the program made equal lengths."""
+    texts = [
+        EMPTY.code_for_node(part) for part in (call.func, argument.keyword, argument.value) if part
+    ]
+    return texts == ["zip", "strict", "True"]
 
 
 def framed_text(node: cst.BaseString) -> Iterable[cst.BaseString]:

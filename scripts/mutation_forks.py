@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
@@ -45,19 +46,27 @@ class Fork:
 class Forks:
     """pytest plugin: judges the open mutants of a module, `PROCESSES` at a time, until `deadline` (monotonic).
 
-    A mutant that no test kills within `budget` seconds of tests, by their duration without a fault, has survived.
+    A mutant that no test kills within `budget` seconds of tests, by their duration without a fault, has survived;
+    so has one of the `explained`, which are not judged.
     """
 
     def __init__(
-        self, tree: Path, covering: Covering, live: Live, budget: float, deadline: float
+        self,
+        tree: Path,
+        covering: Covering,
+        live: Live,
+        budget: float,
+        deadline: float,
+        explained: Collection[str],
     ) -> None:
         self.tree = tree
         self.budget = budget
         self.covering = covering
         self.live = live
         self.deadline = deadline
+        self.explained = explained
         self.failed = False
-        self.experience = Experience()
+        self.experience = Experience(covering.closeness)
         self.trusted: set[str] = set()  # tests that pass in a fork without a fault
         self.running: dict[int, Fork] = {}
 
@@ -89,7 +98,10 @@ class Forks:
                 self.experience.add(mutant.scopes, [killer], killer)
 
     def start(self, name: str, mutant: Mutant, results: Results) -> None:
-        """Fork for one mutant, or settle it where no test executes it."""
+        """Fork for one mutant, or settle it where it is explained or no test executes it."""
+        if name in self.explained:
+            results.add(name, Verdict(SURVIVED))
+            return
         tests = self.covering.of(mutant)
         if not tests:
             imported = self.covering.is_imported(mutant)

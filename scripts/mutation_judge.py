@@ -27,6 +27,7 @@ from mutation_faults import ROOTS, file_mutants, mutated_files
 from mutation_forks import Forks, Live
 from mutation_measured import Store
 from mutation_results import DEAD, Results
+from mutation_table import REASONS, read_reasons
 
 TESTS = ("tests/unit", "tests/property", "tests/harness", "tests/golden/test_in_process.py")
 SECONDS_A_MUTANT, SECONDS_A_SURVIVOR = 8.0, 60.0  # of tests, at first and with --survivors
@@ -68,7 +69,8 @@ class Loop:
 
         deadline = time.monotonic() + 60 * self.options.minutes
         budget = self.options.seconds
-        forks = Forks(tree, covering, live_functions(tree), budget, deadline)
+        explained = {} if self.options.modules else read_reasons(REASONS)
+        forks = Forks(tree, covering, live_functions(tree), budget, deadline, explained)
         session.config.pluginmanager.register(forks)
         clear_caches()
         gc.collect()

@@ -25,6 +25,10 @@ class Measured:
         """Note one executed line."""
         self.lines[path] = self.lines.get(path, 0) | 1 << line
 
+    def counts(self) -> dict[str, int]:
+        """How many lines of each file are executed."""
+        return {path: bits.bit_count() for path, bits in self.lines.items()}
+
     def places(self) -> Iterator[tuple[str, int]]:
         """Yield file and line of each executed line."""
         for path, bits in self.lines.items():

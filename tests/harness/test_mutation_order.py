@@ -28,7 +28,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_tests_that_failed_for_their_time_come_first(order: ModuleType) -> None:
-    experience = order.Experience()
+    experience = order.Experience(lambda file, test: 0.0)
 
     def of(scopes: tuple[str, str], earlier: str = "") -> list[str]:
         ordered: list[str] = experience.order(scopes, TESTS, SECONDS.__getitem__, earlier)
@@ -45,6 +45,27 @@ def test_tests_that_failed_for_their_time_come_first(order: ModuleType) -> None:
         experience.add(OTHER, ["slow"], "")
     assert of(OTHER)[-1] == "slow"
     assert of(FUNCTION)[0] == "slow"
+
+
+def test_tests_that_execute_much_of_the_file_and_little_else_come_first(order: ModuleType) -> None:
+    closeness = order.Closeness(
+        {
+            "third": {"a.py": 10},
+            "slow": {"a.py": 10, "b.py": 10},
+            "quick": {"a.py": 1, "b.py": 9},
+        }
+    )
+    assert [closeness("a.py", test) for test in TESTS] == pytest.approx([0.5, 0.01, 1.0])
+    assert [closeness("b.py", test) for test in TESTS] == pytest.approx([0.5, 0.81, 0.0])
+    assert closeness("c.py", "slow") == 0.0
+
+    experience = order.Experience(closeness)
+    equal = dict.fromkeys(TESTS, 0.5).__getitem__
+    assert experience.order(FUNCTION, TESTS, equal, "") == ["third", "slow", "quick"]
+    assert experience.order(("b.py", "b.py::f"), TESTS, equal, "") == ["quick", "slow", "third"]
+    for _ in range(20):
+        experience.add(FUNCTION, ["third"], "")
+    assert experience.order(FUNCTION, TESTS, equal, "") == ["slow", "quick", "third"]
 
 
 def test_a_measurement_stands_until_a_file_changes(measured: ModuleType, tmp_path: Path) -> None:
