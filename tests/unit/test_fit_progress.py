@@ -3,12 +3,13 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lenses_min import LensError, RunOptions
 from lenses_min.cli import command_line
-from lenses_min.fit import progress
+from lenses_min.fit import prism, progress
 from lenses_min.model import load as loading
 from tests.terminal import Terminal
 
@@ -34,6 +35,29 @@ def test_bars_are_drawn_on_a_terminal_alone(
     else:
         assert drawn == ""
     assert capsys.readouterr().out == ""
+
+
+def test_a_bar_over_sequences_is_erased_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    list(progress.tracked([3, 4], "residuals"))
+    _, _, behind = stderr.getvalue().rpartition("residuals")
+    assert "\x1b[1A\x1b[2K" in behind, "a line up, and that line is erased"
+
+
+def test_a_bar_counts_the_sequences_whose_residuals_prism_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bars: list[tuple[str, int]] = []
+
+    def tracked(items: list[list[int]], description: str) -> list[list[int]]:
+        bars.append((description, len(items)))
+        return []
+
+    monkeypatch.setattr(prism, "tracked", tracked)
+    no_model: Any = None
+    assert list(prism.normed_rows(no_model, [[1], [2]], [0])) == []
+    assert bars == [("residuals", 2)]
 
 
 @STREAMS

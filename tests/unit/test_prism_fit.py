@@ -54,6 +54,15 @@ def test_a_reservoir_keeps_all_it_can_and_samples_evenly_beyond() -> None:
         counts[many.sample.flatten().int().numpy()] += 1
     assert counts.min() > 45, "300 samples of 5 in 20: 75 of each expected, deviation 7.5"
     assert counts.max() < 105
+    second = prism.Reservoir(1, 1)
+    second.seen = 1
+    assert {second.pick() for _ in range(64)} == {0, 1}, "the second of two rows, or not"
+
+
+def test_the_vocabulary_is_multiplied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prism, "CHUNK", 2)
+    weight = draw(0, 5, 3)
+    torch.testing.assert_close(prism.gram_of(weight), weight.T @ weight)
 
 
 @given(SEEDS, st.integers(1, 6))
