@@ -10,7 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from lenses_min.cli import command_line
+from lenses_min.cli.figure import chosen
 from lenses_min.core.milestones import milestones
+from lenses_min.errors import LensError
 from lenses_min.output.run import Run
 from lenses_min.report import paper
 from lenses_min.report.facts import HEADS as NAMES
@@ -233,3 +235,25 @@ def test_the_legend_is_as_wide_as_the_page(
     out = str(tmp_path / "figure.svg")
     assert command_line.main(["figure", *[FACT] * count, "-o", out]) == 0
     assert figures[-1].legends[0]._ncols == columns  # type: ignore[attr-defined]  # matplotlib's stubs lack it
+
+
+def test_lenses_and_passes_are_those_of_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of the runs has no Prism lens."""
+    given: list[Any] = []
+
+    def figure(*arguments: Any) -> bytes:
+        given.append(arguments[2:])
+        return b""
+
+    monkeypatch.setattr(paper, "figure", figure)
+    words = ["figure", FACT, PRISM, "-o", str(tmp_path / "figure.svg")]
+    assert command_line.main([*words, "--pass", "ctl/orig"]) == 0
+    assert command_line.main([*words, "--lens", "prism, norm"]) == 0
+    assert given == [(["norm", "prism"], ["ctl/orig"], "svg"), (["prism", "norm"], [], "svg")]
+
+
+def test_all_names_that_are_not_known_are_listed() -> None:
+    with pytest.raises(LensError, match=r"^--lens takes names of norm, raw; got a, b$"):
+        chosen("--lens", ["a", "norm", "b"], ["norm", "raw"])
