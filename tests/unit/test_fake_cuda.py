@@ -21,7 +21,7 @@ from lenses_min.core.decode import RowBlock
 from lenses_min.core.forward import Captured, Residuals, hook_name, last_logits
 from lenses_min.core.host import to_host
 from lenses_min.core.norms import FormulaNorms, ModuleNorms
-from lenses_min.core.types import Lens, Norms, Rows
+from lenses_min.core.types import Lens, Norms, Rows, upload
 from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses import LENSES
 from lenses_min.lenses.prism import PrismLens, Whitening
@@ -251,3 +251,9 @@ def test_what_is_taken_as_the_home_of_a_sharded_model_is_where_it_reads_tokens(
         assert str(bridge.unembed.original_component.weight.device) == "cuda:1"
         assert str(load.read_head(bridge, False).weight.device) == "cuda:0"
         assert str(load.read_norms(bridge).scale.device) == "cuda:0"
+
+
+def test_the_host_does_not_wait_for_an_upload() -> None:
+    with fake_cuda() as mode:
+        assert upload([1, 2], torch.device(CUDA)).is_cuda
+    assert mode.waits == []

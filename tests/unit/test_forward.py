@@ -1,6 +1,10 @@
 """Step 2: one residual lookup. R8: no hook is left behind."""
 
+import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +15,13 @@ from lenses_min.core.forward import (
     UNEMBED,
     ForwardRequest,
     ResidualRecorder,
+    Residuals,
     batches,
     hook_name,
     last_logits,
     logits_at,
     lookup,
+    uncached,
 )
 from lenses_min.model.load import LoadedModel
 from lenses_min.model.verify import capture
@@ -138,3 +144,87 @@ def test_residuals_of_a_shard_come_to_the_device_that_reads_the_tokens() -> None
     assert [tuple(view.shape) for view in recorder.views.values()] == [(2, 5), (1, 5)]
     assert [tuple(rows.shape) for rows in recorder.answer_residuals] == [(2, 5)] * 2
     assert {x.device for x in (recorder.buffer, *recorder.answer_residuals)} == {home}
+
+
+def test_rows_are_all_positions_of_some_layers_and_the_last_of_the_others() -> None:
+    x = torch.arange(12.0).reshape(6, 2)
+    residuals = Residuals({hook_name(0): x[:3], hook_name(1): x[3:]}, x, 1, 3)
+    every, some = residuals.rows({0, 1}), residuals.rows({1})
+    assert torch.equal(every.x, x)
+    assert (every.layer, every.pos) == ([0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])
+    assert torch.equal(some.x, x[2:])
+    assert (some.layer, some.pos) == ([0, 1, 1, 1], [2, 0, 1, 2])
+
+
+def test_the_answer_after_a_prompt_is_captured_at_every_layer() -> None:
+    """And is kept as it was, whatever the model writes into its own tensors later."""
+    recorder = ResidualRecorder(ForwardRequest([1, 2], [0], [3, 4]), 1, torch.device("cpu"))
+    x, logits = torch.arange(20.0).reshape(4, 5), torch.arange(21.0).reshape(3, 7)
+    for layer in (0, 1):
+        own = x + 100 * layer
+        recorder.keep(hook_name(layer), own)
+        own.zero_()
+    captured = recorder.captured(logits)
+    answer = captured.answer_residuals
+    assert torch.equal(answer.x, torch.cat([x[2:], x[2:] + 100]))
+    assert (answer.layer, answer.pos) == ([0, 0, 1, 1], [2, 3, 2, 3])
+    assert torch.equal(captured.residuals.rows({0}).x, torch.cat([x[:2], x[1:2] + 100]))
+    assert torch.equal(captured.final, logits[0])
+    assert torch.equal(captured.answer_logits, logits[1:])
+
+
+def test_logits_come_to_the_device_that_reads_the_tokens() -> None:
+    home = torch.device("meta")
+    recorder = ResidualRecorder(ForwardRequest([1, 2], [], [3]), 0, home)
+    recorder.keep(hook_name(0), torch.zeros(3, 5))
+    captured = recorder.captured(torch.zeros(2, 7))
+    assert {captured.final.device, captured.answer_logits.device} == {home}
+
+
+class Reader:
+    """A bridge whose logits are the ids that it reads; it raises its error, where it has one."""
+
+    cfg = SimpleNamespace(device="cpu")
+    original_model = SimpleNamespace(forward=lambda ids, use_cache=True: ids)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.hook_dict = error, dict[str, Any]()
+
+    def hooks(self, fwd_hooks: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def __call__(self, tokens: torch.Tensor, **arguments: Any) -> torch.Tensor:
+        if self.error:
+            raise self.error
+        self.read, self.arguments = tokens.tolist(), arguments
+        return tokens[:, :, None].float()
+
+
+def test_shorter_prompts_are_filled_up_with_their_own_last_token() -> None:
+    """Prompts of one token too; and no cache of keys and values is kept."""
+    bridge: Any = Reader()
+    logits = logits_at(bridge, [[5], [7, 8, 9], [3, 4]], [range(1), range(1, 3), range(1, 2)])
+    assert bridge.read == [[5, 5, 5], [7, 8, 9], [3, 4, 4]]
+    assert [row.tolist() for row in logits] == [[[5.0]], [[8.0], [9.0]], [[4.0]]]
+    assert bridge.arguments["use_cache"] is False
+
+
+def test_a_model_that_cannot_run_is_an_error_with_its_likely_causes() -> None:
+    bridge: Any = Reader(RuntimeError("no room"))
+    message = (
+        "cannot run the model: RuntimeError: no room; TransformerLens may lack an option of its "
+        "config, or a prompt be too long for model or memory"
+    )
+    with pytest.raises(LensError, match=f"^{re.escape(message)}$"):
+        last_logits(bridge, [[1, 2]])
+
+
+def test_the_cache_is_switched_off_where_a_model_takes_the_argument() -> None:
+    def none(ids: object) -> None: ...
+
+    def own(ids: object, use_cache: bool = True) -> None: ...
+
+    def passed_on(ids: object, **arguments: object) -> None: ...
+
+    arguments = [uncached(SimpleNamespace(forward=f)) for f in (none, own, passed_on)]
+    assert arguments == [{}, {"use_cache": False}, {"use_cache": False}]

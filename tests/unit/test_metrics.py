@@ -1,11 +1,15 @@
 """Metrics at the edges that random logits never reach."""
 
+from dataclasses import fields
+from itertools import pairwise
+from math import log, log2
+
 import pytest
 import torch
 
 from lenses_min.core import decode as row_decoder
-from lenses_min.core import metrics
-from lenses_min.core.distribution import softmax
+from lenses_min.core import distribution, metrics
+from lenses_min.core.distribution import bounded, row_blocks, softmax, sum_dtype, wide_blocks
 from lenses_min.core.types import Rows
 
 
@@ -69,3 +73,117 @@ def test_rows_at_the_last_position_are_counted() -> None:
         return row_decoder.RowBlock(rows, torch.zeros(2), []).end_count
 
     assert (ends(), ends(0), ends(0, 1, 2, 2), ends(2, 0)) == (0, 1, 2, 1)
+
+
+def test_sums_are_in_float32_where_a_device_has_no_float64() -> None:
+    dtypes = {name: sum_dtype(torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    assert dtypes == {"cpu": torch.float64, "cuda": torch.float64, "mps": torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "device", "ends"),
+    [
+        (0, 10, "cpu", [0, 0]),
+        (0, 10**9, "cpu", [0, 0]),
+        (1, 10**9, "cpu", [0, 1]),
+        (3, 10**9, "cpu", [0, 1, 2, 3]),
+        (5, 3 * 2**16, "cpu", [0, 2, 4, 5]),
+        (5, 2**20, "cuda", [0, 2, 4, 5]),
+    ],
+)
+def test_a_block_has_as_many_rows_as_its_device_widens_at_once_and_one_at_least(
+    rows: int, size: int, device: str, ends: list[int]
+) -> None:
+    expected = [slice(*pair) for pair in pairwise(ends)]
+    assert row_blocks(rows, size, torch.device(device)) == expected
+
+
+def test_a_block_has_its_rows_in_the_dtype_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(distribution.BLOCK, "cpu", 16)
+    z = torch.arange(24.0).reshape(3, 8)
+    blocks = [(part, wide.clone(), room.shape) for part, wide, room in wide_blocks(z)]
+    assert [part for part, _, _ in blocks] == [slice(0, 2), slice(2, 3)]
+    assert [tuple(shape) for _, _, shape in blocks] == [(2, 8), (1, 8)]
+    assert all(torch.equal(wide, z[part].double()) for part, wide, _ in blocks)
+
+
+def test_a_quantity_reaches_its_bounds_and_stays_within_them() -> None:
+    x = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0])
+    assert bounded(x, 0.0, 1.0).tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+    for v in (3, 5, 6, 7):  # of these bounds some lie below the nearest float32 number
+        assert log2(v) - 3e-7 < bounded(torch.tensor([9.0]), 0.0, log2(v)).item() <= log2(v)
+
+
+def test_a_softmax_leaves_its_logits_as_they_are() -> None:
+    z = torch.tensor([[0.0, log(3)]], dtype=torch.float64)
+    assert softmax(z).p[0].tolist() == pytest.approx([0.25, 0.75])
+    assert z.tolist() == [[0.0, log(3)]]
+
+
+def test_logits_whose_squares_exceed_float32_have_a_cosine() -> None:
+    large, unit = torch.tensor([[3e19, 4e19]]), torch.tensor([[1.0, 0.0]])
+    assert metrics.cosine(large, unit).item() == pytest.approx(0.6)
+
+
+def test_numbers_summed_in_float32_stay_in_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on MPS. Rounding alone would take some of these rows out of the ranges."""
+    monkeypatch.setattr(distribution, "WITHOUT_FLOAT64", {"cpu"})
+    z = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    for final in (z, -z):
+        assert metrics.cosine(z, final).abs().max() <= 1
+    assert metrics.measure(z, z[0], [], 3).p_top5.max() <= 1
+    impossible = torch.full_like(z, -1e4)
+    p, q = softmax(torch.cat([z, impossible], -1)), softmax(torch.cat([impossible, z], -1))
+    assert metrics.diverge(p, q).tv.max() <= 1
+
+
+def test_rows_have_the_same_numbers_in_blocks_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows a block; one reference for all of them, and one for each."""
+    monkeypatch.setitem(distribution.BLOCK, "cpu", 14)
+    draw = torch.Generator().manual_seed(0)
+    z, final = torch.randn(5, 7, generator=draw), torch.randn(5, 7, generator=draw)
+    for references in (final[:1].expand(5, -1), final):
+        given = references[0] if references is not final else final
+        together = metrics.measure(z, given, [3, 5], 4)
+        alone = [metrics.measure(z[i : i + 1], references[i], [3, 5], 4) for i in range(5)]
+        for f in fields(metrics.Measures):
+            expected = torch.cat([getattr(row, f.name) for row in alone])
+            assert torch.allclose(getattr(together, f.name), expected), f.name
+
+
+def test_without_answers_a_row_has_no_rank() -> None:
+    numbers = metrics.measure(torch.randn(2, 5), torch.zeros(5), [], 3)
+    assert {numbers.rank.shape, numbers.p_answer.shape, numbers.log_p_answer.shape} == {(2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "v", "k"), [(320, 5, 1), (2, 64, 20), (2, 256, 1), (2, 320, 1), (2, 321, 1)]
+)
+def test_the_largest_are_listed_with_any_number_of_rows_and_logits(
+    rows: int, v: int, k: int
+) -> None:
+    z = torch.randn(rows, v, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(metrics.top_ids(z, k), z.topk(k).indices)
+
+
+def test_the_top_of_a_row_is_compared_with_that_of_the_same_row() -> None:
+    p, q = torch.eye(3), torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert metrics.diverge(softmax(p), softmax(q)).top1_agree.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("chunk", [5, 10, 100])
+def test_pairs_stand_at_their_layers_in_any_chunks(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a lens is the reference of the block."""
+    monkeypatch.setattr(row_decoder, "CHUNK_ELEMENTS", chunk)
+    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    rows = Rows(x, [0, 1, 2, 3], [0] * 4)
+    lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
+    expected = metrics.diverge(softmax(x), softmax(-x))
+    for against in (x[0], "a"):
+        block = row_decoder.RowBlock(rows, against, [], pairs=[("a", "b")])
+        (result,) = row_decoder.decode_rows(lenses, [block], 5, 2)
+        for f in fields(metrics.Divergence):
+            numbers = getattr(result.by_pair["a", "b"], f.name)
+            assert torch.equal(numbers, getattr(expected, f.name)), f.name

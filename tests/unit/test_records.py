@@ -1,16 +1,21 @@
 """Rows of one pass: the copy window's beginning and end, and an answer that has no id."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from lenses_min import RunOptions
 from lenses_min.core import records
 from lenses_min.core.metrics import Measures
+from lenses_min.core.milestones import milestones
 from lenses_min.core.norms import FormulaNorms
-from lenses_min.core.records import RowContext
-from lenses_min.core.rows import PureRow
+from lenses_min.core.records import RowContext, tables_of
+from lenses_min.core.rows import PureRow, RecordRow
 from lenses_min.core.tokens import Tokens
-from lenses_min.core.types import Bos, Encoded, Gold, Lens, Rows
+from lenses_min.core.types import Bos, Encoded, Gold, Lens, PassResult, Rows
 from lenses_min.core.unembedding import Unembedding
 from lenses_min.lenses.norm import NormLens
 from lenses_min.lenses.prism import PrismLens, Whitening
@@ -92,3 +97,68 @@ def test_at_its_bound_entropy_collapses_and_a_copy_does_not() -> None:
     row_of = RowContext(context().encoded, Tokens(None, Bos((), "none"), TEXTS), 0.5, 0.25)
     likely = [(0.5, 0.0), (0.5000001, 0.0), (0.75, 0.5), (0.75, 0.4999999), (0.75,)]
     assert [row_of.copies([2], top_p) for top_p in likely] == [False, True, False, True, True]
+
+
+def test_under_the_corrected_contract_every_lens_looks_for_the_answer_of_the_pass() -> None:
+    own = replace(context(CONTROL), own_answers=True)
+    for kind in (NormLens, PrismLens):
+        assert [row.is_answer for row in pure(own, kind, [0, 1])] == [False, True]
+
+
+def test_the_answer_is_on_top_at_rank_one_alone() -> None:
+    assert [context().is_answer(rank, 0, None) for rank in (1, 2, 3)] == [True, False, False]
+
+
+def test_a_run_of_one_pass_has_its_tables() -> None:
+    rows = pure(context(), NormLens, [2, 0])
+    records: list[RecordRow] = [*rows]
+    result = PassResult(
+        encoded=context().encoded,
+        records={"norm": records},
+        pure={"norm": rows},
+        consistency={},
+        error={},
+        bridge_error={},
+        agreement=[],
+        raw_samples=[],
+        divergences=[],
+        whole_answers=[],
+        predictions={},
+        residuals={},
+    )
+    tables = tables_of(RunOptions("m"), [result])
+    assert tables == {("records", "norm"): records, ("pure", "norm"): rows}
+
+
+def test_the_name_of_a_pass_begins_with_the_fact_that_the_run_names() -> None:
+    (row,) = pure(context(), NormLens, [2])
+    assert row.pass_name == "pos/orig"
+    assert replace(row, fact_key="capital").pass_name == "capital/pos/orig"
+
+
+def test_milestones_are_the_first_layers_that_hold() -> None:
+    """A level is reached at its bound."""
+    first = pure(context(), NormLens, [0] * 4, entropy=2.0)
+    numbers: dict[str, tuple[Any, ...]] = {
+        "copy_collapse": (False, True, True, False),
+        "entropy_collapse": (False, False, True, True),
+        "is_answer": (False, False, False, True),
+        "kl_to_final_bits": (None, 1.0, 0.5, 0.1),
+        "answer_rank": (None, 10, 5, 1),
+    }
+    rows = [
+        replace(row, **{name: values[row.layer] for name, values in numbers.items()})
+        for row in first
+    ]
+    assert milestones(rows) == {
+        "L_copy": 1,
+        "L_copy_H": 2,
+        "L_semantic": 3,
+        "delta_layers": 2,
+        "first_kl_below_0.5": 2,
+        "first_kl_below_1.0": 1,
+        "first_rank_le_1": 3,
+        "first_rank_le_5": 2,
+        "first_rank_le_10": 1,
+    }
+    assert set(milestones(first[:0]).values()) == {None}

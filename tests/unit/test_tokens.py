@@ -6,6 +6,7 @@ import pytest
 
 from lenses_min import LensError
 from lenses_min.core.tokens import Tokens, is_keyword
+from lenses_min.core.types import Bos
 from lenses_min.model.bos import Declared, reference_bos
 from lenses_min.model.load import LoadedModel
 from lenses_min.prompts.suite import Prompt, built_in
@@ -140,3 +141,84 @@ def test_a_prompt_may_fill_the_context_and_may_be_one_token(fact_model: LoadedMo
     ].token_ids == (97,)
     with pytest.raises(LensError, match=r"; use another prompt or a model with a longer context$"):
         fact_model.tokens.encode_all([MAIN], 16)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "bos", "vocab", "largest"),
+    [("a", (), 97, 97), ("ba", (7,), 98, 98), ("a", (120,), 100, 120)],
+)
+def test_an_id_that_the_model_lacks_is_an_error(
+    text: str, bos: tuple[int, ...], vocab: int, largest: int
+) -> None:
+    """Of the text or of the BOS before it."""
+    tokens = Tokens(Words(), Bos(bos, "rule"), vocab=vocab)
+    message = f"the tokenizer gives id {largest} and the model has {vocab}; they belong to"
+    with pytest.raises(LensError, match=message):
+        tokens.context(text)
+    tokens = Tokens(Words(), Bos(bos, "rule"), vocab=largest + 1)
+    assert tokens.context(text) == [*map(ord, text)]
+
+
+def test_a_model_of_one_token_reads_it() -> None:
+    tokens = Tokens(Words(), Bos((), "rule"), vocab=1)
+    assert (tokens.context("\0"), tokens.context("")) == ([0], [])
+
+
+def test_the_answer_of_the_control_joins_its_prompt_as_the_prompts_file_has_it() -> None:
+    control = Prompt("ctl", "orig", "ab", "Z", join="")
+    prompt = Prompt("pos", "orig", "ab", "Y", control=control, join="")
+    by_reference, by_file = (
+        reference(Words(), "llama").encode_all([prompt], 9, joint)[0] for joint in (False, True)
+    )
+    assert by_reference.answers == (ord(" "), ord(" "))
+    assert by_file.answers == (ord("Y"), ord("Z"))
+
+
+class Spelled(Words):
+    """Its tokens are written as their characters."""
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [*map(chr, ids)]
+
+
+@pytest.mark.parametrize(
+    ("other", "text", "defects"),
+    [
+        (Bos((), "none"), "ab", ("R14",)),
+        (None, "ab", ()),
+        (None, "\x07ab", ("R14",)),
+    ],
+)
+def test_a_bos_that_the_other_contract_reads_otherwise_is_a_defect(
+    other: Bos | None, text: str, defects: tuple[str, ...]
+) -> None:
+    """It has another BOS, or reads one only where the text does not begin with it."""
+    tokens = Tokens(Spelled(squeeze=True), Bos((7,), "rule"), other=other)
+    assert tokens.defects(Prompt("pos", "orig", text, "Z")) == defects
+
+
+class WithUnknown(Words):
+    unk_token_id = 5
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        (" ", "the answer would begin with a lone space, which belongs to the prompt's end"),
+        ("\u2581", "the answer would begin with a lone space, which belongs to the prompt's end"),
+        ("\5", "the tokenizer has no token for all of the answer, only an unknown one"),
+        ("\n", ""),
+        ("X", ""),
+    ],
+)
+def test_an_answer_begins_neither_blank_nor_unknown(first: str, problem: str) -> None:
+    tokens = reference(WithUnknown(), "llama")
+    assert tokens.unknown_id == 5
+    assert tokens.problem([97], [97, ord(first), 98]) == problem
+
+
+def test_a_keyword_is_sought_without_the_punctuation_at_the_ends_of_a_token() -> None:
+    assert is_keyword("?Ber.lin!", {"ber.lin"})
+    assert not is_keyword("Berlin!", {"berlin!"})
+    assert not is_keyword("?Berlin", {"?berlin"})
+    assert is_keyword(" Berlin", {" berlin"})

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lenses_min.core import unembedding
-from lenses_min.core.unembedding import Unembedding
+from lenses_min.core.unembedding import Unembedding, parts
 
 D, V = 24, 37
 CUDA = "cuda:0"
@@ -50,3 +50,18 @@ def test_no_float32_weight_is_made(wide: bool, monkeypatch: pytest.MonkeyPatch) 
             assert on_cuda.product(rows).dtype == torch.float32
     assert made.largest == (3 * D if wide else 0)
     assert {*made.products} == ({"aten.mm.out"} if wide else {"aten.mm.dtype"})
+
+
+@pytest.mark.parametrize(
+    ("widened", "expected"),
+    [
+        (4, [slice(0, 1), slice(1, 2), slice(2, 3)]),
+        (23, [slice(0, 2), slice(2, 4)]),
+        (24, [slice(0, 3)]),
+    ],
+)
+def test_a_part_has_as_many_rows_as_are_widened_at_once_and_one_at_least(
+    widened: int, expected: list[slice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unembedding, "WIDENED", widened)
+    assert parts(torch.ones(3, 8)) == expected
