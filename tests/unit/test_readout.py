@@ -107,6 +107,47 @@ def test_long_rope_of_one_kind_of_layer_bounds_what_shares_a_forward() -> None:
     assert readout.alone_above(model(sliding_attention=default, full_attention=default)) is None
 
 
+class Part(nn.Module):
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+DYNAMIC = {"rope_type": "dynamic", "original_max_seq_len": 9}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "limit"),
+    [
+        ([{}], None),
+        ([{"is_causal": True, "index_topk": None, "rope_type": "default"}], None),
+        ([{}, {"is_causal": False}], 0),
+        ([{}, {"index_topk": 5}], 5),
+        ([{"is_causal": False}, {"index_topk": 5}], 0),
+        ([{}, DYNAMIC], 9),
+        ([DYNAMIC, {"index_topk": 5}], 5),
+    ],
+)
+def test_the_part_with_the_lowest_limit_bounds_what_shares_a_forward(
+    blocks: list[dict[str, Any]], limit: int | None
+) -> None:
+    model: Any = nn.ModuleDict({"layers": nn.ModuleList(map(Part, blocks))})
+    text = SimpleNamespace(num_hidden_layers=len(blocks))
+    model.config = SimpleNamespace(get_text_config=lambda: text)
+    assert readout.alone_above(model) == limit
+
+
+@pytest.mark.parametrize("absent", [("stream",), ("normed",), ("stream", "normed")])
+def test_a_width_that_is_not_seen_is_not_compared(absent: tuple[str, ...]) -> None:
+    own = LastToken((1,), np.ones((2, 3)), np.ones(4), None, np.ones(5))
+    readout.check_width(replace(own, normed=np.ones(3)), "org/m")
+    with pytest.raises(LensError, match="is 3 wide and its unembedding 4,"):
+        readout.check_width(own, "org/m")
+    nothing: dict[str, Any] = dict.fromkeys(absent)
+    readout.check_width(replace(own, **nothing), "org/m")
+
+
 def test_the_lens_reads_the_last_residual_by_norm_head_bias_and_transform() -> None:
     """By hand: x = (3, 4), RMS = √12.5, scale 2: x̂ = (6, 8) / √12.5; z = 2 · x̂₀ + 1, 2 · x̂₁ − 1; twice that."""
     stream = np.array([[9.0, 9.0], [3.0, 4.0]], np.float32)
