@@ -78,6 +78,7 @@ def test_rounding_the_logits_once_keeps_the_bound_of_one_rounding(
         (400, "bfloat16", 2.0),
         (400, "float16", 0.25),
         (400, "float32", 2.0**-15),
+        (40000, "float32", 2.0**-8),
         (7.9, "bfloat16", 2.0**-5),
         (8.1, "bfloat16", 2.0**-4),
         (0, "float16", 2.0**-24),
