@@ -1,11 +1,13 @@
 """Which tensors of a checkpoint may be left unread, tensor by tensor."""
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from fake_cuda import fake_cuda, move
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -69,6 +71,7 @@ MASKS: dict[str, tuple[Tensor, bool]] = {
     "of more columns than rows": (torch.ones(4, 5).tril(), False),
     "of more rows than columns": (torch.ones(5, 4).tril(), False),
     "of two heads": (torch.stack([TRIANGLE, TRIANGLE])[None], False),
+    "of as many numbers as a square has": (torch.ones(2, 2, 4), False),
     "of one row": (torch.ones(4), False),
     "of one number": (torch.tensor(1.0), False),
     "of other numbers": (TRIANGLE / 2, False),
@@ -124,6 +127,37 @@ def test_frequencies_are_read_from_the_file_and_compared(tmp_path: Path) -> None
     assert not weights.may_be_left(model({key: MADE}), key, {})
 
 
+@pytest.mark.parametrize("unread", [True, False])
+def test_integers_may_be_a_buffer_or_a_mask_that_is_not_read(unread: bool, tmp_path: Path) -> None:
+    key = "transformer.h.0.attn.bias" if unread else "model.table.ids"
+    save_file({key: TRIANGLE.bool()}, tmp_path / "model.safetensors")
+    read: Any = SimpleNamespace(**vars(model(BUFFERS)), state_dict=dict)
+    info = {"unexpected_keys": [key] if unread else []}
+    warning = f"weights that do not lead to the logits are not read: {key}"
+    assert weights.check_read(read, info, tmp_path, "org/m") == ([warning] if unread else [])
+
+
+def test_integers_where_a_weight_should_be_are_refused(tmp_path: Path) -> None:
+    save_file({"model.norm.weight": torch.ones(2).char()}, tmp_path / "model.safetensors")
+    read: Any = SimpleNamespace(**vars(model(BUFFERS)), state_dict=dict)
+    with pytest.raises(LensError) as caught:
+        weights.check_read(read, {"unexpected_keys": []}, tmp_path, "org/m")
+    assert str(caught.value) == (
+        "org/m holds integers where weights should be, as quantized ones are: model.norm.weight; give the checkpoint "
+        "before quantization"
+    )
+
+
+def test_tensors_that_transformers_leaves_without_a_report_are_known_by_name() -> None:
+    """But for those that the model has, under any of their names."""
+    left = ["position_ids", "model.position_ids", "a.rotary_emb.inv_freq", "mtp.weight"]
+    others = ["b.position_ids", "model.position_ids.weight", "old_position_ids", "norm.weight"]
+    read = model(declared=[r"^mtp\."])
+    read.state_dict = lambda: {"model.b.position_ids": torch.arange(2)}
+    places = dict.fromkeys([*left, *others], Path("model.safetensors"))
+    assert weights.hidden(read, places) == left
+
+
 def whole(**found: Any) -> str:
     info: dict[str, Any] = {"missing_keys": [], "mismatched_keys": [], "error_msgs": []}
     with pytest.raises(LensError) as caught:
@@ -164,3 +198,30 @@ def test_what_is_no_number_is_not_too_large(dtype: torch.dtype, value: float, re
     assert str(caught.value) == (
         f"org/m has weights that are not finite: a; {remedy}get a sound checkpoint"
     )
+
+
+def of_parameters(model: torch.nn.Module) -> str:
+    bridge: Any = SimpleNamespace(original_model=model)
+    return weights.fingerprint(bridge, "org/m")
+
+
+def test_a_fingerprint_is_of_name_shape_dtype_and_bits_whether_wrapped_or_not() -> None:
+    """The bits of 1 and 2 in float32 are 3F800000 and 40000000."""
+    part = torch.nn.ParameterDict({"weight": torch.nn.Parameter(torch.tensor([1.0, 2.0]))})
+    wrapped = torch.nn.Module()
+    wrapped._original_component = part
+    line = f"norm.weight (2,) torch.float32 {0x3F800000 + 0x40000000}\n"
+    for module in (part, wrapped):
+        fingerprint = of_parameters(torch.nn.ModuleDict({"norm": module}))
+        assert fingerprint == hashlib.sha256(line.encode()).hexdigest()
+
+
+def test_weights_on_two_devices_are_one_transfer() -> None:
+    """A fake's numbers are none: zeros, so that no weight is finite."""
+    layers = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2, bias=False) for name in "ab"})
+    with fake_cuda() as mode:
+        move(layers, lambda name: "cuda:1" if name == "b" else "cuda:0")
+        mode.down.clear()
+        with pytest.raises(LensError, match=r"not finite: a\.weight and 1 more"):
+            of_parameters(layers)
+        assert len(mode.down) == 1
