@@ -63,6 +63,25 @@ def test_a_class_of_the_checkpoint_itself_is_never_run() -> None:
     assert len(architecture.unused_code(config)) == 1
 
 
+def test_a_class_of_the_checkpoint_is_named_without_its_module() -> None:
+    """Also where the module lies in a repository whose own name has a dot."""
+    for place in ("modeling_mine", "org/m-1.5--modeling_mine", "inner.modeling_mine"):
+        config = LLAMA(auto_map={"AutoModel": f"{place}.MineForCausalLM"})
+        assert architecture.shipped_class(config, "AutoModel") == "MineForCausalLM"
+        assert architecture.shipped_class(config, "AutoModelForCausalLM") == ""
+    assert architecture.shipped_class(LLAMA(), "AutoModel") == ""
+
+
+def test_the_loader_is_that_of_the_first_architecture_that_transformer_lens_knows() -> None:
+    """A model with vision has another one than a model of text alone."""
+    llava = "LlavaForConditionalGeneration"
+    config: Any = CONFIG_MAPPING["llava"](architectures=["MineForCausalLM", llava])
+    loader, own = architecture.model_class(config, "org/m")
+    assert (loader.__name__, own.__name__) == ("AutoModelForImageTextToText", llava)
+    loader, own = architecture.model_class(LLAMA(architectures=["MineForCausalLM"]), "org/m")
+    assert (loader.__name__, own.__name__) == ("AutoModelForCausalLM", "LlamaForCausalLM")
+
+
 def test_a_class_is_known_to_transformer_lens_in_either_case() -> None:
     """Its name counts, since TransformerLens looks it up by that."""
     names = ("LlamaForCausalLM", "LLAMAForCausalLM", "llamaforcausallm")

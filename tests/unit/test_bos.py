@@ -118,15 +118,17 @@ def test_an_override_is_compared_with_the_reference_s_rule_or_with_itself() -> N
     assert choose_bos(read, "llama", declared, "none", False) == (none, none)
 
 
-@pytest.mark.parametrize("flag", [True, False, None])
+@pytest.mark.parametrize(
+    ("flag", "read"), [(True, True), (False, False), (None, None), ("false", None), (1, None)]
+)
 def test_the_flag_of_a_gguf_file_is_that_of_its_tokenizer(
-    flag: bool | None, models: Path, tmp_path: Path
+    flag: object, read: bool | None, models: Path, tmp_path: Path
 ) -> None:
-    """Its BOS is that of its metadata."""
+    """Its BOS is that of its metadata; a flag that is neither true nor false is none."""
     tiny_gguf.write(tmp_path / "m.gguf", models)
-    read = SimpleNamespace(init_kwargs={} if flag is None else {"add_bos_token": flag})
+    made = SimpleNamespace(init_kwargs={} if flag is None else {"add_bos_token": flag})
     location = {"gguf_file": "m.gguf", "local_files_only": True}
-    assert read_declared(str(tmp_path), location, read) == Declared(0, flag)
+    assert read_declared(str(tmp_path), location, made) == Declared(0, read)
 
 
 def test_a_bos_of_the_text_is_read_once_by_the_corrected_contract_and_twice_by_the_reference() -> (

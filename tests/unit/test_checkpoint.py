@@ -82,6 +82,27 @@ def test_bin_files_count_by_their_size(tmp_path: Path) -> None:
     assert count(tmp_path) == (200, "by its files")
 
 
+def test_a_count_is_a_whole_number(tmp_path: Path) -> None:
+    """Bytes beyond the last whole parameter, as those of a header, are no parameter."""
+    (tmp_path / "pytorch_model.bin").write_bytes(bytes(401))
+    assert [str(part) for part in count(tmp_path)] == ["200", "by its files"]
+    (tmp_path / "pytorch_model.bin").unlink()
+    listed = {"metadata": {"total_size": 61}, "weight_map": {"w": "absent.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(listed))
+    assert [str(part) for part in count(tmp_path)] == ["30", "by its files"]
+
+
+def test_a_folder_is_taken_before_a_cached_model_of_its_name(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cached = str(models / "rms-rope" / "config.json")
+    monkeypatch.setattr(checkpoint, "try_to_load_from_cache", lambda model, file: cached)
+    assert checkpoint.folder_of("gpt2") == models / "rms-rope"
+    (tmp_path / "gpt2").mkdir()
+    assert checkpoint.folder_of("gpt2") == Path("gpt2")
+
+
 def test_a_hub_id_is_counted_in_the_local_cache(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

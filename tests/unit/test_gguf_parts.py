@@ -16,8 +16,10 @@ from lenses_min import LensError
 from lenses_min.model import gguf_cache, gguf_file, gguf_keys
 from lenses_min.version import __version__
 from tests import tiny_gguf
+from tests.tiny_tokenizers import tokenizer
 
 LLAMA: Any = CONFIG_MAPPING["llama"]
+QWEN2: Any = CONFIG_MAPPING["qwen2"]
 QWEN3_MOE: Any = CONFIG_MAPPING["qwen3_moe"]
 
 
@@ -99,6 +101,38 @@ def test_the_experts_of_a_mixture_are_read(tmp_path: Path) -> None:
     assert unread([*names, "blk.0.ffn_gate_exps.scale", "weight"], model, "qwen3moe") == (
         f"blk.0.ffn_gate_exps.scale, weight{END}"
     )
+
+
+def test_a_family_whose_tensors_are_stored_as_they_are_is_read() -> None:
+    """Transformers has no conversion of its own for it, only names."""
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 4, "num_hidden_layers": 1}
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            QWEN2(**sizes, vocab_size=9, num_attention_heads=2, num_key_value_heads=1)
+        )
+    names = ["token_embd.weight", "blk.0.attn_q.weight", "blk.0.attn_q.bias", "output_norm.weight"]
+    assert unread(names, model, "qwen2") == ""
+    assert unread([*names, "blk.0.attn_q_norm.weight"], model, "qwen2") == (
+        f"blk.0.attn_q_norm.weight{END}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "pieces"),
+    [
+        ({"tokenizer.ggml.pre": "smollm"}, ["a", "Ġ", "1", "2", "3"]),
+        ({"tokenizer.ggml.pre": "gpt-2"}, ["a", "Ġ123"]),
+        ({}, ["a", "Ġ123"]),
+    ],
+)
+def test_a_pre_tokenizer_that_takes_digits_by_themselves_is_known_by_its_name(
+    metadata: dict[str, str], pieces: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_file, "read_gguf_metadata", lambda path: (metadata, ()))
+    read = tokenizer("bytes")
+    gguf_file.split_digits(read, Path("m.gguf"))
+    made = read.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a 123")
+    assert [piece for piece, _ in made] == pieces
 
 
 def test_six_names_are_listed_and_the_rest_counted() -> None:

@@ -240,6 +240,7 @@ TWO_HALVES = {"architectures": ["XForConditionalGeneration"], "is_encoder_decode
         ({"architectures": ["XForCausalLM"]}, ""),
         ({"architectures": ["XForCausalLM"], "is_encoder_decoder": False}, ""),
         ({}, ""),
+        ({"num_hidden_layers": 1}, ""),
         ({"architectures": None}, ""),
         ({"architectures": ["X", "Y"]}, "X, Y, not"),
         (TWO_HALVES, "XForConditionalGeneration, not"),

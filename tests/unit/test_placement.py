@@ -61,6 +61,13 @@ def test_compute_dtype(device: str, model_id: str, family: str, dtype: torch.dty
     assert placement.compute_dtype(device, model_id, family) == dtype
 
 
+def test_the_dtype_of_a_family_is_known_by_its_type_and_by_its_name(machine: Any) -> None:
+    machine(cuda=[99], cpu=[99])
+    kinds = {("org/g-9b", "gemma2"), ("org/gemma-9b", "mine"), ("org/g-9b", "mine")}
+    placed = {kind: place(RunOptions(kind[0], device="cuda"), config(kind[1])) for kind in kinds}
+    assert {kind for kind in kinds if placed[kind].dtype == torch.float16} == {("org/g-9b", "mine")}
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda", "auto"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_named_dtype_overrides_the_policy(device: str, dtype: str, machine: Any) -> None:
@@ -252,8 +259,9 @@ def test_a_config_without_sizes_has_no_copy_of_the_head() -> None:
     for known in ({"vocab_size": 9}, {"hidden_size": 9}, {}):
         text = SimpleNamespace(**known)
         bare: Any = SimpleNamespace(model_type="x", dtype=None, get_text_config=lambda t=text: t)
-        (need,) = placement.needs(RunOptions("org/x"), bare, ["cuda"])
-        assert (need.copy, need.bytes) == (0.0, 1.5 * GIB)
+        for options in (RunOptions("org/x"), RunOptions("org/x", device_map="auto")):
+            (need,) = placement.needs(options, bare, ["cuda"])
+            assert (need.copy, need.bytes) == (0.0, 1.5 * GIB)
 
 
 @pytest.fixture

@@ -176,7 +176,10 @@ def test_an_adapter_is_named_with_its_base(folder: Path) -> None:
         source_of(str(folder))
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "m.gguf"])
+POINTERS = ("config.json", "tokenizer.json", "tokenizer.model", "model.safetensors", "m.gguf")
+
+
+@pytest.mark.parametrize("name", POINTERS)
 def test_a_pointer_of_git_lfs_is_no_file(name: str, folder: Path) -> None:
     (folder / name).write_text(POINTER)
     model = str(folder / name) if name == "m.gguf" else str(folder)
@@ -190,6 +193,16 @@ def test_a_pointer_of_git_lfs_is_no_file(name: str, folder: Path) -> None:
     assert str(caught.value) == (
         f"{model}: {name} is a Git LFS pointer, not the file itself; run git lfs pull in {folder}"
     )
+
+
+def test_a_pointer_of_git_lfs_has_at_most_1024_bytes(folder: Path) -> None:
+    """What is longer and begins as one is a file of its own."""
+    file = folder / "tokenizer.model"
+    file.write_text(POINTER.ljust(1025, "x"))
+    source.check_pointers([file], "m")
+    file.write_text(POINTER.ljust(1024, "x"))
+    with pytest.raises(LensError, match=r"m: tokenizer\.model is a Git LFS pointer"):
+        source.check_pointers([file], "m")
 
 
 TEXTS: dict[str, tuple[bytes, str]] = {
