@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stub_passes import encoded
 
 import lenses_min as lm
 from lenses_min import RunOptions, pipeline
 from lenses_min.core.types import PassResult
-from lenses_min.output.battery.control import LEAST, derangement
+from lenses_min.output.battery.control import LEAST, control_answers, derangement, is_battery
 from lenses_min.output.run import Run
-from lenses_min.prompts.suite import read_suite
+from lenses_min.prompts.suite import Prompt, read_suite
 
 TAGS = {"language": "en"}
 PASSES: list[dict[str, Any]] = [
@@ -134,6 +135,30 @@ def test_no_answer_stands_where_it_stood() -> None:
     )
     assert derangement([7, 7], 0) == [None, None]
     assert derangement([], 0) == []
+
+
+def test_distinct_answers_take_the_next_one_in_an_order_drawn_by_the_seed() -> None:
+    """The same whenever it is drawn again."""
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation([5, 6, 7, 8]).tolist()
+        after = dict(zip(order, [*order[1:], order[0]], strict=True))
+        assert derangement([8, 5, 7, 6], seed) == [after[answer] for answer in (8, 5, 7, 6)]
+
+
+def test_a_battery_has_tags_or_thirty_passes() -> None:
+    cases = [(1, True), (29, False), (30, False), (31, True)]
+    assert [is_battery([""] * n, tagged) for n, tagged in cases] == [True, False, True, True]
+
+
+def test_the_control_answers_of_tagged_passes() -> None:
+    """A pass whose answer has no id has no control, nor has one that is alone in its group."""
+    tags = {"a": (("language", "en"),), "b": (("language", "de"),), "c": (), "d": ()}
+    ids: dict[str, tuple[int, ...]] = {"a": (7,), "b": (8,), "c": (), "d": ()}
+    passes = [encoded(Prompt(name, "orig", "", "x", tags=tags[name]), *ids[name]) for name in tags]
+    assert control_answers(passes) == {"a/orig": {"all": 8}, "b/orig": {"all": 7}}
+    assert control_answers(passes[2:]) == {}
+    plain = [encoded(Prompt(name, "orig", "", "x"), *ids[name]) for name in "ab"]
+    assert control_answers(plain) == {}
 
 
 def test_the_shipped_facts() -> None:

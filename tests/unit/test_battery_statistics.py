@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from lenses_min.output.battery import statistics
-from lenses_min.output.battery.statistics import Estimate, Floats, Resampling, mean, median, share
+from lenses_min.output.battery.statistics import (
+    Estimate,
+    Floats,
+    Resampling,
+    by_prompt,
+    mean,
+    median,
+    share,
+)
 
 REPETITIONS = 1000
 
@@ -140,3 +148,49 @@ def test_several_passes_of_a_prompt_count_as_fewer(flags: list[int], prompts: li
     half = z / (1 + z * z / size) * sqrt(p * (1 - p) / size + z * z / (4 * size**2))
     estimate = share(np.array(flags, dtype=float)[:, None], Resampling.of(prompts, seed=0))
     assert (estimate.low[0], estimate.high[0]) == pytest.approx((centre - half, centre + half))
+
+
+def test_two_prompts_have_an_interval_from_the_one_to_the_other() -> None:
+    """A quarter of all resamples has one of them twice; each column by itself."""
+    x = np.array([[1.0, 10.0], [3.0, 40.0]])
+    for estimate in (mean, median):
+        obtained = estimate(x, Resampling.of(["a", "b"], seed=0))
+        assert obtained.value.tolist() == [2.0, 25.0]
+        assert (obtained.low.tolist(), obtained.high.tolist()) == ([1.0, 10.0], [3.0, 40.0])
+
+
+def test_the_passes_of_a_prompt_keep_their_order() -> None:
+    """A sum of floats depends on the order, so that a stable one gives the same number on every machine."""
+    prompts = np.arange(3000) % 7
+    values = by_prompt(np.arange(3000.0)[:, None], prompts)[:, :, 0]
+    for prompt, passes in enumerate(values):
+        own = np.arange(prompt, 3000, 7)
+        assert passes[: len(own)].tolist() == own.tolist()
+        assert np.isnan(passes[len(own) :]).all()
+
+
+def test_a_share_is_of_the_passes_that_have_a_flag() -> None:
+    """Column by column the same as of these passes alone."""
+    nan = np.nan
+    x = np.array([[1, 1], [nan, 0], [0, 1], [0, nan], [1, 0], [nan, nan], [0, 1], [1, 1]])
+    prompts = np.array([0, 0, 1, 1, 2, 2, 2, 3])
+    both = share(x, Resampling.of(prompts, seed=0))
+    for column in (0, 1):
+        known = ~np.isnan(x[:, column])
+        alone = share(x[known][:, [column]], Resampling.of(prompts[known], seed=0))
+        for name in ("value", "low", "high"):
+            assert getattr(both, name)[column] == pytest.approx(getattr(alone, name)[0], rel=1e-12)
+
+
+def test_of_any_number_of_passes_that_all_agree_the_interval_ends_exactly_there() -> None:
+    """Column c has c + 1 passes; the formula by itself misses some ends by a rounding."""
+    ones = np.where(np.arange(60)[:, None] <= np.arange(60), 1.0, np.nan)
+    by = Resampling.of(np.arange(60), seed=0)
+    assert share(ones, by).high.tolist() == [1.0] * 60
+    assert share(ones - 1, by).low.tolist() == [0.0] * 60
+
+
+def test_no_passes_have_no_share() -> None:
+    nothing = share(np.zeros((0, 2)), Resampling.of(np.zeros(0), seed=0))
+    for values in (nothing.value, nothing.low, nothing.high):
+        assert np.isnan(values).tolist() == [True, True]
