@@ -161,6 +161,14 @@ def test_the_dialect_by_example(token: str, cell: str) -> None:
     assert csv_text.csv_cell(token) == cell
 
 
+@pytest.mark.parametrize(
+    ("token", "cell"), [("\ud800x", '"\\ud800x"'), ("\r", '"\\r"'), ("ä\u2028", "ä\u2028")]
+)
+def test_what_a_reader_would_change_is_a_json_string(token: str, cell: str) -> None:
+    """Half a surrogate pair, which UTF-8 cannot write, and control characters."""
+    assert csv_text.plain(token) == cell
+
+
 @given(TEXTS, st.floats(allow_nan=False, allow_infinity=False))
 def test_json_round_trips_any_token(token: str, value: float) -> None:
     assert json.loads(store.json_text({"topk": [[token, value]]})) == {"topk": [[token, value]]}
