@@ -3,7 +3,9 @@
 import re
 from string import Formatter
 
-from lenses_min.output.ledger import BY_ID, DEFECTS, heading
+import pytest
+
+from lenses_min.output.ledger import BY_ID, DEFECTS, heading, shows_layernorm
 
 FIELDS = {
     "model_warning": {"family"},
@@ -37,3 +39,11 @@ def test_a_document_lists_conditional_defects_only_where_its_prompts_have_them()
         assert isinstance(differs, list)
         expected = [*always, *sorted(prompt_defects)]
         assert [entry["id"] for entry in differs] == expected
+
+
+@pytest.mark.parametrize("key", ["first_block_ln1_type", "final_ln_type"])
+def test_a_reference_document_shows_layernorm_by_either_of_its_norms(key: str) -> None:
+    for norm, shows in (("LayerNorm", True), ("RMSNorm", False)):
+        document = {"diagnostics": {key: norm}}
+        assert shows_layernorm(document) is shows
+        assert not shows_layernorm(document | {"contract": "corrected"})

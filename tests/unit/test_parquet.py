@@ -14,7 +14,7 @@ import lenses_min as lm
 from lenses_min import LensError, RunOptions, pipeline
 from lenses_min.cli import command_line
 from lenses_min.core.rows import RecordRow
-from lenses_min.output import store
+from lenses_min.output import parquet, store
 from lenses_min.output.run import Run
 from spec import __main__ as spec_command_line
 
@@ -199,3 +199,51 @@ def test_the_harness_reads_csv_only_and_reports_it(
     assert output.out == ""
     assert output.err.count("\n") == 1
     assert "is a Parquet file, and spec reads CSV only; run lenses-min again" in output.err
+
+
+def test_a_table_without_rows_has_the_types_of_its_fields(tmp_path: Path) -> None:
+    columns = ["prompt_id", "layer", "entropy", "copy_collapse", "top1", "prob20", "note"]
+    parquet.write(tmp_path / "none.parquet", "pure", [], columns)
+    table = pq.read_table(tmp_path / "none.parquet")
+    assert len(table) == 0
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "prompt_id": "string",
+        "layer": "int64",
+        "entropy": "double",
+        "copy_collapse": "bool",
+        "top1": "string",
+        "prob20": "double",
+        "note": "null",
+    }
+
+
+def test_files_are_compressed_with_zstd_also_where_they_are_joined(tmp_path: Path) -> None:
+    """One file alone is joined too."""
+    parts = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for number, part in enumerate(parts):
+        parquet.write(part, "notes", [{"a": number}], ["a"])
+    for count in (1, 2):
+        parquet.join(joined := tmp_path / f"joined-{count}.parquet", parts[:count])
+        assert pq.read_table(joined).to_pylist() == [{"a": number} for number in range(count)]
+    for path in tmp_path.iterdir():
+        assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_null_is_an_empty_text_where_a_text_must_be() -> None:
+    values = pa.chunked_array([["x", None]])
+    assert parquet.read_values("token", values, str) == ["x", ""]
+    assert parquet.read_values("prompt_id", values, str | None) == ["x", None]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (pa.ArrowInvalid("first\nsecond"), "first"),
+        (OSError("no file"), "no file"),
+        (pa.ArrowInvalid(""), "ArrowInvalid"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_an_error_of_arrow_is_its_first_line_or_else_its_kind(error: Exception, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"), parquet.arrow_errors():
+        raise error

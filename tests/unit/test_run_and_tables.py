@@ -168,6 +168,10 @@ PROMPTS: list[tuple[dict[str, Any], dict[str, tuple[str, str]]]] = [
         {"pos/orig": ("The capital", "Berlin"), "ctl/orig": ("", "")},
     ),
     (
+        {"passes": [PASS, PASS | {"prompt_variant": "no_filler", "context_prompt": "Capital"}]},
+        {"pos/orig": ("The capital", ""), "pos/no_filler": ("Capital", "")},
+    ),
+    (
         {
             "prompt": {"context_prompt": "The capital", "ground_truth": "Berlin"},
             "control_prompt": {"context_prompt": "Of France", "gold_answer": {"string": "Paris"}},

@@ -15,7 +15,10 @@ from lenses_min.model.load import LoadedModel
 from lenses_min.output import manifest
 from lenses_min.output.decisions import Thresholds
 from lenses_min.output.digest import digest
+from lenses_min.output.firmness import firmness
 from lenses_min.output.run import Run
+
+FACT = Path(__file__).parents[2] / "golden" / "outputs" / "fact"
 
 
 def test_the_manifest_tells_what_was_run(fact_run: Run, fact_model: LoadedModel) -> None:
@@ -95,10 +98,44 @@ def test_how_firm_milestones_are_is_the_same_of_a_run_and_of_its_files(
     ],
 )
 def test_what_a_run_decided_by(
-    manifest: dict[str, Any], document: dict[str, Any], expected: Thresholds, fact_run: Run
+    manifest: dict[str, Any], document: dict[str, Any], expected: Thresholds
 ) -> None:
-    run = replace(fact_run, manifest=manifest, document={"diagnostics": document})
+    run = Run("x", {}, {"diagnostics": document}, manifest)
     assert run.thresholds == expected
+
+
+def test_a_margin_has_the_unit_of_its_number() -> None:
+    """Of L_semantic bits, where the probability of the answer is known, else ranks."""
+    rows = lm.load(FACT).passes()["pos/orig"]
+    for of_pass, unit in ((rows, "bits"), ([replace(r, p_answer=None) for r in rows], "ranks")):
+        firm = firmness(of_pass, "", Thresholds(0.95, 0.1, "float32"))
+        assert {name: one.unit for name, one in firm.items()} == {
+            "L_copy": "probability",
+            "L_copy_H": "bits",
+            "L_semantic": unit,
+            "delta_layers": "layers",
+            "first_kl_below_0.5": "bits",
+            "first_kl_below_1.0": "bits",
+            "first_rank_le_1": "ranks",
+            "first_rank_le_5": "ranks",
+            "first_rank_le_10": "ranks",
+        }
+
+
+def test_margins_are_of_the_prompts_of_their_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is empty where the document does not have it, as of the pass without the filler word."""
+    texts: list[str] = []
+
+    def of_text(rows: Any, text: str, thresholds: Any) -> dict[str, Any]:
+        texts.append(text)
+        return {}
+
+    monkeypatch.setattr(manifest, "firmness", of_text)
+    assert manifest.margins(lm.load(FACT)) == {
+        "norm": {"pos/orig": {}, "pos/no_filler": {}, "ctl/orig": {}}
+    }
+    text = "Give the city name only, plain text. The capital of {} is called simply"
+    assert texts == [text.format("Germany"), "", text.format("France")]
 
 
 def test_elapsed_seconds_are_written_to_the_millisecond(

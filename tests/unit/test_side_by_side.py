@@ -1,13 +1,16 @@
 """Two runs side by side: the same layers, layers at the same depth, what only one of them has."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas
 import pytest
 
 import lenses_min as lm
 from lenses_min.output.run import Run
-from lenses_min.output.side_by_side import QUANTITIES
+from lenses_min.output.side_by_side import QUANTITIES, layers
+
+FACT = Path(__file__).parents[2] / "golden" / "outputs" / "fact"
 
 
 def test_a_run_beside_itself_changes_nothing(fact_run: Run) -> None:
@@ -55,3 +58,29 @@ def test_the_columns(fact_run: Run) -> None:
     heads = ["lens", "pass", "layer_a", "layer_b", "top1_a", "top1_b"]
     ends = [f"{name}_{end}" for name in QUANTITIES for end in ("a", "b", "change")]
     assert frame.columns.tolist() == heads + ends
+
+
+def test_the_passes_of_runs_that_share_none_are_listed() -> None:
+    run = lm.load(FACT)
+    rows = [replace(row, prompt_id=f"my-{row.prompt_id}") for row in run.pure()]
+    with pytest.raises(lm.LensError) as refused:
+        lm.compare(run, replace(run, name="B", tables={("pure", "norm"): rows}))
+    assert str(refused.value) == (
+        "the runs Fact and B share no pass under a lens; "
+        "passes of the first: pos/orig, pos/no_filler, ctl/orig; "
+        "of the second: my-pos/orig, my-pos/no_filler, my-ctl/orig"
+    )
+
+
+def test_a_layer_that_the_second_run_lacks_is_left_out() -> None:
+    rows = lm.load(FACT).passes()["pos/orig"]
+    places = [row.layer for row in rows]
+    lines = list(layers(rows, [row for row in rows if row.layer != 2]))
+    assert [line["layer_a"] for line in lines] == [place for place in places if place != 2]
+
+
+def test_the_likeliest_tokens_stand_side_by_side() -> None:
+    row = lm.load(FACT).pure()[0]
+    listed, bare = replace(row, top=((" a", 0.5), (" b", 0.25))), replace(row, top=())
+    (line,) = layers([listed], [bare])
+    assert (line["top1_a"], line["top1_b"]) == (" a", None)
