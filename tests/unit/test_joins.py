@@ -37,6 +37,8 @@ SPACE, NOTHING, EITHER, RATHER_NOT = (" ",), ("",), (" ", ""), ("", " ")
         ('{"capital":"', "Berlin", NOTHING),
         ("called „", "Berlin", NOTHING),
         ("called “", "Berlin", NOTHING),
+        ("called »", "Berlin", NOTHING),
+        ('"', "Berlin", NOTHING),
         ("the Germans'", "capital", EITHER),
         ('He said "yes."', "Berlin", EITHER),
         ('He said "(yes)"', "Berlin", EITHER),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lenses_min import LensError
 from lenses_min.cli import command_line
-from lenses_min.prompts.suite import read_suite
+from lenses_min.prompts.suite import prompts_text, read_suite
 from lenses_min.prompts.textfiles import parse_json, parse_yaml
 
 PASS = '{"id": "a", "context": "b", "answer": "c"}'
@@ -72,6 +72,19 @@ def test_merged_and_repeated_mappings_of_yaml_are_no_repetition() -> None:
     """
     assert parse_yaml(text) == yaml.safe_load(text)
     assert parse_yaml("") is None
+
+
+def test_what_aliases_of_yaml_repeat_is_refused_once() -> None:
+    """Also a mapping that holds itself. The key stands in the message as it is written."""
+    cases = {
+        "a: &x {ü: 1, ü: 2}\nb: [*x, *x]\nc: *x": "line 1 column 8 and line 1 column 14",
+        "&x {ü: 1, ü: 2, self: *x}": "line 1 column 5 and line 1 column 11",
+    }
+    for text, places in cases.items():
+        with pytest.raises(LensError) as refused:
+            parse_yaml(text)
+        message = f'the key "ü" comes twice in one object: {places}; keep one of them'
+        assert str(refused.value) == message
 
 
 VALUES = st.recursive(
@@ -156,3 +169,9 @@ def test_repeated_keys_stand_in_the_order_in_which_they_first_come() -> None:
         'the key "a" comes twice in one object: line 1 column 2 and line 1 column 26; keep one of them',
         'the key "b" comes twice in one object: line 1 column 10 and line 1 column 18; keep one of them',
     ]
+
+
+def test_prompts_of_a_list_are_a_text_with_every_character_as_it_is() -> None:
+    """The manifest of a run shows this text."""
+    text = prompts_text([{"context": "Ça va à", "answer": "北京"}])
+    assert text == '{"passes": [{"id": "1", "context": "Ça va à", "answer": "北京"}]}'
