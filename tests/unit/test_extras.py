@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lenses_min import LensError, errors, load
+from lenses_min import LensError, RunOptions, errors, load, pipeline
 from lenses_min.cli import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +104,12 @@ def test_parquet_needs_an_extra(
     with pytest.raises(LensError, match="table format parquet needs pyarrow"):
         run.save(tmp_path / "more")
     assert not list((tmp_path / "more").iterdir())
+
+
+def test_parquet_is_refused_before_a_model_is_read(without: Any) -> None:
+    without("pyarrow")
+    with pytest.raises(LensError, match=r"^the table format parquet needs pyarrow"):
+        pipeline.run(RunOptions("no/model", table_format="parquet"))
 
 
 def test_a_run_of_a_folder_needs_no_extra(tmp_path: Path) -> None:
