@@ -9,7 +9,9 @@ from lenses_min.core.rows import AgreementRow, PureRow
 from lenses_min.output.run import Run
 from lenses_min.report import curves
 from lenses_min.report.agreement import agreement_curves, agreement_rows
+from lenses_min.report.columns import counted, packed
 from lenses_min.report.curves import ALL, COLOURS, MEAN, Curve
+from lenses_min.report.figures import interrupted, layer_changes
 
 A, B, C = COLOURS[:3]
 NAN = float("nan")
@@ -170,3 +172,49 @@ def test_a_line_of_agreement_has_the_largest_kl_that_is_a_number() -> None:
         ["b/orig", "norm, final", "0 of 1", "2 bits at layer 0"],
         ["b/orig", "norm, raw", "1 of 1", "0 bits at layer 0"],
     ]
+
+
+def test_the_figure_of_changes_has_the_curves_with_values() -> None:
+    flat = [None] * 4
+    common = {
+        "colour": A,
+        "dash": "solid",
+        "x": counted([0, 1, 2, 3]),
+        "layers": None,
+        "texts": ["␣a0", "␣a1", "␣a2", "␣a3"],
+        "y": {0: packed(flat), 1: packed([None, -1.0, None, None]), 2: packed(flat)},
+        "marks": [],
+    }
+    where = {"model": ["0"], "pass": ["a/orig"]}
+    assert layer_changes([run_of(ONE)]) == {
+        "axis": "layer",
+        "alone": True,
+        "markers": False,
+        "panels": [
+            {"title": "change of log2 p(answer), bits", "empty": True, "log": False},
+            {"title": "change of entropy, bits", "empty": False, "log": False},
+            {"title": "change of KL, bits", "empty": True, "log": False},
+        ],
+        "curves": [
+            {"name": "a/orig", "show": {"lens": ["norm"], **where}, **common},
+            {"name": "norm", "show": {"lens": [ALL], **where}, **common},
+        ],
+    }
+
+
+def test_changes_of_several_runs_are_drawn_over_the_depth() -> None:
+    drawn = layer_changes([run_of(ONE), run_of(ONE, "n")])
+    assert drawn is not None
+    assert (drawn["axis"], drawn["alone"]) == ("depth, % of the layers", False)
+    assert [one["x"] for one in drawn["curves"]] == [packed([0, 33.33, 66.67, 100])] * 4
+
+
+def test_without_changes_there_is_no_figure_of_them() -> None:
+    assert layer_changes([run_of([pure("a", 0, 4.0), pure("a", 2, 3.0)])]) is None
+
+
+def test_samples_are_interrupted_where_the_layers_begin_anew() -> None:
+    samples = [{"layer": layer, "p": 0.5} for layer in (0, 2, 2, 0)]
+    first, second, third, fourth = samples
+    expected = [first, second, {"layer": 2}, third, {"layer": 0}, fourth]
+    assert list(interrupted(samples)) == expected

@@ -202,3 +202,39 @@ def test_only_finite_numbers_are_drawn() -> None:
 def test_the_first_token_of_a_row_is_empty_where_it_lists_none() -> None:
     assert facts.top_one(row("a", (("x", 0.5), ("y", 0.25)))) == ("x", 0.5)
     assert facts.top_one(row("a")) == ("", None)
+
+
+def test_a_lens_without_rows_has_no_milestones() -> None:
+    cells = facts.milestone_cells(Run("m", {("pure", "norm"): []}, {}))
+    assert cells == dict.fromkeys(("copy", "semantic", "KL ≤ 1", "rank ≤ 10"), "-")
+
+
+def test_a_raw_lens_check_is_of_the_pass_of_its_prompt_and_variant() -> None:
+    """A sample has a layer; a pass without a check is left out."""
+    blocks = [
+        {"prompt_id": "a", "raw_lens_check": {"samples": [{"layer": 1}, {"layer": "2"}, 3]}},
+        {"prompt_id": "a", "prompt_variant": "x", "raw_lens_check": {"summary": {"risk": "low"}}},
+        {"prompt_id": "b", "prompt_variant": "x", "raw_lens_check": None},
+    ]
+    assert facts.raw_checks(Run("m", {}, {"passes": blocks})) == {
+        "a/orig": {"samples": [{"layer": 1}], "summary": {}},
+        "a/x": {"samples": [], "summary": {"risk": "low"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("places", "layers"),
+    [
+        ([(0, 0), (1, 0)], ""),
+        ([(0, 0), (0, 1), (1, 1)], "layers 1 to 1"),
+        ([(0, 0), (0, 2), (3, 2), (1, 2)], "layers 1 to 3"),
+        ([(0, 0), (0, 2), (1, 1), (1, 2)], ""),
+    ],
+)
+def test_layers_of_the_last_position_only_are_named(
+    places: list[tuple[int, int]], layers: str
+) -> None:
+    """A prompt of one position lacks none."""
+    rows = [replace(row("a"), layer=layer, pos=pos) for layer, pos in places]
+    sentence = f"{layers}: the run has rows of the last position only"
+    assert facts.last_only(rows) == (sentence if layers else "")
