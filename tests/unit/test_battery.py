@@ -4,17 +4,20 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from stub_passes import encoded
+from stub_passes import encoded, result
 
 import lenses_min as lm
 from lenses_min import RunOptions, pipeline
 from lenses_min.core.types import PassResult
 from lenses_min.output.battery.control import LEAST, control_answers, derangement, is_battery
+from lenses_min.output.battery.table import settings
 from lenses_min.output.run import Run
 from lenses_min.prompts.suite import Prompt, read_suite
 
@@ -159,6 +162,24 @@ def test_the_control_answers_of_tagged_passes() -> None:
     assert control_answers(passes[2:]) == {}
     plain = [encoded(Prompt(name, "orig", "", "x"), *ids[name]) for name in "ab"]
     assert control_answers(plain) == {}
+
+
+def test_the_statistics_of_a_battery_are_a_table_and_how_it_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statistics = import_module("lenses_min.pipeline.statistics")
+    monkeypatch.setattr(statistics, "battery_rows", lambda numbers: [("row", numbers)])
+    controls: Any = SimpleNamespace(numbers=lambda passes: [p.encoded.prompt.id for p in passes])
+    tags = (("language", "en"),)
+    tagged, plain = (
+        [result(encoded(Prompt(name, "orig", "", "x", tags=of)), {}) for name in "ab"]
+        for of in (tags, ())
+    )
+    assert statistics.statistics(tagged, controls) == (
+        {("battery", "norm"): [("row", ["a", "b"])]},
+        {"battery": settings()},
+    )
+    assert statistics.statistics(plain, controls) == ({}, {})
 
 
 def test_the_shipped_facts() -> None:
