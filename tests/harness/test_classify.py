@@ -11,7 +11,9 @@ from spec.compare.classify import (
     distribution_of,
     error,
     hint,
+    relation_of,
     stages_reached,
+    swapped_columns,
 )
 from spec.compare.kinds import Kind
 from spec.compare.recorder import Mismatch, Recorder
@@ -66,6 +68,7 @@ def test_a_class_without_a_mismatch_is_refused() -> None:
         (["a/orig", "b/orig", "c/orig"], "in 3 passes"),
         (["a/orig", "b/orig", "c/orig", "d/orig"], "in 4 passes"),
         (["pos", "/orig"], ""),
+        (["/orig/twice"], ""),
     ],
 )
 def test_the_hint_names_the_passes(names: list[str], sentence: str) -> None:
@@ -77,6 +80,36 @@ def test_the_hint_has_relation_and_passes() -> None:
     pairs = [mismatch(layer=str(i), values=(str(i + 1.5), str(2 * i + 3.0))) for i in range(3)]
     (group,) = classes(pairs)
     assert hint(group) == "obtained / expected = 2 in every one of them; in pos/orig only"
+
+
+def multiplied(case: str, factor: float, numbers: tuple[float, ...]) -> list[tuple[str, Mismatch]]:
+    """Mismatches of a case, each of a number and its multiple."""
+    values = [(str(number), str(factor * number)) for number in numbers]
+    pairs = [mismatch(layer=str(layer), values=pair) for layer, pair in enumerate(values)]
+    return [(case, pair) for _, pair in pairs]
+
+
+def test_cases_with_too_few_numbers_show_a_relation_together() -> None:
+    (group,) = classes([*multiplied("a", 2, (1.5, 2.5)), *multiplied("b", 2, (3.5, 5.5))])
+    assert relation_of(group) == "obtained / expected = 2 in every one of them"
+
+
+def test_cases_of_two_relations_show_none() -> None:
+    pairs = [*multiplied("a", 2, (1.5, 2.75, 3.875)), *multiplied("b", 3, (1.125, 2.25, 4.75))]
+    (group,) = classes(pairs)
+    assert relation_of(group) == ""
+
+
+def test_columns_are_swapped_by_their_numbers_and_never_by_texts() -> None:
+    numbers = ("1.5", "2.5", "4.0"), ("7.0", "8.5", "9.5")
+    pairs = [
+        mismatch(column, str(layer), values=(sides[0][layer], sides[1][layer]))
+        for column, sides in (("p_top1", numbers), ("p_top5", numbers[::-1]))
+        for layer in range(3)
+    ]
+    texts = [mismatch("token", str(layer), values=("a", "b")) for layer in range(3)]
+    names = ("pure-next-token: p_top1", "pure-next-token: p_top5")
+    assert swapped_columns(classes([*pairs, *texts])) == [names]
 
 
 def test_the_example_is_the_largest_difference() -> None:
