@@ -10,8 +10,9 @@ from corrupting import PURE, cell
 
 from spec.__main__ import main
 from spec.compare.diff import ONLY_A, ONLY_B, FileDiff
-from spec.compare.diff_directories import diff_shared
+from spec.compare.diff_directories import RunLocation, diff_shared, matched
 from spec.compare.tolerance import FP32
+from spec.compare.verdicts import CHANGED, IDENTICAL
 from spec.golden import GOLDEN
 from spec.runs.listing import files_below, listing, run_of, runs_in
 
@@ -214,3 +215,42 @@ def test_a_file_of_no_run_that_one_side_lacks(tmp_path: Path) -> None:
     path.write_text("1")
     assert diff_shared({path.name: path}, {}, FP32) == ([FileDiff(path.name, ONLY_A, 0, 1)], [])
     assert diff_shared({}, {path.name: path}, FP32) == ([FileDiff(path.name, ONLY_B, 0, 1)], [])
+
+
+def test_every_file_of_no_run_has_its_verdict_and_mismatches(tmp_path: Path) -> None:
+    sides: tuple[dict[str, Path], dict[str, Path]] = ({}, {})
+    for name, texts in {"a.txt": "12", "b.txt": "11", "c.txt": "34"}.items():
+        for side, text in enumerate(texts):
+            path = sides[side][name] = tmp_path / f"{side}-{name}"
+            path.write_text(text)
+    files, mismatches = diff_shared(*sides, FP32)
+    assert files == [
+        FileDiff("a.txt", CHANGED, 0, 1),
+        FileDiff("b.txt", IDENTICAL, 0, 0),
+        FileDiff("c.txt", CHANGED, 0, 1),
+    ]
+    assert [mismatch.file for mismatch in mismatches] == ["a.txt", "c.txt"]
+
+
+def location(name: str) -> RunLocation:
+    folder, _, file_stem = name.rpartition("/")
+    return RunLocation(Path(folder), file_stem, {}, folder)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "pairs"),
+    [
+        (["x/A", "y/A"], ["y/A", "x/A"], [("x/A", "x/A"), ("y/A", "y/A")]),
+        (["x/A", "y/A"], ["x/A", "z/A"], [("x/A", "x/A"), ("y/A", "z/A")]),
+        (["x/A", "y/A"], ["z/A"], []),
+        (["z/A"], ["x/A", "y/A"], []),
+        (["x/A"], ["x/B"], []),
+    ],
+)
+def test_runs_are_paired_by_folder_and_name_and_then_by_a_name_that_comes_once(
+    a: list[str], b: list[str], pairs: list[tuple[str, str]]
+) -> None:
+    paired, only_a, only_b = matched([*map(location, a)], [*map(location, b)])
+    assert [(left.name, right.name) for left, right in paired] == pairs
+    assert [place.name for place in only_a] == [n for n in a if n not in dict(pairs)]
+    assert [place.name for place in only_b] == [n for n in b if n not in dict(pairs).values()]
