@@ -1,6 +1,6 @@
 """What a diff keeps of each value, and its columns and layers, of recorders that are filled by hand."""
 
-from math import inf
+from math import inf, nan
 from sys import float_info
 
 import pytest
@@ -115,6 +115,10 @@ def test_a_column_of_equal_values_has_no_worst_row() -> None:
 )
 def test_the_median_of_errors(errors: list[float], compared: int, middle: float) -> None:
     assert median_of(errors, compared) == middle
+
+
+def test_the_median_is_0_where_most_values_are_equal_and_some_errors_are_no_number() -> None:
+    assert median_of([nan, 1.0] * 3, 14) == 0
 
 
 def test_columns_come_by_what_is_beyond_and_then_by_their_worst_share(
