@@ -98,9 +98,14 @@ def slots(amounts: Mapping[str, float], machines: Sequence[Mapping[str, float]])
     for kind, amount in amounts.items():
         needed["GPU" if kind == "num_gpus" else kind] = amount
     return sum(
-        min(int(machine.get(kind, 0) // amount) for kind, amount in needed.items() if amount)
+        min(times(machine.get(kind, 0), amount) for kind, amount in needed.items() if amount)
         for machine in machines
     )
+
+
+def times(size: float, amount: float) -> int:
+    """How often an amount fits; of 1.0, an amount of 0.2 fits 5 times, though 1.0 // 0.2 is 4."""
+    return int(round(size / amount, 6))
 
 
 def resources(

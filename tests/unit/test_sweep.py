@@ -395,12 +395,24 @@ def test_what_a_task_asks_of_a_cluster(
         ({"num_gpus": 0.25}, 8 + 0),
         ({"num_gpus": 2}, 2 + 0),
         ({"num_gpus": 5}, 0),
+        ({"num_gpus": 0.7}, 5 + 0),
+        ({"num_gpus": 0.8}, 5 + 0),
     ],
 )
 def test_how_many_tasks_a_cluster_holds(amounts: dict[str, float], expected: int) -> None:
     on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
     machines = [{"CPU": 8, "GPU": 4, "memory": 2e10}, {"CPU": 4, "memory": 2e10}]
     assert on_ray.slots(amounts, machines) == expected
+
+
+def test_shares_that_fill_a_gpu_exactly_all_fit() -> None:
+    """The quotient of two floats may be a little less than the whole number that it stands for."""
+    on_ray = pytest.importorskip("lenses_min.sweep.on_ray")
+    counts = range(1, 101)
+    held = [on_ray.slots({"num_gpus": 1 / n}, [{"CPU": 100, "GPU": 1}]) for n in counts]
+    hundredths = {n: on_ray.times(1.0, n / 100) for n in counts}
+    assert held == list(counts)
+    assert hundredths == {n: 100 // n for n in counts}
 
 
 def test_a_suite_of_several_segments_can_be_divided(tmp_path: Path) -> None:
