@@ -189,12 +189,17 @@ def judge(
     return (None if fraction <= 1 else Kind.VALUE), error, fraction
 
 
+def absolute_error(expected: float, obtained: float) -> float:
+    """|obtained − expected| of two different numbers, infinite where one of them is not finite."""
+    both_finite = isfinite(expected) and isfinite(obtained)
+    return abs(obtained - expected) if both_finite else inf
+
+
 def distance(
     expected: float, obtained: float, quantity: str, tolerance: Tolerance
 ) -> tuple[float, float]:
     """|obtained − expected| of two different numbers, and its share of what is allowed."""
-    both_finite = isfinite(expected) and isfinite(obtained)
-    error = abs(obtained - expected) if both_finite else inf
+    error = absolute_error(expected, obtained)
     if quantity not in (columns.INTEGER, columns.RANK):
         return error, tolerance.fraction(quantity, expected, obtained)
     moves = tolerance.rank_moves(int(expected)) if quantity == columns.RANK else 0

@@ -6,7 +6,7 @@ from typing import Any
 from ..runs import columns
 from ..runs.places import Element, Place
 from .kinds import Kind
-from .recorder import Recorder
+from .recorder import Recorder, absolute_error
 from .tables import KEY, compare_names
 
 RESIDUAL = "value"  # the column of a file that holds one tensor
@@ -45,7 +45,7 @@ def compare_tensor(recorder: Recorder, name: str, expected: Any, obtained: Any) 
         alike = a == b or (a != a and b != b)  # what is no number in both is no difference
         measured = recorder.tolerance.fraction(columns.RESIDUAL, a, b, sizes[i // width])
         fraction = 0.0 if alike else measured
-        error = 0.0 if alike else abs(a - b)
+        error = 0.0 if alike else absolute_error(a, b)
         recorder.tally(element(file, name, i, width), name, error, fraction, alike)
         if not fraction <= 1:
             beyond.append((fraction, i, a, b))

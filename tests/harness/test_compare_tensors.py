@@ -1,5 +1,8 @@
 """Two tensors: dtype, shape, every element, and the worst one named."""
 
+from math import inf
+
+import pytest
 import torch
 
 from spec.compare.recorder import Recorder
@@ -19,6 +22,14 @@ def test_what_is_no_number_on_both_sides_is_no_error() -> None:
     compare_tensor(recorder, "value", tensor, tensor.clone())
     assert recorder.mismatches == []
     assert [s.worst_error for s in recorder.statistics] == [0.0]
+
+
+@pytest.mark.parametrize("obtained", [[torch.nan, 1.5, 1.0], [1.5, torch.nan, 1.0]])
+def test_what_is_no_number_on_one_side_is_an_infinite_error(obtained: list[float]) -> None:
+    """Wherever it stands among the elements."""
+    recorder = Recorder("x.pt", FP32)
+    compare_tensor(recorder, "value", torch.ones(1, 3), torch.tensor([obtained]))
+    assert [(s.differing, s.worst_error) for s in recorder.statistics] == [(2, inf)]
 
 
 def test_two_tensors() -> None:
