@@ -7,7 +7,7 @@ import pytest
 
 from spec.compare.classify import passes_hint
 from spec.compare.kinds import Kind
-from spec.compare.recorder import Comparison, Recorder, Tally, judge
+from spec.compare.recorder import Comparison, Mismatch, Recorder, Tally, judge
 from spec.compare.thresholds import Threshold
 from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance
 from spec.compare.verdicts import (
@@ -46,6 +46,7 @@ HALF = Tolerance("half", Bound(0.0, 0.5), rank_slack=0.25)
         ("1.0", "one", columns.KL, (Kind.FORMAT, 0.0, 0.0)),
         ("one", "1.0", columns.KL, (Kind.VALUE, 0.0, 0.0)),
         ("3", "4", columns.INTEGER, (Kind.VALUE, 1.0, inf)),
+        ("12", "13", columns.INTEGER, (Kind.VALUE, 1.0, inf)),
         ("3", "4", columns.RANK, (Kind.VALUE, 1.0, inf)),
         ("12", "9", columns.RANK, (None, 3.0, 1.0)),
         ("12", "16", columns.RANK, (Kind.VALUE, 4.0, 4 / 3)),
@@ -238,3 +239,15 @@ def test_counts_of_values_cannot_be_changed() -> None:
     assert dict(values) == {"a": 1}
     with pytest.raises(TypeError):
         values["a"] = 3
+
+
+def test_a_count_of_values_is_no_negative_number() -> None:
+    assert Comparison((), (), {"a": 0}).compared == 0
+    sentence = r"counts of values are ≥ 0, got \{'a': 1, 'b': -1\}; count what was compared"
+    with pytest.raises(ValueError, match=sentence):
+        Comparison((), (), {"a": 1, "b": -1})
+
+
+def test_a_mismatch_has_one_of_the_kinds() -> None:
+    kind: Any = "value"
+    assert Mismatch(Place(), "1", "2", kind).kind is Kind.VALUE

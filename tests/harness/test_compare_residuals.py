@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from spec.compare.recorder import Recorder, Statistic
+from spec.compare.residuals import compare_tensor
 from spec.compare.runs import compare
-from spec.compare.tolerance import FP32
+from spec.compare.tolerance import FP32, Bound, Tolerance
+from spec.runs.places import Element, Place
 from spec.runs.run import read_run
 
 NAME = "Keep-residuals_02_resid.pt"
@@ -61,3 +64,13 @@ def test_scaled_permuted_cut_widened_and_nan_tensors_are_reported(
     capture: Callable[..., Path], change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     assert mismatches(capture, change)
+
+
+def test_every_element_is_counted_with_its_error() -> None:
+    """The worst one is off by as much as is allowed."""
+    recorder = Recorder("x.pt", Tolerance("half", Bound(0.0, 0.5)))
+    expected = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
+    compare_tensor(recorder, "value", expected, torch.tensor([[1.0, 2.25], [4.5, 8.0]]))
+    assert recorder.mismatches == []
+    worst = Place("x.pt", Element(1, 0), "value")
+    assert recorder.statistics == [Statistic("x.pt", "value", 4, 2, 0.5, 1.0, worst)]
