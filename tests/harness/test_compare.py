@@ -1,18 +1,22 @@
 """Comparison of tables, files and residuals: every kind of difference is found and named."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from changing import captured, only, rebuilt, with_cell
 
-from spec.compare.runs import compare
+from spec.compare.kinds import Kind
+from spec.compare.runs import Mismatch, compare, file_mismatches, not_understood
 from spec.compare.tolerance import FP32, by_name
 from spec.golden import load_cases
 from spec.runs import csv_dialect
-from spec.runs.run import PURE, RECORDS, Finding
+from spec.runs.places import Place
+from spec.runs.run import PURE, RECORDS, Finding, Run
 
 
 @pytest.mark.parametrize("case", load_cases().values(), ids=lambda case: case.name)
@@ -143,3 +147,35 @@ def test_residuals_dtype_shape_then_values() -> None:
     assert differences(moved) == (name, "pos 4 component 7", "value", "value")
     moved[0, 5, 1] = nan
     assert differences(moved)[1] == "pos 5 component 1"
+
+
+def run_of(folder: Path, files: dict[str, str], unreadable: Sequence[str] = ()) -> Run:
+    """A run of files that the contract does not know, some of which count as unreadable."""
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    findings = tuple(Finding(name, f"{name} cannot be read") for name in unreadable)
+    paths = {name: folder / name for name in files}
+    return Run("X", strays=tuple(files), findings=findings, paths=paths)
+
+
+def test_files_of_one_side_and_unreadable_ones_are_recorded(tmp_path: Path) -> None:
+    a = run_of(tmp_path / "a", {"a.txt": "", "x.txt": "1", "y.txt": "1"}, ["x.txt"])
+    b = run_of(tmp_path / "b", {"b.txt": "", "x.txt": "2", "y.txt": "2"}, ["y.txt"])
+    assert file_mismatches(a, b) == [
+        Mismatch(Place("x.txt"), "", "x.txt cannot be read", Kind.EXPECTED_RUN),
+        Mismatch(Place("y.txt"), "", "y.txt cannot be read", Kind.OBTAINED_RUN),
+        Mismatch(Place("a.txt"), "file", "", Kind.MISSING_FILE),
+        Mismatch(Place("b.txt"), "", "file", Kind.EXTRA_FILE),
+    ]
+    assert compare(a, b, FP32).mismatches == tuple(file_mismatches(a, b))
+
+
+def test_an_unreadable_file_with_the_same_bytes_on_both_sides_is_not_understood(
+    tmp_path: Path,
+) -> None:
+    files, bad = {"one.txt": "1", "both.txt": "1", "read.txt": "1"}, ["both.txt", "other.txt"]
+    more = {"other.txt": "1", "gone.txt": "1"}
+    a = run_of(tmp_path / "a", {**files, **more}, ["one.txt", "gone.txt", *bad])
+    b = run_of(tmp_path / "b", {**files, "other.txt": "2"}, bad)
+    assert not_understood(a, b) == not_understood(b, a) == {"one.txt", "both.txt"}

@@ -1,17 +1,23 @@
 """Files that the contract does not know are compared by what they hold: tables, JSON, tensors."""
 
 import io
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 from spec.compare.diff import diff
+from spec.compare.further_files import compare_further, read_table, read_tensors
+from spec.compare.kinds import Kind
+from spec.compare.recorder import Mismatch, Recorder
 from spec.compare.tolerance import FP32
 from spec.golden import GOLDEN
+from spec.runs.places import Place
 
 FACT = GOLDEN / "outputs" / "fact"
 TABLE = "layer,lens,kl\n0,norm,1.25\n0,final,0.5\n1,norm,2.5\n"
@@ -117,3 +123,53 @@ def test_what_only_one_side_can_be_read_as_is_unreadable(name: str, tmp_path: Pa
     assert compared(tmp_path, name, good, bad)[0] == "unreadable"
     assert compared(tmp_path, name, bad, bad)[0] == "identical"
     assert compared(tmp_path, name, bad, bad + b"1")[0] == "changed"
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_reason_why_one_side_cannot_be_read_is_recorded(side: int, tmp_path: Path) -> None:
+    paths = tmp_path / "good.csv", tmp_path / "empty.csv"
+    paths[0].write_text("a\n1\n")
+    paths[1].write_text("")
+    recorder = Recorder("x.csv", FP32)
+    compare_further(recorder, paths[1 - side], paths[side])
+    sentence = "cannot be read: the file is empty; it needs a header line"
+    kind = (Kind.EXPECTED_RUN, Kind.OBTAINED_RUN)[side]
+    assert recorder.mismatches == [Mismatch(Place("x.csv"), "", sentence, kind)]
+
+
+def test_a_table_is_read_in_the_dialect_of_the_contract_where_it_is_in_it(tmp_path: Path) -> None:
+    """There a backslash is doubled; a single one at the end is in the dialect of csv alone."""
+    path = tmp_path / "x.csv"
+    path.write_text("a\nx\\\\y\n")
+    assert read_table(path).rows == (("x\\y",),)
+    path.write_text("a\nx\\")
+    assert read_table(path).rows == (("x\\",),)
+
+
+def test_a_file_of_one_tensor_holds_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(torch.arange(3), path)
+    assert {name: tensor.tolist() for name, tensor in read_tensors(path).items()} == {
+        "value": [0, 1, 2]
+    }
+    torch.save({"w": torch.ones(1), "n": 1}, path)
+    with pytest.raises(ValueError, match="a file of tensors holds one, or some by name"):
+        read_tensors(path)
+
+
+class Touching:
+    """An object that makes a file where it is read from a pickle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_of_a_file_of_tensors_is_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "x.pt", tmp_path / "trace"
+    torch.save({"w": Touching(trace)}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        read_tensors(path)
+    assert not trace.exists()
