@@ -1,9 +1,21 @@
 """What a column means: the quantity it measures, and its place in the documents of the contract."""
 
+import pytest
+
 from spec.compare.cells import kind_of
 from spec.compare.column import Column
 from spec.compare.documents import mask, quantity
-from spec.compare.stages import in_blocks, is_milestone, json_columns, named, steps_in
+from spec.compare.stages import (
+    all_of,
+    at,
+    in_blocks,
+    is_entropy,
+    is_forward,
+    is_milestone,
+    json_columns,
+    named,
+    steps_in,
+)
 from spec.runs import columns
 from spec.schema.document import suite_document
 
@@ -64,3 +76,27 @@ def test_columns_by_their_steps() -> None:
     shapes = {step: set(steps_in((), suite_document(step))) for step in (False, True)}
     assert shapes[False] | shapes[True] <= json_columns()
     assert shapes[True] - shapes[False], "the corrected contract has columns of its own"
+
+
+def test_columns_by_their_part_and_place() -> None:
+    whole = all_of("run")
+    assert [whole(Column(part, ("x",))) for part in ("run", "json")] == [True, False]
+    passes = at(("passes",), ("passes", "[]"))
+    places = (
+        ("json", ("passes", "[]")),
+        ("json", ("passes", "[]", "tags")),
+        ("records", ("passes",)),
+    )
+    assert [passes(Column(*place)) for place in places] == [True, False, False]
+    entropies = ("entropy",), ("final_prediction", "entropy"), ("entropy", "kl")
+    assert [is_entropy(Column("json", steps)) for steps in entropies] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["final_prediction", "test_prompts", "temperature_exploration"])
+def test_the_output_of_the_model_stands_at_the_top_and_in_the_blocks_of_passes(name: str) -> None:
+    """Its entropies are metrics."""
+    for own in ((name,), (name, "topk"), ("passes", "[]", name), ("passes", "[]", name, "topk")):
+        assert is_forward(Column("json", own))
+        assert not is_forward(Column("json", (*own, "entropy")))
+        assert not is_forward(Column("records", own))
+    assert not is_forward(Column("json", ("diagnostics", name)))

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from changing import captured, with_cell, with_leaf
 
-from spec.compare.runs import compare
-from spec.compare.thresholds import LAYERS, by_layer
+from spec.compare.kinds import Kind
+from spec.compare.runs import Mismatch, compare
+from spec.compare.thresholds import LAYERS, by_layer, layer_is_open
 from spec.compare.tolerance import BF16_WIDE, FP32
+from spec.runs import csv_dialect
+from spec.runs.places import JsonItem, Place
 from spec.runs.run import PURE, Run
 
 KL = [4.0, 0.9, 0.51, 0.49, 0.2]  # of layers 0 … 4 of pos/orig, in bits
@@ -105,3 +108,41 @@ def test_a_table_without_a_column_has_no_numbers(column: str) -> None:
     without = replace(run, tables={**run.tables, PURE: replace(table, header=header)})
     assert by_layer(without, rule) == {}
     assert by_layer(replace(run, tables={}), rule) == {}
+
+
+HEADER = "prompt_id,prompt_variant,layer,pos,kl_to_final_bits"
+PATH = ("diagnostics", "first_kl_below_0.5")
+
+
+def made(*rows: str, milestone: int = 1) -> Run:
+    """A run with a table of five columns and one milestone."""
+    table = csv_dialect.parse("".join(f"{row}\n" for row in (HEADER, *rows)))
+    return Run("X", tables={PURE: table}, document={PATH[0]: {PATH[1]: milestone}})
+
+
+ROWS = "pos,orig,0,4,0.51", "pos,orig,1,4,0.49", "ctl,orig,1,4,9.0"
+
+
+def test_a_table_of_the_keys_and_one_number_has_the_numbers_of_the_pass() -> None:
+    assert by_layer(made(*ROWS), LAYERS[PATH]) == {0: 0.51, 1: 0.49}
+
+
+@pytest.mark.parametrize("row", ["pos,orig,x,4,0.5", "pos,orig,2,4,high", "pos,orig,-1,4,0.5"])
+def test_a_table_with_a_cell_that_is_no_number_has_no_numbers(row: str) -> None:
+    assert by_layer(made(*ROWS, row), LAYERS[PATH]) == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "is_open"),
+    [
+        (Place("output-X.json", key=PATH), True),
+        (Place("more.json", key=PATH), False),
+        (Place("output-X.json", JsonItem(("passes", 0)), key=PATH), False),
+        (Place("more.json", JsonItem(("passes", 0)), key=PATH), False),
+        (Place("output-X.json", key=("diagnostics", "L_copy")), False),
+    ],
+)
+def test_a_milestone_is_open_in_the_document_of_the_run_alone(place: Place, is_open: bool) -> None:
+    mismatch = Mismatch(place, "1", "0", Kind.VALUE)
+    runs = made(*ROWS), made(*ROWS, milestone=0)
+    assert layer_is_open(mismatch, *runs, BF16_WIDE) is is_open
