@@ -1,4 +1,4 @@
-"""Two tables: their columns, their rows and how they are written; places and texts of mismatches."""
+"""Two tables: columns, rows and how they are written; the places and texts of mismatches."""
 
 import pytest
 

@@ -75,7 +75,7 @@ def test_a_soft_cap_needs_a_bend_that_can_be_seen(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cap_is_fitted_to_the_widest_rows() -> None:
-    """Nine rows: the wide one comes first in order, and a narrow one, without a bend, fits any cap."""
+    """Nine rows: the wide one is first in order, and a narrow one, without a bend, fits any cap."""
     wide = capped(30.0, 5.0, 20.0, 30.0, 50.0, 70.0)
     narrow = [[(z, z / 2) for z in (x, x + 0.001, x + 0.002)] for x in range(100, 108)]
     fit = best_soft_cap([wide, *narrow])
@@ -121,7 +121,7 @@ def test_the_search_ends_one_step_beyond_the_largest_cap() -> None:
 
 
 def test_of_caps_that_fit_alike_the_search_takes_the_larger() -> None:
-    """Every cap fits a row of one number: the first of the grid is taken, and the one a step above it."""
+    """Every cap fits a row of one number: the result is a step above the first cap of the grid."""
     assert nearest_cap([[(0.0, 0.0)]]) == pytest.approx(CAPS[0] * STEP, rel=1e-9)
 
 
