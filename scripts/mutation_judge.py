@@ -3,11 +3,11 @@
 python scripts/mutation_judge.py --tree COPY --results FOLDER [--minutes N] [--survivors] [module or room …]
 COPY is a copy of the repository, in which a mutant may do harm. FOLDER takes one JSON file a module.
 
-Importing torch and the bridge takes ten seconds, so a tool that starts a process for each mutant needs days for 14,000.
+Importing torch and the bridge takes ten seconds, so a tool that starts a process for each mutant needs days for 20,000.
 mutmut's own runner forks, but it chooses tests by function and collects them anew in each fork. Here a mutant is judged
 by the tests that execute its statement, in the process that has collected them: the fork compiles the file with the
 fault and puts the code into the live function, so that nothing is imported again. Those tests run in the order of
-mutation_order.py until one fails or eight seconds of tests have passed; with --survivors a minute.
+mutation_order.py until one fails or three seconds of tests have passed; with --survivors a minute.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from mutation_results import DEAD, Results
 from mutation_table import REASONS, read_reasons
 
 TESTS = ("tests/unit", "tests/property", "tests/harness", "tests/golden/test_in_process.py")
-SECONDS_A_MUTANT, SECONDS_A_SURVIVOR = 8.0, 60.0  # of tests, at first and with --survivors
+SECONDS_A_MUTANT, SECONDS_A_SURVIVOR = 3.0, 60.0  # of tests, at first and with --survivors
 LEFT_OUT = (
     "tests/unit/test_imports.py",  # reads the sources, not the functions
     "tests/harness/test_accidents.py",  # this and the following start processes, each of which imports torch

@@ -3,9 +3,10 @@
 # Usage: bash scripts/mutation_test.sh [--minutes N] [--part K/N] [--survivors] [--seconds N] [module or room …]
 #   --minutes N   stop after N minutes of judging (default 90); the same command goes on
 #   --part K/N    only the K-th of every N mutants; N calls judge all
-#   --survivors   judge the survivors again, each by a minute of tests
-#   --seconds N   of tests a mutant, processor time (default 8, with --survivors 60)
-#   module, room  only these, all of their mutants anew, for example: core.metrics spec.compare.diff spec.schema
+#   --survivors   judge the survivors that have no reason again, each by a minute of tests
+#   --seconds N   of tests a mutant, processor time (default 3, with --survivors 60)
+#   module, room  only these, all of their mutants anew, those with a reason too, for example: core.metrics spec.compare.diff spec.schema
+# A mutant that has a reason in scripts/mutation_survivors.txt counts as survived and is not judged unless its module is named.
 # Prints a line a module, and the tables of scripts/mutation_table.py at the end. To start anew: rm -r mutants
 # mutants/coverage.json has what was measured of each test; a later call measures only the files of tests that changed.
 # scripts/mutation_faults.py says what is mutated, scripts/mutation_judge.py how a mutant is judged and why by a tool of our own.
