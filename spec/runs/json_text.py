@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+LONGEST_INTEGER = (
+    308  # characters; any such integer can be a float, and a longer one is no number of a run
+)
+
 
 class JsonError(ValueError):
     """The text is not one JSON object with unique keys; the message names the place."""
@@ -32,6 +36,13 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique_pairs
 
 
+def integer(text: str) -> int:
+    """The integer of a text; raises JsonError where it may be beyond the range of a float."""
+    if len(text) > LONGEST_INTEGER:
+        raise JsonError(f"an integer of {len(text)} characters is beyond the range of a float")
+    return int(text)
+
+
 def parse(text: str) -> dict[str, Any]:
     """Read one object; raises JsonError where the text is cut off, malformed or no object."""
     document = parse_value(text)
@@ -43,7 +54,13 @@ def parse(text: str) -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """Read one JSON value; raises JsonError where the text is cut off or malformed."""
     try:
-        return json.loads(text, parse_float=Float, parse_constant=Float, object_pairs_hook=unique)
+        return json.loads(
+            text,
+            parse_int=integer,
+            parse_float=Float,
+            parse_constant=Float,
+            object_pairs_hook=unique,
+        )
     except json.JSONDecodeError as error:
         raise JsonError(
             f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"

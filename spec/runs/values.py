@@ -9,7 +9,7 @@ from typing import Any
 
 from . import columns
 from .csv_dialect import Table
-from .json_text import Float
+from .json_text import LONGEST_INTEGER, Float
 from .places import NamedRow, TableRow
 
 FURTHER_KEYS = ("pos", "lens", "against", "fact_index")
@@ -24,8 +24,10 @@ WITHIN_A_PASS = frozenset({"layer", "pos"})
 
 
 def is_integer(text: str) -> bool:
-    """Whether the text is an integer as Python writes it."""
+    """Whether the text is an integer as Python writes it, and in the range of a float."""
     digits = text.removeprefix("-")
+    if len(text) > LONGEST_INTEGER:
+        return False
     return digits.isascii() and digits.isdigit() and str(int(digits)) == digits and text != "-0"
 
 

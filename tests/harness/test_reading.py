@@ -1,6 +1,7 @@
 """Reading: the reference's own dialect, broken rows included, and findings instead of crashes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spec.golden import GOLDEN, load_cases
-from spec.runs import csv_dialect, json_text
+from spec.runs import csv_dialect, json_text, values
 from spec.runs.run import PURE, RECORDS, read_run, runs_in
+from spec.schema.validate import validate
 
 Capture = Callable[[str], Path]
 TEXT = st.text(alphabet=st.sampled_from('a,"\\\n\r é⟨'), max_size=6) | st.text(max_size=6)
@@ -123,11 +125,38 @@ def test_numbers_keep_their_text() -> None:
         ('{"a": 1', "not JSON at line 1"),
         ('{"a": 1, "a": 2}', "holds a twice"),
         ("[1]", "must be an object, got list"),
+        (f'{{"a": {10**308}}}', "an integer of 309 characters is beyond the range of a float"),
+        ('{"a": ' + "9" * 5000 + "}", "an integer of 5000 characters is beyond"),
     ],
 )
 def test_broken_documents_are_refused(text: str, message: str) -> None:
     with pytest.raises(json_text.JsonError, match=message):
         json_text.parse(text)
+
+
+@pytest.mark.parametrize("digits", [309, 5000])
+def test_an_integer_beyond_the_range_of_a_float_is_reported_in_either_format(
+    digits: int, tmp_path: Path
+) -> None:
+    """In a cell it is no integer, and a document with one cannot be read."""
+    folder = tmp_path / "run"
+    shutil.copytree(GOLDEN / "outputs" / "fact", folder)
+    (table,) = folder.glob("*-pure-next-token.csv")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    place = lines[0].split(",").index("answer_rank")
+    cells = lines[1].split(",")
+    assert values.is_integer(cells[place])
+    lines[1] = lines[1].replace(f",{cells[place]},", f",{'9' * digits},", 1)
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rules = {violation.rule for violation in validate(read_run(folder))}
+    assert "cell.type" in {str(rule) for rule in rules}
+
+    (document,) = folder.glob("*.json")
+    text = document.read_text(encoding="utf-8")
+    document.write_text(text.replace("{", '{"a": ' + "9" * digits + ",", 1), encoding="utf-8")
+    with pytest.raises(json_text.JsonError, match=f"an integer of {digits} characters"):
+        json_text.parse(document.read_text(encoding="utf-8"))
+    assert validate(read_run(folder))
 
 
 @pytest.mark.parametrize("case", load_cases())
