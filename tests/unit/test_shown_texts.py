@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from stub_passes import row
 
 from lenses_min.output.battery.rows import BatteryRow
 from lenses_min.output.run import Run
 from lenses_min.report import terminal
 from tests.terminal import Terminal
-from tests.unit.stub_passes import row
 
 ROWS = [
     row(0, top=((" a long first token", 0.25),)),
