@@ -67,6 +67,13 @@ def test_a_workspace_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert os.environ[WORKSPACE] == ":16:8"
 
 
+def test_a_workspace_that_is_removed_within_stays_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    with deterministic():
+        del os.environ[WORKSPACE]
+    assert WORKSPACE not in os.environ
+
+
 @pytest.mark.parametrize(("in_use", "devices"), [(True, [0, 1]), (False, [])])
 def test_the_random_states_of_gpus_in_use_return_too(
     in_use: bool, devices: list[int], monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,11 @@
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import lenses_min
 from lenses_min import LensError, RunOptions
+from lenses_min.options import Option, option, options_of
 
 
 def test_every_bad_value_is_reported_at_once() -> None:
@@ -29,6 +31,8 @@ def test_thresholds_are_probabilities(value: object) -> None:
         ("some/where/model.Q4.gguf", "", "model.Q4", "model.Q4"),
         ("golden/models/fact/", "", "fact", "fact"),
         ("golden/models/fact", "tiny/Fact", "tiny/Fact", "Fact"),
+        ("org/nameX", "", "org/nameX", "nameX"),
+        ("m", "org/team/name", "org/team/name", "name"),
     ],
 )
 def test_recorded_name(model: str, model_id: str, recorded: str, file_stem: str) -> None:
@@ -119,7 +123,28 @@ def test_threads_are_counted(given: object) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("given", [0, -1, 1.5, True, "2"])
+def test_prompts_of_a_forward_are_counted_from_1_on(given: object) -> None:
+    with pytest.raises(LensError) as caught:
+        RunOptions("m", batch_size=given)  # type: ignore[arg-type]
+    assert str(caught.value) == f"batch_size must be a whole number from 1 on, got {given!r}"
+    assert RunOptions("m", batch_size=1).batch_size == 1
+
+
+def test_an_option_is_a_field_with_its_default_and_texts() -> None:
+    @dataclass
+    class Sizes:
+        size: int = option(3, "how many", metavar="N")
+
+    assert Sizes() == Sizes(3)
+    assert [(name, one) for name, _, one in options_of(Sizes)] == [
+        ("size", Option("how many", metavar="N"))
+    ]
+
+
 def test_a_device_map_is_for_gpus_alone() -> None:
+    with pytest.raises(LensError, match="leave device auto, got 'cpu'"):
+        RunOptions("m", device="cpu", device_map="auto")
     with pytest.raises(LensError) as caught:
         RunOptions("m", device="mps", device_map="auto", dtype="half")
     assert str(caught.value) == (

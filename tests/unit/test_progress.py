@@ -1,10 +1,14 @@
 """What a run draws on a terminal, letter for letter, and where it draws nothing."""
 
+import io
 import sys
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from lenses_min.pipeline import progress
+from lenses_min.process import silence_transformers
 from tests.terminal import Terminal
 
 
@@ -42,3 +46,11 @@ def test_nothing_is_drawn_where_only_errors_are_printed(
     with progress.stage("loading m"), progress.bar(3):
         pass
     assert (drawn.getvalue() == "") == bool(hidden)
+
+
+def test_bars_of_the_package_are_drawn_and_those_of_libraries_are_not() -> None:
+    own: Any = type("Own", (tqdm,), {"__module__": "lenses_min.fit.tuned"})
+    with silence_transformers():
+        bars = [kind(file=io.StringIO(), disable=False) for kind in (own, tqdm)]
+    assert [bar.disable for bar in bars] == [False, True]
+    bars[0].close()
