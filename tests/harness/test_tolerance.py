@@ -50,6 +50,23 @@ def test_tolerances_are_validated() -> None:
         by_name("fp64")
 
 
+def test_unknown_quantities_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="keyed by quantities") as raised:
+        Tolerance("x", Bound(0.0, 0.0), {"speed": Bound(0.0, 0.0), "mass": Bound(0.0, 0.0)})
+    assert str(raised.value) == (
+        "bounds are keyed by quantities, got ['mass', 'speed']; use "
+        "cosine, entropy, exact float, kl, margin, probability, residual, rest, temperature"
+    )
+
+
+def test_exact_floats_are_exact_unless_a_bound_is_given() -> None:
+    wide = Bound(1.0, 1.0)
+    assert Tolerance("x", wide).bounds == {columns.EXACT_FLOAT: Bound(0.0, 0.0)}
+    assert Tolerance("x", wide).fraction(columns.EXACT_FLOAT, 0.95, 0.9500001) == inf
+    given = Tolerance("x", wide, {columns.EXACT_FLOAT: wide})
+    assert given.allowed(columns.EXACT_FLOAT, 0.5) == 1.5
+
+
 def test_nothing_equals_nan() -> None:
     assert FP32.fraction(columns.KL, nan, nan) == inf
     assert FP32.fraction(columns.KL, 1.0, inf) == inf
