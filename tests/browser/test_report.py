@@ -248,7 +248,8 @@ def test_runs_and_passes_are_chosen_by_a_click(several: Opened) -> None:
 def test_a_figure_is_a_table_too(several: Opened) -> None:
     tab = several.tab
     details = tab.locator("details[data-of=tracked]")
-    details.locator("summary").press("Enter")
+    details.locator("summary").press("Enter")  # the page fills the table on the event that follows
+    several.eventually("document.querySelector('details[data-of=tracked] tr') !== null")
     rows = details.locator("tr").all_inner_texts()
     assert rows[0].split("\t") == ["curve", "panel", *rows[0].split("\t")[2:]]
     assert any(row.startswith("Fact-prism, ␣Berlin, pos/orig\tp of the token") for row in rows)
