@@ -88,6 +88,14 @@ def test_the_start_is_the_least_squares_solution_with_the_penalty_as_rows(
         assert trainer.bias[layer].numpy() == pytest.approx(solved[-1], abs=1e-5)
 
 
+def test_a_layer_is_read_in_the_dtype_of_the_model(model: Any, options: TunedOptions) -> None:
+    model.facts.dtype, weight = "bfloat16", HEAD.weight.bfloat16()
+    model.head = Unembedding(weight, None)
+    read = fitting.Trainer(model, options).read(RESIDUALS[0, 0], 0, translated=False)
+    rounded = RESIDUALS[0, 0].bfloat16().double() @ weight.double().T
+    assert read.double().numpy() == pytest.approx(rounded.numpy(), rel=1e-6)
+
+
 def test_a_loss_draws_from_its_own_generator_alone(model: Any, options: TunedOptions) -> None:
     trainer = fitting.Trainer(model, options)
     trainer.weight.requires_grad_()
