@@ -25,6 +25,7 @@ NOT_CELLS = {
     "top",
     "further",
 }  # fields that are no column; a column of such a name is a further one
+LONGEST_WHOLE = 18  # characters of a number that 64 bits hold with any sign
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|inf)|nan", re.I)
 TEXTS = re.compile(
@@ -210,9 +211,11 @@ def flag(cell: str) -> bool:
 
 
 def whole(cell: str) -> int:
-    """As Python writes it: int() would take 1_0, full-width digits and spaces too."""
+    """As Python writes it: int() would take 1_0, full-width digits and spaces too. Arrays hold 64 bits."""
     if not WHOLE.fullmatch(cell):
         raise ValueError("is no whole number")
+    if len(cell) > LONGEST_WHOLE:
+        raise ValueError("is too long for a whole number of 64 bits")
     return int(cell)
 
 

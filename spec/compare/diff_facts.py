@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import SpecError
 from ..runs.run import PURE, Run
-from ..runs.values import kind, lookup, written
+from ..runs.values import is_integer, kind, lookup, written
 from ..schema.document import DOCUMENT, MILESTONES
 from .documents import quantity
 from .recorder import judge
@@ -55,7 +55,7 @@ def shape(run: Run) -> dict[str, int]:
     if sizes["blocks"] is None and PURE in run.tables:
         table = run.tables[PURE]
         texts = [table.column("layer", row) for row in range(len(table.rows))]
-        sizes["blocks"] = max((int(text) for text in texts if text.isdecimal()), default=None)
+        sizes["blocks"] = max((int(text) for text in texts if is_integer(text)), default=None)
     return {name: value for name, value in sizes.items() if type(value) is int}
 
 
@@ -105,7 +105,7 @@ def facts(run: Run, folder: Path) -> dict[str, str]:
 def last_position(run: Run) -> int | None:
     """The position that the first pass reads, None where no row has it."""
     text = run.tables[PURE].column("pos", 0) if PURE in run.tables and run.tables[PURE].rows else ""
-    return int(text) if text.isdecimal() else None
+    return int(text) if is_integer(text) else None
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[Change]:

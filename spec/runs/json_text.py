@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 LONGEST_INTEGER = (
-    308  # characters; any such integer can be a float, and a longer one is no number of a run
+    308  # characters; so long a one can be a float, and a longer one is no number of a run
 )
 
 

@@ -72,6 +72,14 @@ def test_the_facts_of_a_run(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("digits", [309, 5000])
+def test_a_layer_and_a_position_beyond_the_range_of_a_float_are_no_facts(digits: int) -> None:
+    large = "9" * digits
+    run = with_table(f"prompt_id,prompt_variant,layer,pos\npos,orig,{large},{large}\n")
+    assert last_position(run) is None
+    assert shape(run) == {}
+
+
 def test_the_facts_of_a_table_without_rows(tmp_path: Path) -> None:
     run = with_table("prompt_id,prompt_variant,layer,pos\n")
     assert last_position(run) is None
