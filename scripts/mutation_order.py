@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 UNKNOWN = 0.1  # the share of faults that a test fails on, before anything is known of it
 CLOSE = 0.5  # and how much more of those in a file of which it executes all lines, and no other's
-WEIGHT = (
-    2.0  # how many runs that share counts for, and a test's share in the module for one function
-)
+WEIGHT = 2.0  # how many runs that share counts for, and a test's share in the file for one function
 OVERHEAD = 0.01  # seconds that pytest needs for any test
 
 Scopes = tuple[str, ...]  # where a mutant is, the widest first: its file, its function
