@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 import lenses_min as lm
 from lenses_min.report.page import page
 
+pytestmark = pytest.mark.long
+
 CORRECTED = Path(__file__).parents[2] / "golden" / "corrected"
 SEVERAL = (CORRECTED.parent / "outputs" / "deep-tied", CORRECTED / "fact-prism")
 CHROMIUM = (

@@ -16,6 +16,8 @@ from spec.recipe import FAMILIES, build, new_model
 from spec.runs.run import read_run
 from spec.schema.validate import validate
 
+pytestmark = pytest.mark.long
+
 LAYERNORM = {"bloom", "cohere", "falcon", "gpt2", "gpt_neox", "gptj", "opt", "phi", "stablelm"}
 TRANSFORMED = {"cohere": (0.0625, None), "gemma2": (None, 30.0), "granite": (0.25, None)}
 GERMANY = "Give the city name only, plain text. The capital of Germany is called simply"

@@ -16,6 +16,8 @@ from lenses_min.lenses.final import FinalLens
 from lenses_min.model.architecture import leaves
 from spec.golden import GOLDEN
 
+pytestmark = pytest.mark.long
+
 SCRIPTS = str(GOLDEN.parent / "scripts")
 
 

@@ -24,6 +24,8 @@ from spec.golden import GOLDEN
 from spec.runs.run import read_run
 from spec.schema.validate import validate
 
+pytestmark = pytest.mark.long
+
 
 def forked(child: Callable[[], object], kill_after: float | None = None) -> int:
     """Perform something in a child of this process: its wait status. SIGKILL after some seconds, where given."""

@@ -27,6 +27,8 @@ from lenses_min.model.verify import capture
 from lenses_min.pipeline.apart import capture_apart
 from spec.recipe import build, new_model
 
+pytestmark = pytest.mark.long
+
 SWITCH = 12
 LONG = {
     "rope_theta": 10000.0,

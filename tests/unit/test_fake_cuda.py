@@ -32,6 +32,8 @@ from lenses_min.model.weights import fingerprint
 from lenses_min.pipeline.passes import Pass, PassRunner
 from lenses_min.prompts.suite import built_in
 
+pytestmark = pytest.mark.long
+
 CUDA = "cuda:0"
 
 

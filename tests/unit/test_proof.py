@@ -25,6 +25,8 @@ from lenses_min.model.last_token import LastToken, of_transformers
 from lenses_min.pipeline import analysis
 from spec.recipe import build, new_model
 
+pytestmark = pytest.mark.long
+
 CONTRACTS = ("reference", "corrected")
 HALF = ("float16", "bfloat16")
 # Options that TransformerLens leaves out where it computes attention by itself.

@@ -37,6 +37,8 @@ from spec.runs.run import read_run
 from spec.schema.validate import validate
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.long
+
 SENTENCE = "Give the city name only, plain text. The capital of Germany is called simply"
 WORDS = SENTENCE.split()
 ANSWERS = ("Berlin", "Paris", "Rome is", "\u5317")
