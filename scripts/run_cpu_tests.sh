@@ -10,6 +10,7 @@ setup_browser
 echo "the interpreter in which run.py works: $(bash scripts/setup_reference_env.sh)"
 
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES=""
+unset PYTHONDONTWRITEBYTECODE  # many processes import the same modules, which are compiled once
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
