@@ -20,6 +20,8 @@ from spec.runners.command import Outcome, job, write_jobs
 
 pytestmark = pytest.mark.long
 ROOT = GOLDEN.parent
+# A failure need not be made small.
+PYTEST = ["pytest", "-q", "-p", "hypothesispytest", "--hypothesis-profile=quick"]
 Perform = Callable[[Path, list[str]], tuple[int, str]]
 
 
@@ -106,9 +108,7 @@ def test_the_unchanged_copy_matches_every_case_and_passes_every_test(
 ) -> None:
     report = run_cases(sorted({a.case for a in ACCIDENTS.values() if a.case}), copy, perform)
     assert report.matches, report.outcome.log_tail
-    status, log = perform(
-        copy, ["pytest", "-q", *sorted({a.test for a in ACCIDENTS.values() if a.test})]
-    )
+    status, log = perform(copy, [*PYTEST, *sorted({a.test for a in ACCIDENTS.values() if a.test})])
     assert status == 0, log
 
 
@@ -117,7 +117,7 @@ def test_an_accident_is_caught_and_located(name: str, copy: Path, perform: Perfo
     accident = ACCIDENTS[name]
     replace_piece(copy / "lenses_min", accident.function, accident.old, accident.new)
     if accident.test:
-        status, log = perform(copy, ["pytest", "-q", accident.test])
+        status, log = perform(copy, [*PYTEST, accident.test])
         assert status == 1, log
         assert f"FAILED {accident.test}" in log
         return
