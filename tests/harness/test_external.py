@@ -102,6 +102,7 @@ def test_what_it_writes_matches_the_goldens(before: Path) -> None:
     assert not any(name.startswith("spec") for name in provenance["modules"])
 
 
+@pytest.mark.nightly
 def test_two_workers_write_the_bytes_of_one(before: Path, tmp_path: Path) -> None:
     alone = capture_cases(tmp_path, CASES, jobs=1)
     for name in CASES:
