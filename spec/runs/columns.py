@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 
 TOP_PAIRS = 20  # topI,probI columns of every row, padded with empty cells
+# More blocks than any model has. A damaged number would ask for as many rows.
+MOST_LAYERS = 10_000
 KEY_COLUMNS = ("prompt_id", "prompt_variant", "layer", "pos")
 PAIR_COLUMNS = tuple(f"{kind}{i}" for i in range(1, TOP_PAIRS + 1) for kind in ("top", "prob"))
 RECORD_COLUMNS = (*KEY_COLUMNS, "token", "entropy", *PAIR_COLUMNS, "rest_mass")

@@ -135,7 +135,10 @@ def typed(column: str, text: str) -> Any:
     if kind == columns.FLAG and text in ("True", "False"):
         return text == "True"
     if kind in (columns.INTEGER, columns.RANK) and is_integer(text):
-        return int(text)
+        number = int(text)
+        if column == "layer" and number > columns.MOST_LAYERS:
+            raise ValueError(f"layers are at most {columns.MOST_LAYERS}, got {text}; correct it")
+        return number
     if kind in columns.FLOATS and is_float(text) and isfinite(float(text)):
         return float(text)
     raise ValueError(f"{column} holds a {kind}, got {text!r}; write it as Python does")

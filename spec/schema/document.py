@@ -1,8 +1,10 @@
 """The shape of `output-<name>.json`: keys in order, types, and the values that never change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ..runs.columns import MOST_LAYERS
 
 POSITIVE = "Give the city name only, plain text. The capital of Germany is called simply"
 CONTROL = "Give the city name only, plain text. The capital of France is called simply"
@@ -29,7 +31,7 @@ class Leaf:
     """A value of one of these JSON types; where `choices` are given, one of them."""
 
     types: tuple[str, ...]
-    choices: tuple[Any, ...] = ()
+    choices: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         if not self.types:
@@ -144,7 +146,8 @@ DIAGNOSTICS: Mapping[str, Any] = {
 }
 STATS = {
     "type": const("model_stats"),
-    **dict.fromkeys(("num_layers", "d_model", "n_heads", "d_vocab", "n_ctx"), INT),
+    "num_layers": Leaf(("int",), range(MOST_LAYERS + 1)),
+    **dict.fromkeys(("d_model", "n_heads", "d_vocab", "n_ctx"), INT),
     "architecture": one_of("pre_norm", "post_norm"),
 }
 SAMPLE = {

@@ -1,6 +1,7 @@
 """Which rows a table must have, and in which order."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 from ..runs.places import Place, TableRow
 from ..runs.run import PURE, PURE_PRISM, RECORDS, RECORDS_PRISM
@@ -9,6 +10,8 @@ from .rows import DocumentContext
 from .rules import Rule, Violation
 
 Key = tuple[str, str, int, int]
+# Of a table. A damaged position asks for more rows than memory holds; so many are one violation.
+MOST_MISSING = 100_000
 
 
 def key(row: Row) -> Key:
@@ -17,23 +20,16 @@ def key(row: Row) -> Key:
 
 def expected_keys(
     kind: str, facts: DocumentContext, n: int, ends: Mapping[PassKey, int]
-) -> list[Key]:
+) -> Iterator[Key]:
     """The keys of a table of a model with n blocks; `ends` are the passes' last positions; corrected: R4."""
-    if not kind.startswith(RECORDS):
-        return [
-            (*pass_key, layer, ends.get(pass_key, 0))
-            for pass_key in facts.passes
-            for layer in range(n + 1)
-        ]
-    keys: list[Key] = []
     for pass_key, known in facts.passes.items():
-        if not known.has_records:
-            continue
         last = ends.get(pass_key, 0)
-        full = range(n + 1) if facts.corrected else range(0 if kind == RECORDS_PRISM else 1)
-        keys += [(*pass_key, layer, pos) for layer in full for pos in range(last + 1)]
-        keys += [(*pass_key, layer, last) for layer in range(1, n + 1) if layer not in full]
-    return keys
+        if not kind.startswith(RECORDS):
+            yield from ((*pass_key, layer, last) for layer in range(n + 1))
+        elif known.has_records:
+            full = range(n + 1) if facts.corrected else range(0 if kind == RECORDS_PRISM else 1)
+            yield from ((*pass_key, layer, pos) for layer in full for pos in range(last + 1))
+            yield from ((*pass_key, layer, last) for layer in range(1, n + 1) if layer not in full)
 
 
 def last_positions(tables: Mapping[str, Sequence[Row]]) -> dict[PassKey, int]:
@@ -61,7 +57,12 @@ def check_order(
     `written` are the keys of all rows: a row that could not be typed is not missing.
     """
     file, kind = table
-    demanded = expected_keys(kind, facts, n, ends_of(kind, rows, facts, ends))
+    most = len(written) + MOST_MISSING
+    keys = expected_keys(kind, facts, n, ends_of(kind, rows, facts, ends))
+    demanded = list(islice(keys, most + 1))
+    if len(demanded) > most:
+        text = f"over {MOST_MISSING} rows; correct the layers or positions, which ask for them"
+        return [Violation(Place(file), Rule.ROWS_MISSING, text)]
     violations = [
         Violation(Place(file, row), Rule.ROWS_MISSING, "no such row")
         for row in map(table_row, demanded)

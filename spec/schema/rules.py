@@ -84,7 +84,7 @@ class Rule(StrEnum):
     )
     JSON_KEYS = "json.keys", "an object has the contract's keys in their order"
     JSON_TYPE = "json.type", "a value has the contract's type"
-    JSON_VALUE = "json.value", "a fixed value is the contract's"
+    JSON_VALUE = "json.value", "a fixed value is the contract's, and layers are at most 10,000"
     JSON_LAYOUT = (
         "json.layout",
         "indent 2, UTF-8 unescaped, floats as Python repr, no final newline",

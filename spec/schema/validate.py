@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..runs.columns import MOST_LAYERS
 from ..runs.places import Place
 from ..runs.run import AGREEMENT, ANSWERS, PURE, RECORDS, Run
 from ..runs.values import lookup, table_rows
@@ -57,9 +58,10 @@ def facts_of(document: Mapping[str, Any] | None) -> DocumentContext:
     """The facts of the document that the tables need; a value that is missing or of another type stays unknown."""
     own = isinstance(lookup(document, "passes"), list)
     threshold = lookup(document, "diagnostics", "copy_thresh")
+    layers = positive(lookup(document, "model_stats", "num_layers"))
     facts = DocumentContext(
         positive(lookup(document, "model_stats", "d_vocab")),
-        positive(lookup(document, "model_stats", "num_layers")),
+        layers if layers is not None and layers <= MOST_LAYERS else None,
         threshold if isinstance(threshold, float) else None,
         own_passes(document) if own else built_in_passes(document),
         lookup(document, "contract") == "corrected",

@@ -391,21 +391,21 @@ FACTS = DocumentContext(
 
 def test_the_rows_that_a_table_must_have() -> None:
     ends = {POS: 1, CTL: 2}
-    assert expected_keys("pure-next-token", FACTS, 1, ends) == [
+    assert list(expected_keys("pure-next-token", FACTS, 1, ends)) == [
         (*POS, 0, 1),
         (*POS, 1, 1),
         (*CTL, 0, 2),
         (*CTL, 1, 2),
     ]
-    assert expected_keys("pure-next-token", FACTS, 0, {}) == [(*POS, 0, 0), (*CTL, 0, 0)]
+    assert list(expected_keys("pure-next-token", FACTS, 0, {})) == [(*POS, 0, 0), (*CTL, 0, 0)]
     first, later = [(*POS, 0, 0), (*POS, 0, 1)], [(*POS, 1, 1), (*POS, 2, 1)]
-    assert expected_keys("records", FACTS, 2, ends) == first + later
-    assert expected_keys("records-prism", FACTS, 2, ends) == later
-    assert expected_keys("records", FACTS, 0, {}) == [(*POS, 0, 0)]
+    assert list(expected_keys("records", FACTS, 2, ends)) == first + later
+    assert list(expected_keys("records-prism", FACTS, 2, ends)) == later
+    assert list(expected_keys("records", FACTS, 0, {})) == [(*POS, 0, 0)]
     corrected = DocumentContext(passes=FACTS.passes, corrected=True)
     full = [(*POS, layer, pos) for layer in (0, 1, 2) for pos in (0, 1)]
-    assert expected_keys("records", corrected, 2, ends) == full
-    assert expected_keys("records-prism", corrected, 2, ends) == full
+    assert list(expected_keys("records", corrected, 2, ends)) == full
+    assert list(expected_keys("records-prism", corrected, 2, ends)) == full
 
 
 def at(pass_key: tuple[str, str], *positions: int) -> list[Row]:
