@@ -22,11 +22,13 @@ def packed(values: Iterable[Any]) -> dict[str, str]:
 
 
 def counted(values: Iterable[int]) -> dict[str, str]:
-    """Whole numbers from 0 on, as the smallest unsigned type that holds them all."""
-    whole = np.array(list(values), dtype="<u4")
-    most = int(whole.max(initial=0))
-    dtype = next(name for name in UNSIGNED if most <= np.iinfo(name).max)
-    return encoded(whole.astype(f"<{dtype}"))
+    """Whole numbers as the smallest unsigned type that holds them all; as floats where none does."""
+    whole = list(values)
+    least, most = min(whole, default=0), max(whole, default=0)
+    for name in UNSIGNED:
+        if least >= 0 and most <= np.iinfo(name).max:
+            return encoded(np.array(whole, dtype=f"<{name}"))
+    return packed(whole)
 
 
 def encoded(array: "np.ndarray[Any, Any]") -> dict[str, str]:
