@@ -10,7 +10,7 @@ from spec.schema.cells import Row
 from spec.schema.row_order import check_order, expected_keys
 from spec.schema.rows import DocumentContext, Pass
 from spec.schema.rules import Rule, Violation
-from spec.schema.validate import validate
+from spec.schema.validate import facts_of, validate
 
 A, B, C = ("a", "orig"), ("b", "orig"), ("c", "orig")
 FACTS = DocumentContext(
@@ -64,6 +64,8 @@ def test_a_layer_or_position_beyond_any_is_a_violation(folder: str, layers: int)
 
 def test_layers_are_at_most_ten_thousand() -> None:
     stated = ("model_stats", "num_layers")
+    for layers, known in ((10_000, 10_000), (10_001, None)):
+        assert facts_of(with_leaf(captured("fact"), stated, layers).document).layers == known
     most = validate(with_leaf(captured("fact"), stated, 10_000))
     assert Rule.JSON_VALUE not in {violation.rule for violation in most}
     more = validate(with_leaf(captured("fact"), stated, 10_001))
