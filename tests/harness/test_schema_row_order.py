@@ -39,7 +39,7 @@ def test_each_missing_row_is_named() -> None:
     assert check_order(table, rows, {key, *missing}, 0, FACTS, ENDS) == []
 
 
-BEYOND = 10**12  # rows of so many layers or positions fit into no memory
+BEYOND = 3_000_000  # with ten times as many the rows demanded would fill the memory of a machine
 
 
 def at_layer_or_position(run: Run, number: int, layers: int = 6) -> list[Run]:
@@ -57,7 +57,9 @@ def at_layer_or_position(run: Run, number: int, layers: int = 6) -> list[Run]:
 def test_a_layer_or_position_beyond_any_is_a_violation(folder: str, layers: int) -> None:
     run = read_run(GOLDEN / folder / "fact")
     for damaged in at_layer_or_position(run, BEYOND, layers):
-        rules = {violation.rule for violation in validate(damaged)}
+        violations = validate(damaged)
+        assert len(violations) < 200
+        rules = {violation.rule for violation in violations}
         assert rules & {Rule.CELL_TYPE, Rule.ROWS_MISSING, Rule.ROWS_EXTRA}
         assert (Rule.JSON_VALUE in rules) == (layers == BEYOND)
 
