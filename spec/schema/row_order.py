@@ -10,7 +10,7 @@ from .rows import DocumentContext
 from .rules import Rule, Violation
 
 Key = tuple[str, str, int, int]
-# Of a table. A damaged position asks for more rows than memory holds; so many are one violation.
+# Of a table, each a violation; more are one. A damaged position asks for more than memory holds.
 MOST_MISSING = 100_000
 
 
@@ -61,7 +61,7 @@ def check_order(
     keys = expected_keys(kind, facts, n, ends_of(kind, rows, facts, ends))
     demanded = list(islice(keys, most + 1))
     if len(demanded) > most:
-        text = f"over {MOST_MISSING} rows; correct the layers or positions, which ask for them"
+        text = f"over {MOST_MISSING} rows, which its layers and positions ask for"
         return [Violation(Place(file), Rule.ROWS_MISSING, text)]
     violations = [
         Violation(Place(file, row), Rule.ROWS_MISSING, "no such row")

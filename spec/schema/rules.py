@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from ..runs.columns import MOST_LAYERS
 from ..runs.places import Place
 
 
@@ -84,7 +85,10 @@ class Rule(StrEnum):
     )
     JSON_KEYS = "json.keys", "an object has the contract's keys in their order"
     JSON_TYPE = "json.type", "a value has the contract's type"
-    JSON_VALUE = "json.value", "a fixed value is the contract's, and layers are at most 10,000"
+    JSON_VALUE = (
+        "json.value",
+        f"a fixed value is the contract's, and layers are at most {MOST_LAYERS:,}",
+    )
     JSON_LAYOUT = (
         "json.layout",
         "indent 2, UTF-8 unescaped, floats as Python repr, no final newline",

@@ -55,12 +55,12 @@ def test_whole_numbers_take_the_smallest_type_that_holds_them(
 ) -> None:
     content = struct.pack(f"<2{form}", most, 0)
     assert counted([most, 0]) == {"dtype": dtype, "bdata": b64encode(content).decode()}
+    assert counted([]) == {"dtype": "u1", "bdata": ""}
 
 
 @pytest.mark.parametrize("number", [-1, 2**32, 10**18])
 def test_whole_numbers_of_no_unsigned_type_are_floats(number: int) -> None:
     assert counted([number, 3]) == packed([number, 3])
-    assert counted([]) == {"dtype": "u1", "bdata": ""}
 
 
 def test_warnings_concern_the_panels_of_their_defect() -> None:
