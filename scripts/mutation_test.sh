@@ -71,6 +71,7 @@ git -C mutants/tree init -q
 ln -s "$here/.venv" mutants/tree/.venv
 [ ! -d .venv-reference ] || ln -s "$here/.venv-reference" mutants/tree/.venv-reference
 
+unset PYTHONDONTWRITEBYTECODE # modules are compiled once
 export PYTHONPATH="$here/$tool:$here/scripts" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 # threads must not fork
 ended=0

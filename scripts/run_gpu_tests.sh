@@ -22,4 +22,5 @@ for i in range(torch.cuda.device_count()):
     print(f"cuda:{i}: {torch.cuda.get_device_name(i)}")
 PY
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+unset PYTHONDONTWRITEBYTECODE # many processes import the same modules, which are compiled once
 exec "$python" -m pytest tests/gpu -rs "$@"

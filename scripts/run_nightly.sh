@@ -11,6 +11,7 @@ setup_browser
 bash scripts/setup_reference_env.sh > /dev/null
 
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES="" OMP_NUM_THREADS=1
+unset PYTHONDONTWRITEBYTECODE # many processes import the same modules, which are compiled once
 failed=0
 part() {
     echo "== $*"
