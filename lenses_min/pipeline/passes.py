@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from torch import Tensor
 
-from ..core import answers, last_layer, probes, raw_lens, records
+from ..core import last_layer, probes, raw_lens, records
 from ..core.decode import LensMetrics, Pair, RowBlock, decode_rows
 from ..core.forward import (
     Captured,
@@ -28,6 +28,7 @@ from ..model import proof, verify
 from ..model.load import LoadedModel
 from ..options import RunOptions
 from ..prompts.suite import Prompt, Suite
+from . import answers
 from .apart import capture_apart
 from .controls import ControlAnswers
 

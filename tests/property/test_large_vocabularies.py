@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lenses_min.core import decode, distribution, last_layer, metrics, probes
-from lenses_min.core.answers import model_log_p
 from lenses_min.core.distribution import softmax
 from lenses_min.core.host import to_host
 from lenses_min.core.types import Rows
 from lenses_min.fit.logits import kls_of_logits
 from lenses_min.model import proof
+from lenses_min.pipeline.answers import model_log_p
 from lenses_min.prompts.suite import TEMPERATURES
 from spec import oracle
 

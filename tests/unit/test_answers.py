@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from lenses_min.core.answers import answer_rows
 from lenses_min.core.host import to_host
 from lenses_min.core.last_layer import (
     LastLogits,
@@ -17,6 +16,7 @@ from lenses_min.core.metrics import Divergence, Measures
 from lenses_min.core.pass_metrics import AnswerMetrics, PassMetrics
 from lenses_min.core.rows import AgreementRow
 from lenses_min.core.types import Encoded, Gold, Rows
+from lenses_min.pipeline.answers import answer_rows
 from lenses_min.prompts.suite import Prompt
 
 PROMPT = Prompt("pos", "orig", "a b", "c d e")

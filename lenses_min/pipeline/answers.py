@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .distribution import normalise, wide_blocks
-from .pass_metrics import AnswerMetrics, PassMetrics
-from .rows import AnswerRow
-from .types import Encoded, Rows, upload
+from ..core.distribution import normalise, wide_blocks
+from ..core.pass_metrics import AnswerMetrics, PassMetrics
+from ..core.rows import AnswerRow
+from ..core.types import Encoded, Rows, upload
 
 
 def model_log_p(answer_logits: Float[Tensor, "F V"], targets: Sequence[int]) -> Float[Tensor, " F"]:
