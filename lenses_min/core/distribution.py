@@ -12,10 +12,12 @@ from math import log
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.linalg import vector_norm
 
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
+UNRAISED = -35  # nats, from which on TINY adds less than half a unit of the last place, or 1e-30
 LEAST = -1e4  # of a log-probability, nats, so that 0 · log 0 is 0
 # Numbers of a block: 3 MiB a float64 tensor, which the cache of a processor holds; a GPU wants fewer, larger blocks.
 BLOCK = {"cpu": 3 * 2**17}
@@ -67,6 +69,11 @@ def dot(x: Float[Tensor, "N V"], y: Float[Tensor, "*M V"]) -> Float[Tensor, " N"
     return x @ y[0] if len(y) == 1 and x.dtype == torch.float64 else total(x * y)
 
 
+def norm(x: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """√Σ x² over the vocabulary, by one reading where float64 is summed."""
+    return vector_norm(x, dim=-1) if x.dtype == torch.float64 else total(x * x).sqrt()
+
+
 def bounded(x: Float[Tensor, "*N"], low: float, high: float) -> Float[Tensor, "*N"]:
     """x in float32, not below low nor above high; a `high` between two float32 numbers is rounded down."""
     top = np.float32(high)
@@ -84,8 +91,15 @@ class Distribution:
 
     @cached_property
     def log_raised(self) -> Float[Tensor, "N V"]:
-        """ln(p + 1e-30)."""
+        """ln(p + 1e-30), within 1e-30; where a CPU sees no p below e⁻³⁵, that is ln p."""
+        if self.p.is_cpu and (self.log_p.amin(-1) > UNRAISED).all():
+            return self.log_p
         return torch.logaddexp(self.log_p, torch.full_like(self.log_p[:1, :1], log(TINY)))
+
+    @cached_property
+    def top1(self) -> Int[Tensor, " N"]:
+        """The id of the largest p."""
+        return self.log_p.max(-1).indices
 
 
 def normalise(wide: Float[Tensor, "N V"], room: Float[Tensor, "N V"]) -> Distribution:

@@ -14,6 +14,7 @@ from .distribution import (
     Distribution,
     bounded,
     dot,
+    norm,
     normalise,
     softmax,
     sum_dtype,
@@ -46,7 +47,7 @@ def cosine(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"]) -> Float[Tenso
     """Cosine of two logit vectors, norms + 1e-12; clamped to −1 … 1."""
     a = z.to(sum_dtype(z.device))
     b = final.to(a)
-    norms = (dot(a, a).sqrt() + COS_TINY) * (dot(b, b).sqrt() + COS_TINY)
+    norms = (norm(a) + COS_TINY) * (norm(b) + COS_TINY)
     return bounded(dot(a, b) / norms, -1.0, 1.0)
 
 
@@ -110,14 +111,15 @@ def measure(
         cos = cosine(wide, reference)
         p = normalise(wide, room)
         log_q = softmax(reference).log_raised if shared is None else shared
-        top_id = top_ids(z[part], min(k, z.shape[-1]))
         by = z[part] if rank_logits else p.p.float()
         ranks = [rank_of(by, id_) for id_ in answers]
+        top_id = top_ids(z[part], min(k, z.shape[-1]))
+        top_p = p.p.gather(-1, top_id)
         parts.append(
             Measures(
-                top_p=p.p.gather(-1, top_id).float(),
+                top_p=top_p.float(),
                 top_id=top_id,
-                p_top5=bounded(p.p.gather(-1, top_id[:, :5]).sum(-1), 0.0, 1.0),
+                p_top5=bounded(top_p[:, :5].sum(-1), 0.0, 1.0),
                 entropy=entropy_bits(p),
                 kl=kl_nats(p, log_q),
                 cos=cos,
@@ -154,5 +156,5 @@ def diverge(p: Distribution, q: Distribution) -> Divergence[Tensor]:
         kl_bits=kl_nats(p, q.log_raised) / log(2),
         js_bits=bounded(js / (2 * log(2)), 0.0, 1.0).minimum(tv),
         tv=tv,
-        top1_agree=p.log_p.argmax(-1) == q.log_p.argmax(-1),
+        top1_agree=p.top1 == q.top1,
     )

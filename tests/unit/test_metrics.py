@@ -9,7 +9,7 @@ import torch
 
 from lenses_min.core import decode as row_decoder
 from lenses_min.core import distribution, metrics
-from lenses_min.core.distribution import bounded, row_blocks, softmax, sum_dtype, wide_blocks
+from lenses_min.core.distribution import bounded, norm, row_blocks, softmax, sum_dtype, wide_blocks
 from lenses_min.core.types import Rows
 
 
@@ -118,6 +118,19 @@ def test_a_softmax_leaves_its_logits_as_they_are() -> None:
     z = torch.tensor([[0.0, log(3)]], dtype=torch.float64)
     assert softmax(z).p[0].tolist() == pytest.approx([0.25, 0.75])
     assert z.tolist() == [[0.0, log(3)]]
+
+
+@pytest.mark.parametrize("least", [0.0, -34.9, -35.1, -69.0, -200.0])
+def test_a_raised_logarithm_is_that_of_the_formula(least: float) -> None:
+    """Beside a row whose probabilities are all large."""
+    p = softmax(torch.tensor([[0.0, -1.0], [0.0, least]]))
+    tiny = torch.full_like(p.log_p, log(1e-30))
+    assert (p.log_raised - torch.logaddexp(p.log_p, tiny)).abs().max() <= 2e-30
+
+
+def test_the_norm_of_a_row_is_that_of_its_numbers() -> None:
+    x = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+    assert norm(x).tolist() == norm(x.double()).tolist() == [5.0, 0.0]
 
 
 def test_logits_whose_squares_exceed_float32_have_a_cosine() -> None:
