@@ -81,7 +81,7 @@ class Results:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The same names, equal ones told apart by ` #2`, ` #3`, …"""
+    """The same names, equal ones numbered ` #2`, ` #3`, …"""
     counts: dict[str, int] = defaultdict(int)
     result = []
     for name in names:

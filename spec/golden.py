@@ -160,7 +160,7 @@ def complete(captured: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def same_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Cases that record the same name, upper and lower case not told apart: files and artifacts are named by it."""
+    """Cases that record the same name, whatever the case of its letters: files and artifacts are named by it."""
     first: dict[str, str] = {}
     problems = []
     for name, case in entries.items():

@@ -64,7 +64,7 @@ class Analysis:
 
 
 def prepare(model: LoadedModel, suite: Suite, options: RunOptions, started: float) -> Analysis:
-    """The lenses of a run; what is to be said of its model is logged."""
+    """The lenses of a run; warnings about its model are logged."""
     lenses, summaries = build_lenses(model, options)
     warnings = [
         *model.placement.warnings,

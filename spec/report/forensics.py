@@ -118,9 +118,9 @@ def notes(result: Forensics) -> list[str]:
 
 def norm_notes(result: Forensics) -> list[str]:
     """What the files cannot show of norms."""
-    lines = ["a norm applied twice, or by another formula, cannot be told from files"]
+    lines = ["a norm applied twice, or by another formula, does not show in files"]
     if result.misfit(Cause.NORM) is None:
-        lines.append("a norm left out cannot be told: no raw lens of the last layer")
+        lines.append("a norm left out does not show: no raw lens of the last layer")
     return lines
 
 

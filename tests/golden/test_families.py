@@ -57,7 +57,7 @@ def test_a_family_outside_golden(family: str, tmp_path: Path) -> None:
     )
     kl = run.document["diagnostics"]["last_layer_consistency"]["kl_to_final_bits"]
     assert (abs(kl) <= 1e-6) == (not warned), (
-        "the last layer is the model's own output unless a defect is told"
+        "the last layer is the model's own output unless a defect is reported"
     )
     assert run.manifest["last_layer_proof"]["holds"] == (not warned)
 

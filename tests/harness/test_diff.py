@@ -1,4 +1,4 @@
-"""diff: identical, equal and changed runs are told apart, and a change is located by file, column, layer, milestone."""
+"""diff: runs are identical, equal or changed, and a change is located by file, column, layer, milestone."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a run has more, on purpose, is told apart from what it has otherwise, by accident."""
+"""What a run has more, on purpose, is distinguished from what it has otherwise, by accident."""
 
 import json
 from collections.abc import Callable

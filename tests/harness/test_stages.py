@@ -1,4 +1,4 @@
-"""Every table, column and key is filed under the stage that computes it; what is unknown is said to be unknown."""
+"""Every table, column and key is filed under the stage that computes it; what is unknown is called unknown."""
 
 from collections.abc import Iterator
 from typing import Any

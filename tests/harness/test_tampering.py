@@ -68,7 +68,7 @@ def test_any_changed_byte_of_any_file_is_reported(
         result = diff(runs, (None, None), by_name(DEFAULT))
         assert result.verdict != IDENTICAL
         assert [file.file for file in result.files if file.verdict != IDENTICAL] == [name]
-        # what check is told of the same two runs
+        # what check reports of the same two runs
         pair = read_run(runs[0]), read_run(runs[1])
         assert file_verdicts(*pair, compare(*pair, FP32))[name] != IDENTICAL
 

@@ -72,7 +72,7 @@ def test_shards_are_added_and_missing_ones_named_by_the_index(tmp_path: Path) ->
     (tmp_path / "b.safetensors").unlink()
     assert count(tmp_path, stored=config(dtype=torch.float32)) == (15, "by its files")
     assert count(tmp_path) == (30, "by its files"), (
-        "no dtype told: 2 bytes each, so that none is too few"
+        "no dtype declared: 2 bytes each, so that none is too few"
     )
 
 

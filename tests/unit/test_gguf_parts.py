@@ -144,7 +144,7 @@ def test_six_names_are_listed_and_the_rest_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "read", "told"),
+    ("value", "read", "difference"),
     [
         (float(np.float32(1e-5)), 1e-5, ""),
         (float(np.float32(1e-6)), 1e-6, ""),
@@ -160,9 +160,9 @@ def test_six_names_are_listed_and_the_rest_counted() -> None:
     ],
 )
 def test_a_value_is_read_as_it_stands_but_for_rounding_to_float32(
-    value: Any, read: Any, told: str
+    value: Any, read: Any, difference: str
 ) -> None:
-    assert gguf_file.difference("k", value, read) == told
+    assert gguf_file.difference("k", value, read) == difference
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_which_tokenizers_put_a_space_before_a_text(family: str, kind: str, adds
 
 
 @pytest.mark.parametrize(
-    ("family", "metadata", "known", "told"),
+    ("family", "metadata", "known", "difference"),
     [
         ("gemma3", {}, {"query_pre_attn_scalar": 8, "head_dim": 16}, []),
         (
@@ -221,10 +221,10 @@ def test_which_tokenizers_put_a_space_before_a_text(family: str, kind: str, adds
     ],
 )
 def test_what_the_architecture_alone_tells(
-    family: str, metadata: dict[str, Any], known: dict[str, Any], told: list[str]
+    family: str, metadata: dict[str, Any], known: dict[str, Any], difference: list[str]
 ) -> None:
     """62 blocks of gemma3 are the size whose scale is width by heads, 33 // 4 here."""
-    assert gguf_file.implied_differences(family, metadata, config(**known)) == told
+    assert gguf_file.implied_differences(family, metadata, config(**known)) == difference
 
 
 def test_the_factors_of_a_file_become_frequencies_of_one_set(models: Path, tmp_path: Path) -> None:

@@ -131,55 +131,55 @@ def test_without_temperatures_every_tau_is_one(
 
 WRONG: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object], str]] = {
     "another key": (
-        lambda state, said, own: state.update({"layers.0.W": torch.zeros(1)}),
+        lambda state, config, own: state.update({"layers.0.W": torch.zeros(1)}),
         r"has an unknown layout: weights.pt has layers.0.W; lenses_min/README.md has those",
     ),
     "a missing layer": (
-        lambda state, said, own: state.pop("layers.2.V"),
+        lambda state, config, own: state.pop("layers.2.V"),
         r"unknown layout: layers.2.V of weights.pt is missing, not \(6, 2\)",
     ),
     "more layers": (
-        lambda state, said, own: state.update({"layers.3.c": torch.zeros(D)}),
+        lambda state, config, own: state.update({"layers.3.c": torch.zeros(D)}),
         r"unknown layout: weights.pt has layers.3.c",
     ),
     "another rank": (
-        lambda state, said, own: said.update(rank=3),
+        lambda state, config, own: config.update(rank=3),
         r"layers.0.U of weights.pt is \(6, 2\), not \(6, 3\)",
     ),
     "another model": (
-        lambda state, said, own: said.update(d_model=8),
+        lambda state, config, own: config.update(d_model=8),
         r"is of another model: d_model 8, not 6",
     ),
     "another depth": (
-        lambda state, said, own: said.update(num_layers=4),
+        lambda state, config, own: config.update(num_layers=4),
         r"is of another model: num_layers 4, not 3",
     ),
     "no final_identity": (
-        lambda state, said, own: said.pop("final_identity"),
+        lambda state, config, own: config.pop("final_identity"),
         r"`translator` of provenance.json: final_identity",
     ),
     "a temperature of text": (
-        lambda state, said, own: said.update(temperature_eps="1e-3"),
+        lambda state, config, own: config.update(temperature_eps="1e-3"),
         r"`translator` of provenance.json: temperature_eps",
     ),
     "no temperatures": (
-        lambda state, said, own: state.pop("log_tau"),
+        lambda state, config, own: state.pop("log_tau"),
         r"log_tau of weights.pt is missing, not \(3,\)",
     ),
     "a temperature below 0": (
-        lambda state, said, own: said.update(temperature_eps=-9.0),
+        lambda state, config, own: config.update(temperature_eps=-9.0),
         r"is corrupt \(a temperature is not above 0\)",
     ),
     "not finite": (
-        lambda state, said, own: state["layers.1.c"].fill_(torch.nan),
+        lambda state, config, own: state["layers.1.c"].fill_(torch.nan),
         r"is corrupt \(layers.1.c: not finite\)",
     ),
     "a basis of another width": (
-        lambda state, said, own: own.update(inv_scale=torch.ones(5)),
+        lambda state, config, own: own.update(inv_scale=torch.ones(5)),
         r"inv_scale of precond.pt is \(5,\), not \(6,\)",
     ),
     "no basis": (
-        lambda state, said, own: own.clear(),
+        lambda state, config, own: own.clear(),
         r"mean of precond.pt is missing, not \(6,\)",
     ),
 }

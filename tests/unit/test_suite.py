@@ -372,7 +372,7 @@ def test_on_the_command_line(
 
 
 def test_faults_in_full(tmp_path: Path) -> None:
-    """What stands there is told in the letters of the file, as far as its first 80 characters."""
+    """What stands there is quoted in the letters of the file, as far as its first 80 characters."""
     path = tmp_path / "own.yaml"
     entry = f"{{id: a, variant: v, context: 2020-01-01, answer: [{'é' * 99}]}}"
     path.write_text(f"passes:\n - {entry}\ntest_prompts: 3\n", encoding="utf-8")
