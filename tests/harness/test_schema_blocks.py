@@ -440,12 +440,14 @@ def test_cells_by_the_type_of_their_column() -> None:
     assert typed("p_answer", "") is None
     assert typed("is_answer", "True") is True
     assert typed("is_answer", "False") is False
-    assert typed("layer", "12") == 12
+    assert typed("layer", "10000") == 10_000
+    assert typed("pos", "10001") == typed("answer_rank", "10001") == 10_001
     assert type(typed("entropy", "12.0")) is float
     for column, text, message in (
         ("entropy", "", "entropy must not be empty; write a value"),
         ("is_answer", "true", "is_answer holds a flag, got 'true'; write it as Python does"),
         ("layer", "1.0", "layer holds a"),
+        ("layer", "10001", "layers are at most 10000, got 10001; correct it"),
         ("answer_rank", "x", "got 'x'"),
         ("entropy", "inf", "got 'inf'"),
         ("entropy", "True", "got 'True'"),
