@@ -1,6 +1,7 @@
 """Print the tables of mutation_test.sh: killed mutants by room or module, and every survivor with its reason.
 
-python scripts/mutation_table.py               the tables; status 0 if 95% are killed and every survivor has a reason
+python scripts/mutation_table.py               the tables; status 0 if 95% are killed, every survivor has a reason and
+                                               every reason a survivor
 python scripts/mutation_table.py --by room     the first table by room, as in scripts/README.md
 python scripts/mutation_table.py --open        only the survivors without a reason
 
@@ -12,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ RESULTS = Path("mutants/results")
 REASONS = Path(__file__).with_name("mutation_survivors.txt")
 REQUIRED_SHARE = 0.95
 COLUMNS = ("killed", "survived", "no test", "not run")
+SURVIVED = ("survived", "no test")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ def read_reasons(path: Path) -> dict[str, str]:
     return reasons
 
 
+def without_survivor(reasons: Iterable[str], mutants: Sequence[Judged]) -> list[str]:
+    """Return the mutants with a reason that no survivor is, of modules whose mutants are all judged."""
+    whole = {m.module for m in mutants} - {m.module for m in mutants if m.status == "not run"}
+    survivors = {m.name for m in mutants if m.status in SURVIVED}
+    starts = tuple(f"{module}." for module in whole)
+    return [name for name in reasons if name.startswith(starts) and name not in survivors]
+
+
 def counts_table(mutants: Sequence[Judged], heading: str, key: Callable[[Judged], str]) -> str:
     """Return the Markdown table of statuses by `key`, with their sum as last row."""
     groups: dict[str, Counter[str]] = {}
@@ -114,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     reasons = read_reasons(REASONS)
-    survivors = [m for m in mutants if m.status in ("survived", "no test")]
+    survivors = [m for m in mutants if m.status in SURVIVED]
     unexplained = [m for m in survivors if m.name not in reasons]
     if options.open:
         print("\n".join(m.name for m in unexplained))
@@ -130,7 +140,9 @@ def main(arguments: Sequence[str]) -> int:
     print(f"survivors with a reason: {explained}, without: {len(unexplained)}")
     print(f"killed of those that count: {killed / counting:.1%}")
     print(f"not run: {len(mutants) - judged} of {len(mutants)}")
-    return 0 if killed >= REQUIRED_SHARE * judged and not unexplained else 1
+    idle = without_survivor(reasons, mutants)
+    print(f"reasons without a survivor: {len(idle)}", *idle, sep="\n  ")
+    return 0 if killed >= REQUIRED_SHARE * judged and not unexplained and not idle else 1
 
 
 if __name__ == "__main__":

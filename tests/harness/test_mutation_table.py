@@ -54,6 +54,15 @@ def test_a_reason_explains_the_mutant_below_it(tmp_path: Path) -> None:
     assert "killed of those that count: 100.0%" in output
 
 
+@pytest.mark.parametrize(("judged", "status"), [([KILLED] * 3, 1), ([KILLED, KILLED, None], 0)])
+def test_a_reason_needs_a_survivor(judged: list[str | None], status: int, tmp_path: Path) -> None:
+    """Where the module is judged whole; of other modules nothing is known."""
+    reasons = "No more.\n  lenses.norm.first: return rows[2]\n  lenses.raw.first: return rows[1]\n"
+    ended, output = table(tmp_path, judged, reasons)
+    assert ended == status
+    assert ("a survivor: 1\n  lenses.norm.first: return rows[2]\n" in output) == bool(status)
+
+
 @pytest.mark.parametrize("status", ["no test", "import", "survived"])
 def test_what_no_test_executes_has_survived(status: str, tmp_path: Path) -> None:
     assert table(tmp_path, [KILLED] * 99 + [status], "")[0] == 1
