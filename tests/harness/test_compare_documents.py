@@ -150,6 +150,22 @@ def test_every_value_is_recorded_and_counted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected", "obtained", "place"),
+    [
+        ("pairs", [["s", 0.5]], [["t", 0.5]], "pairs[0][0]"),
+        ("topk", ["s", "t"], ["s", "u"], "topk[1]"),
+        ("topk", [["s", "t"]], [["s", "u"]], "topk[0][1]"),
+        ("topk", [["s", 0.5, 1]], [["s", 0.5, 2]], "topk[0][2]"),
+    ],
+)
+def test_a_list_of_other_items_than_pairs_or_of_another_name_is_compared_by_place(
+    name: str, expected: list[Any], obtained: list[Any], place: str
+) -> None:
+    (mismatch,) = of_values({name: expected}, {name: obtained}).mismatches
+    assert (str(mismatch.place), mismatch.kind) == (f"x.json, {place}", "value")
+
+
 def test_a_list_at_the_top_has_values_without_a_name() -> None:
     recorder = Recorder("x.json", FP32)
     compare_values(recorder, (), *map(json_text.parse_value, ("[1.5, 2]", "[2.5, 3]")))

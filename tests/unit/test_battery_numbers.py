@@ -19,7 +19,8 @@ from lenses_min.output.battery.numbers import (
     numbers_of,
     read_numbers,
 )
-from lenses_min.output.battery.table import battery_rows
+from lenses_min.output.battery.statistics import Estimate
+from lenses_min.output.battery.table import at, battery_rows
 from lenses_min.prompts.suite import Prompt
 
 EN = (("language", "en"),)
@@ -255,3 +256,9 @@ def test_the_whole_table_of_two_passes() -> None:
     np.testing.assert_allclose(
         np.array(obtained, float), np.array([line[5:] for line in expected], float), rtol=1e-12
     )
+
+
+def test_what_an_estimate_lacks_is_no_number_of_the_table() -> None:
+    estimate = Estimate(*np.array([[1.5, np.nan], [1.0, np.nan], [np.nan, 2.0]]))
+    assert at(estimate, 0) == [1.5, 1.0, None]
+    assert at(estimate, 1) == [None, None, 2.0]

@@ -16,7 +16,7 @@ from lenses_min.model import gguf_file, pretrained
 from lenses_min.model import load as loading
 from lenses_min.model.architecture import check_causal
 from lenses_min.model.bridge import boot, leave_out_absent
-from lenses_min.model.load import load, norm_name, read_norms
+from lenses_min.model.load import LoadedModel, load, norm_name, read_norms
 from lenses_min.model.placement import Placement
 from lenses_min.model.pretrained import read_config, read_model, read_tokenizer
 from lenses_min.model.verify import capture
@@ -63,6 +63,10 @@ def test_names_of_norms() -> None:
         cfg = SimpleNamespace(uses_rms_norm=rms)
         assert [norm_name(module, cfg) for module in modules] == names
         assert norm_name(SimpleNamespace(), cfg) == names[1 if rms else 2]
+
+
+def test_the_first_and_the_last_norm_of_a_model_are_named(fact_model: LoadedModel) -> None:
+    assert (fact_model.facts.first_norm, fact_model.facts.final_norm) == ("RMSNorm", "RMSNorm")
 
 
 def weights(*kinds: torch.dtype) -> SimpleNamespace:

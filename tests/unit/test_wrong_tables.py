@@ -9,6 +9,7 @@ import pytest
 
 import lenses_min as lm
 from lenses_min import LensError
+from lenses_min.output.tables import whole
 
 FACT = Path(__file__).parents[2] / "golden" / "outputs" / "fact"
 PURE = "output-Fact-pure-next-token.csv"
@@ -53,6 +54,12 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], None], str]] = {
     "a column twice": (renamed("p_top5", "p_top1"), "names the column 'p_top1' twice"),
     "no column of the last layer": (renamed("pos", "position"), "it has no column 'pos'"),
 }
+
+
+def test_a_whole_number_has_at_most_eighteen_characters() -> None:
+    assert whole("9" * 18) == 10**18 - 1
+    with pytest.raises(ValueError, match="too long"):
+        whole("1" + "0" * 18)
 
 
 @pytest.mark.parametrize("name", WRONG)
