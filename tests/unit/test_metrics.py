@@ -126,11 +126,18 @@ def test_a_raised_logarithm_is_that_of_the_formula(least: float) -> None:
     p = softmax(torch.tensor([[0.0, -1.0], [0.0, least]]))
     tiny = torch.full_like(p.log_p, log(1e-30))
     assert (p.log_raised - torch.logaddexp(p.log_p, tiny)).abs().max() <= 2e-30
+    assert softmax(torch.zeros(0, 4)).log_raised.shape == (0, 4)
 
 
 def test_the_norm_of_a_row_is_that_of_its_numbers() -> None:
     x = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
     assert norm(x).tolist() == norm(x.double()).tolist() == [5.0, 0.0]
+
+
+def test_the_norm_in_float32_is_summed_pairwise() -> None:
+    """One after the other, a million equal squares lose the fourth digit."""
+    x = torch.full((1, 2**20), 0.1)
+    assert norm(x).item() == pytest.approx(norm(x.double()).item(), rel=1e-7)
 
 
 def test_logits_whose_squares_exceed_float32_have_a_cosine() -> None:
