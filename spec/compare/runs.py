@@ -16,8 +16,6 @@ from .tables import compare_known
 from .thresholds import without_open
 from .tolerance import Tolerance
 
-RAW_LENS = "-raw"  # how the kinds of its tables end
-
 __all__ = ["Comparison", "Mismatch", "Statistic", "compare"]
 
 
@@ -92,8 +90,6 @@ def compare_file(recorder: Recorder, expected: Run, obtained: Run) -> None:
     elif file in expected.residuals:
         compare_residual(recorder, expected.residuals[file], obtained.residuals[file])
     elif kind := next((k for k in expected.tables if file == expected.table_name(k)), None):
-        if kind.endswith(RAW_LENS):
-            recorder = recorder.under(recorder.tolerance.of_raw_lens())
         compare_known(recorder, expected.tables[kind], obtained.tables[kind])
     else:
         compare_further(recorder, expected.paths[file], obtained.paths[file])

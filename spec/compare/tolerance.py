@@ -3,11 +3,6 @@
 Class fp32: |obtained − expected| ≤ 2e-6 + 1e-4 · |expected|, ranks exact. Two float32 forward passes of one model
 differ by about 1e-5 relative in the logits; no decision of a golden case lies nearer than 1e-4 to its threshold.
 
-The raw lens reads the residual without its norm. In the golden models that has a root mean square of up to 16 where the
-norm makes it about 1, and logits of up to 98 where those of the other lenses stay below 10.3; rounding moves them in
-proportion. Tables of the raw lens are held to ten times the class's bounds of probabilities, entropies and KL: on one
-processor a probability of 0.16 moves by 1.1e-4 of itself.
-
 A saved residual is a vector: its components are sums of terms of the vector's size, so their rounding errors follow
 that size and not their own, and a component near zero is as uncertain as its neighbours. The relative part therefore
 applies to the larger of |expected| and the root mean square of the vector, about 1 after a norm.
@@ -83,9 +78,6 @@ class Bound:
 
 
 EXACT = Bound(0.0, 0.0)
-# What moves with the size of the logits; a cosine does not.
-OF_LOGITS = (columns.PROBABILITY, columns.REST, columns.MARGIN, columns.ENTROPY, columns.KL)
-RAW = 10.0  # by how much the logits of the raw lens are larger than those of the others
 TAIL = 6  # tokens of the vocabulary's tail that may pass an answer
 
 
@@ -150,11 +142,6 @@ class Tolerance:
             return 0
         tail = min(TAIL, int(self.tail_slack * expected))
         return max(1, tail, int(self.rank_slack * expected))
-
-    def of_raw_lens(self) -> "Tolerance":
-        """The class for tables of the raw lens, whose logits are larger, and what they are off by with them."""
-        wide = {name: self.bounds.get(name, self.default).times(RAW) for name in OF_LOGITS}
-        return replace(self, bounds={**self.bounds, **wide})
 
     def at_temperature(self, temperature: float) -> "Tolerance":
         """The class for lists of logits divided by `temperature`; below 1 it widens, where the class has it so."""

@@ -7,9 +7,8 @@ from changing import captured, with_cell, with_leaf
 
 from spec.compare.runs import compare
 from spec.compare.tolerance import BF16, BF16_WIDE, FP32, Bound, Tolerance, by_name
-from spec.golden import GOLDEN
 from spec.runs import columns
-from spec.runs.run import PURE, read_run
+from spec.runs.run import PURE
 
 
 def test_bf16_is_loose_on_floats_only() -> None:
@@ -88,39 +87,6 @@ def test_logits_divided_by_a_temperature_are_off_by_as_much(
     assert warmed.allowed(columns.KL, 0.5) == BF16_WIDE.allowed(columns.KL, 0.5)
     assert FP32.at_temperature(temperature) == FP32
     assert BF16.at_temperature(temperature) == BF16
-
-
-@pytest.mark.parametrize("tolerance", [FP32, BF16], ids=lambda tolerance: tolerance.name)
-def test_what_follows_from_the_larger_logits_of_the_raw_lens_has_ten_times_the_bound(
-    tolerance: Tolerance,
-) -> None:
-    raw = tolerance.of_raw_lens()
-    for quantity in (
-        columns.PROBABILITY,
-        columns.REST,
-        columns.MARGIN,
-        columns.ENTROPY,
-        columns.KL,
-    ):
-        bound = pytest.approx(10 * tolerance.allowed(quantity, 0.5))
-        assert raw.allowed(quantity, 0.5) == bound
-    for quantity in (columns.COSINE, columns.EXACT_FLOAT, columns.RESIDUAL):
-        assert raw.allowed(quantity, 0.5) == tolerance.allowed(quantity, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("lens", "share", "matches"),
-    [("raw", 9, True), ("raw", 11, False), ("final", 0.9, True), ("final", 1.1, False)],
-)
-def test_only_tables_of_the_raw_lens_have_the_wider_bound(
-    lens: str, share: float, matches: bool
-) -> None:
-    run, kind = read_run(GOLDEN / "corrected" / "fact"), f"records-{lens}"
-    entropy = float(run.tables[kind].column("entropy", 3))
-    moved = entropy - share * FP32.allowed(columns.ENTROPY, entropy)
-    texts = repr(entropy), repr(moved)
-    expected, obtained = (with_cell(run, kind, 3, "entropy", text) for text in texts)
-    assert compare(expected, obtained, FP32).matches is matches
 
 
 def test_only_the_cold_list_has_the_wider_bound() -> None:
