@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .distribution import row_blocks, softmax
+from .distribution import new_blocks, normalise, row_blocks, softmax
 from .metrics import Divergence, Measures, diverge, measure
 from .types import Decode, Rows, upload
 
@@ -119,10 +119,16 @@ class MetricBuffer:
     def add_pairs(self, z: Mapping[str, Tensor], against: Tensor, ends: Tensor) -> None:
         """Compare every pair of lenses at the rows `ends` of a chunk."""
         model = softmax(against.reshape(-1, against.shape[-1]))
-        for part in row_blocks(len(ends), len(z) * against.shape[-1], against.device):
-            p = {name: softmax(logits[ends[part]]) for name, logits in z.items()} | {"model": model}
+        parts = row_blocks(len(ends), len(z) * against.shape[-1], against.device)
+        # ln p and p of every lens, the terms of a sum, and ln m of a pair
+        blocks = new_blocks(2 * len(z) + 2, parts[0].stop, against)
+        for part in parts:
+            *room, terms, log_m = blocks[:, : part.stop - part.start]
+            p = {"model": model}
+            for name, wide, free in zip(z, room[::2], room[1::2], strict=True):
+                p[name] = normalise(wide.copy_(z[name][ends[part]]), (free, terms))
             for a, b in self.block.pairs:
-                numbers = diverge(p[a], p[b])
+                numbers = diverge(p[a], p[b], log_m)
                 place(self.metrics.by_pair, (a, b), numbers, self.end, self.block.end_count)
             self.end += len(ends[part])
 

@@ -5,7 +5,7 @@ some processors. One block of rows is widened at a time, so that memory stays be
 has no float64 (MPS), float32 is summed pairwise. What rounding leaves outside the range of a quantity is clamped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
@@ -36,18 +36,31 @@ def row_blocks(rows: int, row_size: int, device: torch.device) -> list[slice]:
     return [slice(start, min(rows, start + step)) for start in range(0, max(rows, 1), step)]
 
 
+def new_blocks(count: int, rows: int, like: Float[Tensor, "*N V"]) -> Float[Tensor, "C n V"]:
+    """Memory for `count` blocks of `rows` rows in the dtype of sums, of the width and on the device of `like`."""
+    return like.new_empty((count, rows, like.shape[-1]), dtype=sum_dtype(like.device))
+
+
 def wide_blocks(
     z: Float[Tensor, "N V"],
-) -> Iterator[tuple[slice, Float[Tensor, "n V"], Float[Tensor, "n V"]]]:
-    """For each block of rows: where it stands, its rows in the dtype of sums, and room for one more such block.
+) -> Iterator[tuple[slice, Float[Tensor, "n V"], list[Float[Tensor, "n V"]]]]:
+    """For each block of rows: where it stands, its rows in the dtype of sums, and room for two more such blocks.
 
-    The next block overwrites the rows and the room, so that memory is taken once.
+    The next block overwrites the rows and the room, so that memory is taken once: fresh memory costs more than a sum.
     """
     parts = row_blocks(len(z), z.shape[-1], z.device)
-    room = z.new_empty((2, parts[0].stop, z.shape[-1]), dtype=sum_dtype(z.device))
+    blocks = new_blocks(3, parts[0].stop, z)
     for part in parts:
-        wide, free = room[:, : part.stop - part.start]
-        yield part, wide.copy_(z[part]), free
+        wide, *room = blocks[:, : part.stop - part.start]
+        yield part, wide.copy_(z[part]), room
+
+
+def float32_blocks(room: Float[Tensor, "n V"]) -> tuple[Float[Tensor, "n V"], Float[Tensor, "n V"]]:
+    """Two float32 blocks of rows, in the memory of one in float64; new ones where there is no float64."""
+    if room.dtype == torch.float32:
+        return room, torch.empty_like(room)
+    halves = room.view(torch.float32).unflatten(-1, (2, -1))
+    return halves[:, 0], halves[:, 1]
 
 
 def total(x: Float[Tensor, "*N V"]) -> Float[Tensor, "*N"]:
@@ -84,10 +97,14 @@ def bounded(x: Float[Tensor, "*N"], low: float, high: float) -> Float[Tensor, "*
 
 @dataclass(frozen=True)
 class Distribution:
-    """Probabilities p of N rows, 0 … 1, Σ p = 1 within 1e-10, and ln p, in the dtype of sums."""
+    """Probabilities p of N rows, 0 … 1, Σ p = 1 within 1e-10, and ln p, in the dtype of sums.
+
+    `terms` is memory for what is summed over the rows, such as p · ln p; None takes new memory for every sum.
+    """
 
     p: Float[Tensor, "N V"]
     log_p: Float[Tensor, "N V"]
+    terms: Float[Tensor, "N V"] | None = None
 
     @cached_property
     def log_raised(self) -> Float[Tensor, "N V"]:
@@ -102,15 +119,21 @@ class Distribution:
         return self.log_p.max(-1).indices
 
 
-def normalise(wide: Float[Tensor, "N V"], room: Float[Tensor, "N V"]) -> Distribution:
-    """p = exp(z − max z) / Σ exp(z − max z) of rows in the dtype of sums; ln p overwrites the rows, p the room."""
+def normalise(
+    wide: Float[Tensor, "N V"], room: Sequence[Float[Tensor, "N V"] | None]
+) -> Distribution:
+    """p = exp(z − max z) / Σ exp(z − max z) of rows in the dtype of sums.
+
+    ln p overwrites the rows, p the first block of the room; the second one is for `terms`.
+    """
     log_p = wide.sub_(wide.amax(-1, keepdim=True))
-    p = torch.exp(log_p, out=room)
+    p = torch.exp(log_p, out=room[0])
     sums = total(p)[:, None]
-    return Distribution(p.div_(sums), log_p.sub_(sums.log()).clamp_(min=LEAST))
+    p.mul_(1 / sums)  # a division takes four times as long
+    return Distribution(p, log_p.sub_(sums.log()).clamp_(min=LEAST), room[1])
 
 
 def softmax(z: Float[Tensor, "N V"]) -> Distribution:
     """`normalise` of a copy: the rows stay as they are. The caller passes one block."""
     wide = z.to(sum_dtype(z.device), copy=True)
-    return normalise(wide, torch.empty_like(wide))
+    return normalise(wide, (torch.empty_like(wide), None))

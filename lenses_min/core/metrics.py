@@ -14,6 +14,7 @@ from .distribution import (
     Distribution,
     bounded,
     dot,
+    float32_blocks,
     norm,
     normalise,
     softmax,
@@ -30,7 +31,8 @@ GROUP = 64  # logits of which `top_ids` sees the largest first
 
 def entropy_bits(p: Distribution) -> Float[Tensor, " N"]:
     """−Σ p log2 p, 0 · log 0 = 0; bits, clamped to 0 … log2 V."""
-    return bounded(-dot(p.p, p.log_p) / log(2), 0.0, log2(p.p.shape[-1]))
+    nats = -total(torch.mul(p.p, p.log_p, out=p.terms))
+    return bounded(nats / log(2), 0.0, log2(p.p.shape[-1]))
 
 
 def kl_nats(p: Distribution, log_q: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
@@ -40,7 +42,7 @@ def kl_nats(p: Distribution, log_q: Float[Tensor, "*M V"]) -> Float[Tensor, " N"
     p · ln(p + 1e-30) is taken as p · ln p, which is at most 1e-30 less. The differences are taken before they are
     summed, so that rounding leaves about 1e-15 of two equal distributions, and nothing where they are equal bit by bit.
     """
-    return bounded(total((p.log_p - log_q).mul_(p.p)), 0.0, inf)
+    return bounded(total(torch.sub(p.log_p, log_q, out=p.terms).mul_(p.p)), 0.0, inf)
 
 
 def cosine(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"]) -> Float[Tensor, " N"]:
@@ -51,9 +53,9 @@ def cosine(z: Float[Tensor, "N V"], final: Float[Tensor, "*M V"]) -> Float[Tenso
     return bounded(dot(a, b) / norms, -1.0, 1.0)
 
 
-def rank_of(by: Float[Tensor, "N V"], id_: int) -> Int[Tensor, " N"]:
-    """1 + how many stand above an id; counted as float32, exact to 2^24, many times quicker than as flags."""
-    return 1 + torch.gt(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()
+def rank_of(by: Float[Tensor, "N V"], id_: int, flags: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
+    """1 + how many stand above an id; counted as float32, exact to 2^24, many times quicker than as booleans."""
+    return 1 + torch.gt(by, by[:, id_, None], out=flags).sum(-1).long()
 
 
 def top_ids(z: Float[Tensor, "N V"], k: int) -> Int[Tensor, "N K"]:
@@ -66,7 +68,7 @@ def top_ids(z: Float[Tensor, "N V"], k: int) -> Int[Tensor, "N K"]:
     if z.is_cpu and vocab % GROUP == 0 and vocab > 4 * GROUP * k:
         groups = z.unflatten(-1, (-1, GROUP))
         highest = groups.amax(-1).topk(k + 1).indices[..., None]
-        top = groups.take_along_dim(highest, 1).flatten(1).topk(k + 1)
+        top = groups.gather(1, highest.expand(-1, -1, GROUP)).flatten(1).topk(k + 1)
         if top.values.diff().all():
             ids = (highest * GROUP + torch.arange(GROUP)).flatten(1)
             return ids.gather(-1, top.indices[:, :k])
@@ -104,15 +106,19 @@ def measure(
     """
     final = final.reshape(-1, final.shape[-1])
     at = upload(answers, z.device)
-    shared = softmax(final).log_raised if len(final) == 1 else None
+    shared = None
+    if len(final) == 1:
+        final = final.to(sum_dtype(z.device))
+        shared = softmax(final).log_raised
     parts = []
     for part, wide, room in wide_blocks(z):
         reference = final[part] if shared is None else final
         cos = cosine(wide, reference)
         p = normalise(wide, room)
         log_q = softmax(reference).log_raised if shared is None else shared
-        by = z[part] if rank_logits else p.p.float()
-        ranks = [rank_of(by, id_) for id_ in answers]
+        narrow, flags = float32_blocks(room[1])
+        by = z[part] if rank_logits else narrow.copy_(p.p)
+        ranks = [rank_of(by, id_, flags) for id_ in answers]
         top_id = top_ids(z[part], min(k, z.shape[-1]))
         top_p = p.p.gather(-1, top_id)
         parts.append(
@@ -143,15 +149,18 @@ class Divergence(Generic[A]):
     top1_agree: A
 
 
-def diverge(p: Distribution, q: Distribution) -> Divergence[Tensor]:
+def diverge(
+    p: Distribution, q: Distribution, room: Float[Tensor, "N V"] | None = None
+) -> Divergence[Tensor]:
     """KL(p‖q), (KL(p‖m) + KL(q‖m)) / 2 with m = (p + q) / 2, Σ |p − q| / 2, and whether their top-1 is the same.
 
-    Jensen–Shannon divergence: Lin, "Divergence measures based on the Shannon entropy" (1991), who shows that it is
-    no more than the total variation; both are clamped to that.
+    ln m overwrites the room, where there is one. Jensen–Shannon divergence: Lin, "Divergence measures based on the
+    Shannon entropy" (1991), who shows that it is no more than the total variation; both are clamped to that.
     """
-    tv = bounded(total((p.p - q.p).abs_()) / 2, 0.0, 1.0)
-    log_m = (p.p + q.p).div_(2).add_(TINY).log_()
-    js = total((p.log_p - log_m).mul_(p.p)) + total((q.log_p - log_m).mul_(q.p))
+    tv = bounded(total(torch.sub(p.p, q.p, out=p.terms).abs_()) / 2, 0.0, 1.0)
+    log_m = torch.add(p.p, q.p, out=room).div_(2).add_(TINY).log_()
+    js = total(torch.sub(p.log_p, log_m, out=p.terms).mul_(p.p))
+    js += total(torch.sub(q.log_p, log_m, out=p.terms).mul_(q.p))
     return Divergence(
         kl_bits=kl_nats(p, q.log_raised) / log(2),
         js_bits=bounded(js / (2 * log(2)), 0.0, 1.0).minimum(tv),

@@ -41,7 +41,8 @@ def kls_of_logits(
     """KL(softmax(z)‖model) and KL(model‖softmax(z)) of every row; nats, ≥ 0. `model` has the rows of z."""
     forward, back = [], []
     for part, wide, room in wide_blocks(z):
-        lens, target = normalise(wide, room), Distribution(model.p[part], model.log_p[part])
+        lens = normalise(wide, room)
+        target = Distribution(model.p[part], model.log_p[part], lens.terms)
         forward.append(kl_nats(lens, target.log_p))
         back.append(kl_nats(target, lens.log_p))
     return torch.cat(forward), torch.cat(back)

@@ -38,8 +38,9 @@ def csv_cell(value: Any) -> str:
     """
     if value is None:
         return ""
-    text = value if isinstance(value, str) else repr(value)
-    text = text.replace("\\", "\\\\")
+    if not isinstance(value, str):
+        return repr(value)
+    text = value.replace("\\", "\\\\")
     return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 

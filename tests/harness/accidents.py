@@ -185,8 +185,8 @@ ACCIDENTS = {
     ),
     "entropy in nats": Accident(
         "entropy_bits",
-        "-dot(p.p, p.log_p) / log(2)",
-        "-dot(p.p, p.log_p)",
+        "nats / log(2)",
+        "nats",
         "fact",
         (
             Sight(PURE, "entropy", "pos/orig layer 0 pos 16"),
@@ -199,8 +199,8 @@ ACCIDENTS = {
     ),
     "a rank that counts ties": Accident(
         "rank_of",
-        "1 + torch.gt(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()",
-        "torch.ge(by, by[:, id_, None], out=torch.empty_like(by)).sum(-1).long()",
+        "1 + torch.gt(by, by[:, id_, None], out=flags).sum(-1).long()",
+        "torch.ge(by, by[:, id_, None], out=flags).sum(-1).long()",
         "rank-tie",
         (
             Sight(PURE, "answer_rank", "pos/orig layer 0 pos 16"),

@@ -20,8 +20,17 @@ PICKS = ("gather", "index")  # they read as many numbers as they return
 MAKERS = ("empty", "new_empty", "full", "ones", "zeros", "empty_like", "arange")
 
 
+def tensors(tree: Any) -> list[Tensor]:
+    return [t for t in tree_leaves(tree) if isinstance(t, Tensor)]
+
+
+def is_target(name: str, key: str) -> bool:
+    """Whether an argument is only written."""
+    return key == "out" or (name == "copy_" and key == "0")
+
+
 class Traffic(TorchDispatchMode):
-    """Numbers read and written, by (verb, is it a [chunk, V] tensor), as multiples of ROWS × V."""
+    """Numbers read, written and given new memory, by (verb, is it a [chunk, V] tensor), as multiples of ROWS × V."""
 
     def __init__(self, whole: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # TorchDispatchMode is not annotated
@@ -31,17 +40,19 @@ class Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if func.is_view or name in MAKERS:
+        if func.is_view:
             return made
-        written = [t for t in tree_leaves(made) if isinstance(t, Tensor)]
+        written = tensors(made)
         given = [(f"{i}", t) for i, t in enumerate(args)] + [*(kwargs or {}).items()]
-        for key, tree in given:
-            out = key == "out" or (name == "copy_" and key == "0")
-            for t in tree_leaves(tree):
-                if isinstance(t, Tensor) and not out:
-                    self.add("read", t, written[0].numel() if name in PICKS else t.numel())
+        known = [t.data_ptr() for t in tensors(given)]
         for t in written:
-            self.add("write", t, t.numel())
+            if t.data_ptr() not in known:
+                self.add("take", t, t.numel())
+            if name not in MAKERS:
+                self.add("write", t, t.numel())
+        if name not in MAKERS:
+            for t in tensors([value for key, value in given if not is_target(name, key)]):
+                self.add("read", t, written[0].numel() if name in PICKS else t.numel())
         return made
 
     def add(self, verb: str, t: Tensor, numbers: int) -> None:
@@ -52,12 +63,15 @@ class Traffic(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("rank_logits", "reads", "writes"), [(False, 21.6, 12.2), (True, 18.6, 11.2)]
+    ("rank_logits", "reads", "writes"), [(False, 21.5, 12.1), (True, 18.5, 11.1)]
 )
 def test_a_logit_is_read_and_written_so_often(
     rank_logits: bool, reads: float, writes: float
 ) -> None:
-    """All columns of the norm lens, two answers, top-20: at most 6 reads and 2 writes of memory, the rest in cache."""
+    """All columns of the norm lens, two answers, top-20: at most 6 reads and 2 writes of memory, the rest in cache.
+
+    New memory is taken for three blocks of 8 rows and some single rows, as a page of it costs more than a pass.
+    """
     draw = torch.Generator().manual_seed(0)
     z, final = 3 * torch.randn(ROWS, V, generator=draw), 3 * torch.randn(V, generator=draw)
     with Traffic(z) as counted:
@@ -66,3 +80,5 @@ def test_a_logit_is_read_and_written_so_often(
     assert counted.passes["write", "memory"] == 0
     assert counted.passes["read", "cache"] <= reads
     assert counted.passes["write", "cache"] <= writes
+    assert counted.passes["take", "memory"] == 0
+    assert counted.passes["take", "cache"] <= 4 * 8 / ROWS
