@@ -79,16 +79,7 @@ def decode_rows(
     buffers = [MetricBuffer(block) for block in blocks]
     sizes = [len(block.rows.pos) for block in blocks]
     for chunk in chunks(sizes, max(1, CHUNK_ELEMENTS // vocab)):
-        rows = [blocks[i].rows[part] for i, part in chunk]
-        x, layers = torch.cat([r.x for r in rows]), torch.cat([r.layers for r in rows])
-        lengths = [len(r.pos) for r in rows]
-        decoded = {name: torch.split(decode(x, layers), lengths) for name, decode in lenses.items()}
-        for j, (i, part) in enumerate(chunk):
-            z = {name: pieces[j] for name, pieces in decoded.items()}
-            buffers[i].add(rows[j], z, k, rank_logits)
-            if part.stop == sizes[i]:
-                last = {name: logits[-1].clone() for name, logits in z.items()}
-                buffers[i].metrics.last_logits.update(last)
+        decode_chunk(lenses, buffers, chunk, k, rank_logits)
     return [buffer.metrics for buffer in buffers]
 
 
@@ -131,6 +122,26 @@ class MetricBuffer:
                 numbers = diverge(p[a], p[b], log_m)
                 place(self.metrics.by_pair, (a, b), numbers, self.end, self.block.end_count)
             self.end += len(ends[part])
+
+
+def decode_chunk(
+    lenses: Mapping[str, Decode],
+    buffers: Sequence[MetricBuffer],
+    chunk: Sequence[tuple[int, slice]],
+    k: int,
+    rank_logits: bool,
+) -> None:
+    """Add the numbers of a chunk to the buffers of its blocks; its logits are freed before the next chunk has any."""
+    rows = [buffers[i].block.rows[part] for i, part in chunk]
+    x, layers = torch.cat([r.x for r in rows]), torch.cat([r.layers for r in rows])
+    lengths = [len(r.pos) for r in rows]
+    decoded = {name: torch.split(decode(x, layers), lengths) for name, decode in lenses.items()}
+    for j, (i, part) in enumerate(chunk):
+        z = {name: pieces[j] for name, pieces in decoded.items()}
+        buffers[i].add(rows[j], z, k, rank_logits)
+        if part.stop == len(buffers[i].block.rows.pos):
+            last = {name: logits[-1].clone() for name, logits in z.items()}
+            buffers[i].metrics.last_logits.update(last)
 
 
 def place(numbers: dict[Any, Any], key: str | Pair, part: Any, start: int, size: int) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from itertools import pairwise
 from math import log, log2
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
@@ -42,6 +43,23 @@ def test_a_vocabulary_over_the_chunk_is_decoded_row_by_row(monkeypatch: pytest.M
     rows = Rows(torch.randn(3, 5), [0, 1, 2], [0, 0, 0])
     row_decoder.decode_rows({"x": decode}, [row_decoder.RowBlock(rows, "x", [])], vocab=5, k=1)
     assert sizes == [1] * 3
+
+
+def test_the_logits_of_a_chunk_are_freed_before_the_next_has_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(row_decoder, "CHUNK_ELEMENTS", 10)
+    logits: list[ReferenceType[torch.Tensor]] = []
+
+    def decode(x: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
+        assert [z for z in logits if z() is not None] == []
+        logits.append(ref(z := x.clone()))
+        return z
+
+    rows = Rows(torch.randn(6, 5), [0] * 6, [*range(6)])
+    block = row_decoder.RowBlock(rows, torch.zeros(5), [], pairs=[("x", "model")])
+    row_decoder.decode_rows({"x": decode}, [block], vocab=5, k=1)
+    assert len(logits) == 3
 
 
 def test_ranks_by_logits_part_what_underflow_ties() -> None:
@@ -192,11 +210,13 @@ def test_the_top_of_a_row_is_compared_with_that_of_the_same_row() -> None:
 
 
 @pytest.mark.parametrize("chunk", [5, 10, 100])
-def test_pairs_stand_at_their_layers_in_any_chunks(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [10, 30, 100])
+def test_pairs_stand_at_their_layers_in_any_chunks_and_blocks(
+    chunk: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a lens is the reference of the block."""
     monkeypatch.setattr(row_decoder, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setitem(distribution.BLOCK, "cpu", size)
     x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     rows = Rows(x, [0, 1, 2, 3], [0] * 4)
     lenses = {"a": lambda x, layers: x, "b": lambda x, layers: -x}
