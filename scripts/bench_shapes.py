@@ -188,18 +188,24 @@ def peak_of(device: torch.device) -> Iterator[list[float]]:
 
 
 def timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Return the seconds of a call, and what it returned."""
+    """Return the seconds of a call, and what it returned; NaN and None where a device had too little memory."""
     alone = device.type != "cuda" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     started = clock()
-    result = function()
+    try:
+        result = function()
+    except torch.OutOfMemoryError:
+        return float("nan"), None
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return clock() - started, result
 
 
 def measure(bench: Bench, rounds: int, with_transformer_lens: bool = True) -> dict[str, Any]:
-    """Time the subjects in turn; the first round, which is not counted where there are more, measures memory."""
+    """Measure the memory of each subject in a run that is not timed, then time them in turn.
+
+    What samples memory takes processor time, and first gives back what the allocator kept.
+    """
     subjects: dict[str, Callable[[], Any]] = {
         "forward": bench.forward,
         "product": bench.product,
@@ -207,21 +213,18 @@ def measure(bench: Bench, rounds: int, with_transformer_lens: bool = True) -> di
     }
     if with_transformer_lens:
         subjects["TransformerLens"] = bench.transformer_lens
-    seconds: dict[str, list[float]] = {name: [] for name in (*subjects, "files")}
     peaks: dict[str, float] = {}
-    for number in range(rounds + (rounds > 1)):
+    for name, subject in subjects.items():
+        with peak_of(bench.device) as peak:
+            timed(subject, bench.device)
+        peaks[name] = round(peak[0], 1)
+    seconds: dict[str, list[float]] = {name: [] for name in (*subjects, "files")}
+    for _ in range(rounds):
         for name, subject in subjects.items():
-            with peak_of(bench.device) as peak:
-                try:
-                    spent, result = timed(subject, bench.device)
-                except torch.OutOfMemoryError:
-                    spent, result = float("nan"), None
+            spent, result = timed(subject, bench.device)
             seconds[name].append(spent)
-            peaks.setdefault(name, round(peak[0], 1))
             if name == "lenses-min":
                 seconds["files"].append(timed(result.save, bench.device)[0])
-        if number == 0 and rounds > 1:
-            seconds = {name: [] for name in seconds}
     return {"rows": bench.rows, "subjects": summaries(seconds, peaks)}
 
 
