@@ -1,10 +1,11 @@
-"""How often `measure` reads and writes a logit, counted by dispatch on a CPU.
+"""How often `measure` reads and writes a logit, and what takes new memory, counted by dispatch on a CPU.
 
 Passes over [chunk, V] tensors are traffic of the memory. Passes over a block of rows, which `BLOCK` keeps small, are
 traffic of the cache. A pass is one read or one write of every number, whatever its dtype.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lenses_min.core import metrics
+from lenses_min.core.decode import MetricBuffer, RowBlock
+from lenses_min.core.distribution import normalise, softmax, wide_blocks
+from lenses_min.core.types import Rows
+from lenses_min.fit.logits import kls_of_logits
 
 ROWS, V = 170, 49_152  # a chunk, several blocks of rows
 PICKS = ("gather", "index")  # they read as many numbers as they return
@@ -82,3 +87,41 @@ def test_a_logit_is_read_and_written_so_often(
     assert counted.passes["write", "cache"] <= writes
     assert counted.passes["take", "memory"] == 0
     assert counted.passes["take", "cache"] <= 4 * 8 / ROWS
+
+
+def new_rows(z: Tensor, function: Callable[[], object]) -> float:
+    """Rows as long as those of z for which a call takes new memory."""
+    with Traffic(z) as counted:
+        function()
+    return len(z) * sum(n for (verb, _), n in counted.passes.items() if verb == "take")
+
+
+def some_logits(rows: int, seed: int = 0) -> Tensor:
+    return torch.randn(rows, V, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_sum_over_a_block_takes_the_memory_that_is_there() -> None:
+    z, q = some_logits(2), softmax(some_logits(2, seed=1))
+    ((_, wide, room),) = wide_blocks(z)
+    p, log_m = normalise(wide, room), torch.empty_like(wide)
+    assert new_rows(z, lambda: metrics.entropy_bits(p)) == 0
+    assert new_rows(z, lambda: metrics.kl_nats(p, q.log_p)) == 0
+    assert new_rows(z, lambda: metrics.diverge(p, q, log_m)) == 0
+    assert new_rows(z, lambda: metrics.diverge(p, q)) == 2
+
+
+def test_pairs_of_lenses_take_memory_once_for_all() -> None:
+    """Of two lenses at 8 rows, of which 4 are compared at a time; the rest are single rows of the model."""
+    z = {"a": some_logits(8), "b": some_logits(8, seed=1)}
+    block = RowBlock(
+        Rows(z["a"], [*range(8)], [0] * 8), z["a"][0], [], [("a", "b"), ("a", "model")]
+    )
+    buffer = MetricBuffer(block)
+    of_lenses, of_pairs, of_ends = 2 * 3 * 8, (2 * 2 + 2) * 4, 2 * 8
+    taken = new_rows(z["a"], lambda: buffer.add(block.rows, z, 1, True))
+    assert taken == of_lenses + of_pairs + of_ends + 8
+
+
+def test_both_directions_of_kl_share_one_block_for_their_terms() -> None:
+    z, model = some_logits(2), softmax(some_logits(2, seed=1))
+    assert new_rows(z, lambda: kls_of_logits(z, model)) == 2 * 3
