@@ -224,7 +224,9 @@ def measure(bench: Bench, rounds: int, with_transformer_lens: bool = True) -> di
             spent, result = timed(subject, bench.device)
             seconds[name].append(spent)
             if name == "lenses-min":
-                seconds["files"].append(timed(result.save, bench.device)[0])
+                saved = result is not None
+                files = timed(result.save, bench.device)[0] if saved else float("nan")
+                seconds["files"].append(files)
     return {"rows": bench.rows, "subjects": summaries(seconds, peaks)}
 
 

@@ -1,6 +1,7 @@
 """What the benchmarks compare is the same work: batches and padding of a battery, rows of a long prompt."""
 
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,24 @@ def test_a_shape_is_measured_on_the_rows_that_the_lens_decodes(
     assert len(run.tables["records", "norm"]) == bench.rows
     report = bench_shapes.measure(bench, rounds=1)["subjects"]
     assert [*report] == ["forward", "product", "lenses-min", "TransformerLens", "files"]
+
+
+def test_a_lens_that_runs_out_of_memory_has_no_seconds_and_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    import bench_shapes
+
+    def fail(bench: bench_shapes.Bench) -> None:
+        raise torch.OutOfMemoryError
+
+    shape = partial(bench_shapes.SHAPES["small"], num_hidden_layers=2, vocab_size=512)
+    monkeypatch.setitem(bench_shapes.SHAPES, "small", shape)
+    monkeypatch.setattr(bench_shapes.Bench, "analyse", fail)
+    bench = bench_shapes.build("small", 9, "cpu", "float32", tmp_path)
+    subjects = bench_shapes.measure(bench, 1, with_transformer_lens=False)["subjects"]
+    missing = {name: isnan(numbers["seconds"]) for name, numbers in subjects.items()}
+    assert missing == {"forward": False, "product": False, "lenses-min": True, "files": True}
 
 
 def test_every_tool_and_every_stage_is_measured(
