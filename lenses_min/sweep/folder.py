@@ -158,6 +158,6 @@ def store_outputs(folder: Path, options: RunOptions, outcome: Outcome) -> None:
         not run_manifest(folder, options)
         and not (folder / f"output-{options.file_stem}.error.json").exists()
     ):
-        last = outcome.output.splitlines()[-1:] or ["it said nothing"]
+        last = outcome.output.splitlines()[-1:] or ["it printed nothing"]
         ended = f"the run ended with status {outcome.status}: {last[0]}"
         write_error(folder, options.file_stem, error_report(options, LensError(ended)))

@@ -235,7 +235,7 @@ def test_outputs_come_back_as_bytes_or_not_at_all(out: Path, engine: Fake) -> No
 
     engine.faults["a"] = remote
     assert start(out, "a") == 1
-    assert "ended with status 0: it said nothing" in summary(out)["a"]["error"]
+    assert "ended with status 0: it printed nothing" in summary(out)["a"]["error"]
 
 
 def test_an_earlier_sweep_is_never_lost(
