@@ -56,7 +56,7 @@ def wide_blocks(
 
 
 def float32_blocks(room: Float[Tensor, "n V"]) -> tuple[Float[Tensor, "n V"], Float[Tensor, "n V"]]:
-    """Two float32 blocks of rows, in the memory of one in float64; new ones where there is no float64."""
+    """Two float32 blocks of rows in the memory of one in float64; of one in float32, itself and a new one."""
     if room.dtype == torch.float32:
         return room, torch.empty_like(room)
     halves = room.view(torch.float32).unflatten(-1, (2, -1))

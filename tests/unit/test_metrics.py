@@ -119,9 +119,12 @@ def test_a_block_has_as_many_rows_as_its_device_widens_at_once_and_one_at_least(
 def test_a_block_has_its_rows_in_the_dtype_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(distribution.BLOCK, "cpu", 16)
     z = torch.arange(24.0).reshape(3, 8)
-    blocks = [(part, wide.clone(), [*map(len, room)]) for part, wide, room in wide_blocks(z)]
+    blocks = [
+        (part, wide.clone(), [tuple(free.shape) for free in room])
+        for part, wide, room in wide_blocks(z)
+    ]
     assert [part for part, _, _ in blocks] == [slice(0, 2), slice(2, 3)]
-    assert [rows for _, _, rows in blocks] == [[2, 2], [1, 1]]
+    assert [shapes for _, _, shapes in blocks] == [[(2, 8)] * 2, [(1, 8)] * 2]
     assert all(torch.equal(wide, z[part].double()) for part, wide, _ in blocks)
 
 
