@@ -1,6 +1,6 @@
 """The last layer of a lens against the model: pure functions of any two logit vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Generic
@@ -10,12 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .decode import Pair
 from .distribution import normalise, softmax, wide_blocks
 from .host import A
-from .metrics import Divergence, Measures, kl_nats, measure
-from .rows import AgreementRow
-from .types import Encoded, Rows, upload
+from .metrics import Measures, kl_nats, measure
+from .types import upload
 
 HIGH_KL_BITS = 0.5
 TEMPERATURES = torch.logspace(-1, 1, 25)  # candidates of temp_est, float32
@@ -85,40 +83,3 @@ def last_layer_consistency(
         "kl_after_transform_bits": {"scale": None, "softcap": None, "scale_then_softcap": None},
         "warn_high_last_layer_kl": kl > HIGH_KL_BITS,
     }
-
-
-def divergences(
-    encoded: Encoded, rows: Rows, by_pair: Mapping[Pair, Divergence[np.ndarray]]
-) -> list[AgreementRow]:
-    """Rows of the agreement file: a row a layer and pair, in bits."""
-    prompt, last = encoded.prompt, encoded.last
-    layers = [layer for layer, pos in zip(rows.layer, rows.pos, strict=True) if pos == last]
-    return [
-        AgreementRow(
-            prompt.id,
-            prompt.variant,
-            layer,
-            last,
-            lens,
-            against,
-            kl_bits=float(numbers.kl_bits[i]),
-            js_bits=float(numbers.js_bits[i]),
-            tv=float(numbers.tv[i]),
-            top1_agree=bool(numbers.top1_agree[i]),
-        )
-        for i, layer in enumerate(layers)
-        for (lens, against), numbers in by_pair.items()
-    ]
-
-
-def agreement(
-    by_pair: Mapping[Pair, LogitComparison[np.ndarray]], answers: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Any two lenses, or a lens and the model, at the last layer: KL(lens‖against) in bits, and the rest."""
-    entries = []
-    for (lens, against), compared in by_pair.items():
-        block = last_layer_consistency(compared, answers)
-        rest = {key: block[key] for key in ("top1_agree", "temp_est", "kl_after_temp_bits")}
-        kl = {"lens": lens, "against": against, "kl_bits": block["kl_to_final_bits"]}
-        entries.append(kl | rest)
-    return entries

@@ -28,7 +28,7 @@ from ..model import proof, verify
 from ..model.load import LoadedModel
 from ..options import RunOptions
 from ..prompts.suite import Prompt, Suite
-from . import answers
+from . import agreement, answers
 from .apart import capture_apart
 from .controls import ControlAnswers
 
@@ -234,13 +234,13 @@ class PassRunner:
                 if metrics.residuals is not None
                 else {}
             ),
-            agreement=last_layer.agreement(metrics.agreement, encoded.answers),
+            agreement=agreement.last_layer_agreement(metrics.agreement, encoded.answers),
             raw_samples=(
                 raw_lens.samples(metrics.raw_lens, self.checked_layers(encoded), encoded.answers)
                 if metrics.raw_lens
                 else []
             ),
-            divergences=last_layer.divergences(encoded, rows, metrics.by_pair),
+            divergences=agreement.agreement_rows(encoded, rows, metrics.by_pair),
             whole_answers=answers.answer_rows(encoded, rows, metrics) if own else [],
             predictions=(
                 probes.final_and_temperatures(metrics.temperatures, self.model.tokens)

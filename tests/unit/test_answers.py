@@ -9,13 +9,13 @@ from lenses_min.core.last_layer import (
     LastLogits,
     LogitComparison,
     compare_logits,
-    divergences,
     last_layer_consistency,
 )
 from lenses_min.core.metrics import Divergence, Measures
 from lenses_min.core.pass_metrics import AnswerMetrics, PassMetrics
 from lenses_min.core.rows import AgreementRow
 from lenses_min.core.types import Encoded, Gold, Rows
+from lenses_min.pipeline.agreement import agreement_rows
 from lenses_min.pipeline.answers import answer_rows
 from lenses_min.prompts.suite import Prompt
 
@@ -80,7 +80,7 @@ def test_each_pair_has_a_row_a_layer() -> None:
             np.array([2.0, 3.0]), np.array([0.6, 0.7]), np.array([0.8, 0.9]), np.array([0, 1])
         ),
     }
-    assert divergences(encoded(5), ROWS, by_pair) == [
+    assert agreement_rows(encoded(5), ROWS, by_pair) == [
         AgreementRow("pos", "orig", 0, 1, "norm", "model", 0.5, 0.1, 0.3, True),
         AgreementRow("pos", "orig", 0, 1, "norm", "raw", 2.0, 0.6, 0.8, False),
         AgreementRow("pos", "orig", 1, 1, "norm", "model", 0.25, 0.2, 0.4, False),
