@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .distribution import new_blocks, normalise, row_blocks, softmax
-from .metrics import Divergence, Measures, diverge, measure
-from .types import Decode, Rows, upload
+from .distribution import Distribution, new_blocks
+from .metrics import Divergence, Measures, Reference, diverge, measure_blocks
+from .types import Decode, Rows
 
 CHUNK_ELEMENTS = 2**23  # rows × vocabulary decoded at once: 32 MiB a float32 tensor
 Pair = tuple[str, str]  # two lenses, or a lens and "model"
@@ -95,33 +95,28 @@ class MetricBuffer:
         # where the next chunk goes, among all rows and among the last positions
         self.row = self.end = 0
 
-    def add(self, rows: Rows, z: Mapping[str, Tensor], k: int, rank_logits: bool) -> None:
+    def add(self, z: Mapping[str, Tensor], k: int, rank_logits: bool) -> None:
         """Measure the next rows of the block, given their logits under every lens."""
-        block, size = self.block, len(self.block.rows.pos)
-        against = z[block.against] if isinstance(block.against, str) else block.against
-        for name, logits in z.items():
-            part = measure(logits, against, block.answers, k, rank_logits)
-            place(self.metrics.by_lens, name, part, self.row, size)
-        self.row += len(rows.pos)
-        ends = [i for i, pos in enumerate(rows.pos) if pos == block.rows.pos[-1]]
-        if block.pairs and ends:
-            self.add_pairs(z, against, upload(ends, against.device))
+        block, pos = self.block, self.block.rows.pos
+        against = Reference(z[block.against] if isinstance(block.against, str) else block.against)
+        room = None
+        for measured in measure_blocks(z, against, block.answers, k, rank_logits):
+            for name, (_, part) in measured.items():
+                place(self.metrics.by_lens, name, part, self.row, len(pos))
+            here = pos[self.row : self.row + len(part.kl)]
+            self.row += len(here)
+            ends = [i for i, each in enumerate(here) if each == pos[-1]]
+            if block.pairs and ends:
+                room = new_blocks(1, len(here), against.logits)[0] if room is None else room
+                p = {name: each[ends] for name, (each, _) in measured.items()}
+                self.add_pairs(p | {"model": against.p}, room[: len(ends)])
 
-    def add_pairs(self, z: Mapping[str, Tensor], against: Tensor, ends: Tensor) -> None:
-        """Compare every pair of lenses at the rows `ends` of a chunk."""
-        model = softmax(against.reshape(-1, against.shape[-1]))
-        parts = row_blocks(len(ends), len(z) * against.shape[-1], against.device)
-        # ln p and p of every lens, the terms of a sum, and ln m of a pair
-        blocks = new_blocks(2 * len(z) + 2, parts[0].stop, against)
-        for part in parts:
-            *room, terms, log_m = blocks[:, : part.stop - part.start]
-            p = {"model": model}
-            for name, wide, free in zip(z, room[::2], room[1::2], strict=True):
-                p[name] = normalise(wide.copy_(z[name][ends[part]]), (free, terms))
-            for a, b in self.block.pairs:
-                numbers = diverge(p[a], p[b], log_m)
-                place(self.metrics.by_pair, (a, b), numbers, self.end, self.block.end_count)
-            self.end += len(ends[part])
+    def add_pairs(self, p: Mapping[str, Distribution], room: Float[Tensor, "E V"]) -> None:
+        """Compare every pair of lenses at the next rows of the last position; the room has a row for each."""
+        for a, b in self.block.pairs:
+            part = diverge(p[a], p[b], room)
+            place(self.metrics.by_pair, (a, b), part, self.end, self.block.end_count)
+        self.end += len(room)
 
 
 def decode_chunk(
@@ -138,7 +133,7 @@ def decode_chunk(
     decoded = {name: torch.split(decode(x, layers), lengths) for name, decode in lenses.items()}
     for j, (i, part) in enumerate(chunk):
         z = {name: pieces[j] for name, pieces in decoded.items()}
-        buffers[i].add(rows[j], z, k, rank_logits)
+        buffers[i].add(z, k, rank_logits)
         if part.stop == len(buffers[i].block.rows.pos):
             last = {name: logits[-1].clone() for name, logits in z.items()}
             buffers[i].metrics.last_logits.update(last)

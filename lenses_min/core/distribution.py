@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from .types import upload
+
 TINY = 1e-30  # inside the logarithms of KL, as the contract has it
 UNRAISED = -35  # nats, from which on TINY adds less than half a unit of the last place, or 1e-30
 LEAST = -1e4  # of a log-probability, nats, so that 0 · log 0 is 0
@@ -109,14 +111,26 @@ class Distribution:
     @cached_property
     def log_raised(self) -> Float[Tensor, "N V"]:
         """ln(p + 1e-30), within 1e-30; where a CPU sees no p below e⁻³⁵, that is ln p."""
-        if self.p.is_cpu and (self.log_p.amin(-1) > UNRAISED).all():
+        if not self.p.is_cpu:
+            return torch.logaddexp(self.log_p, self.log_p.new_full((), log(TINY)))
+        if (self.log_p.amin(-1) > UNRAISED).all():
             return self.log_p
-        return torch.logaddexp(self.log_p, torch.full_like(self.log_p[:1, :1], log(TINY)))
+        raised = (self.p + TINY).log_()  # logaddexp takes four times as long
+        return torch.where(self.log_p > UNRAISED, self.log_p, raised, out=raised)
 
     @cached_property
     def top1(self) -> Int[Tensor, " N"]:
         """The id of the largest p."""
         return self.log_p.max(-1).indices
+
+    def __getitem__(self, rows: Sequence[int]) -> "Distribution":
+        """Some of the rows, in their order: a copy, or itself where they are all."""
+        if len(rows) == len(self.p):
+            return self
+        at, terms = upload(rows, self.p.device), self.terms
+        return Distribution(
+            self.p[at], self.log_p[at], terms if terms is None else terms[: len(at)]
+        )
 
 
 def normalise(
@@ -135,5 +149,5 @@ def normalise(
 
 def softmax(z: Float[Tensor, "N V"]) -> Distribution:
     """`normalise` of a copy: the rows stay as they are. The caller passes one block."""
-    wide = z.to(sum_dtype(z.device), copy=True)
-    return normalise(wide, (torch.empty_like(wide), None))
+    wide, p = new_blocks(2, len(z), z)
+    return normalise(wide.copy_(z), (p, None))

@@ -1,7 +1,8 @@
 """lens logits → numbers: pure functions of logits, vectorised over rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import inf, log, log2
 from typing import Generic
 
@@ -15,12 +16,13 @@ from .distribution import (
     bounded,
     dot,
     float32_blocks,
+    new_blocks,
     norm,
     normalise,
+    row_blocks,
     softmax,
     sum_dtype,
     total,
-    wide_blocks,
 )
 from .host import A
 from .types import upload
@@ -93,6 +95,24 @@ class Measures(Generic[A]):
     rank: A  # [N, M]
 
 
+class Reference:
+    """Logits that rows are compared with: one vector for all of them, in the dtype of sums, or a row for each."""
+
+    def __init__(self, logits: Float[Tensor, "*M V"]) -> None:
+        rows = logits.reshape(-1, logits.shape[-1])
+        self.logits = rows if len(rows) > 1 else rows.to(sum_dtype(rows.device))
+
+    def __getitem__(self, part: slice) -> "Reference":
+        return self if len(self.logits) == 1 else Reference(self.logits[part])
+
+    @cached_property
+    def p(self) -> Distribution:
+        return softmax(self.logits)
+
+
+Measured = tuple[Distribution, Measures[Tensor]]
+
+
 def measure(
     z: Float[Tensor, "N V"],
     final: Float[Tensor, "*M V"],
@@ -104,38 +124,64 @@ def measure(
 
     Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
     """
-    final = final.reshape(-1, final.shape[-1])
-    at = upload(answers, z.device)
-    shared = None
-    if len(final) == 1:
-        final = final.to(sum_dtype(z.device))
-        shared = softmax(final).log_raised
-    parts = []
-    for part, wide, room in wide_blocks(z):
-        reference = final[part] if shared is None else final
-        cos = cosine(wide, reference)
-        p = normalise(wide, room)
-        log_q = softmax(reference).log_raised if shared is None else shared
-        narrow, flags = float32_blocks(room[1])
-        by = z[part] if rank_logits else narrow.copy_(p.p)
-        ranks = [rank_of(by, id_, flags) for id_ in answers]
-        top_id = top_ids(z[part], min(k, z.shape[-1]))
-        top_p = p.p.gather(-1, top_id)
-        parts.append(
-            Measures(
-                top_p=top_p.float(),
-                top_id=top_id,
-                p_top5=bounded(top_p[:, :5].sum(-1), 0.0, 1.0),
-                entropy=entropy_bits(p),
-                kl=kl_nats(p, log_q),
-                cos=cos,
-                p_answer=p.p[:, at].float(),
-                log_p_answer=p.log_p[:, at].float(),
-                rank=torch.stack(ranks, -1) if ranks else top_id[:, :0],
-            )
-        )
+    blocks = measure_blocks({"z": z}, Reference(final), answers, k, rank_logits)
+    parts = [numbers for block in blocks for _, numbers in block.values()]
     return Measures(
         **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Measures)}
+    )
+
+
+def measure_blocks(
+    z: Mapping[str, Float[Tensor, "N V"]],
+    against: Reference,
+    answers: Sequence[int],
+    k: int,
+    rank_logits: bool,
+) -> Iterator[dict[str, Measured]]:
+    """The same rows under several lenses, a block of rows at a time; see `measure`.
+
+    The next block takes the memory of the distributions, which share that of their terms.
+    """
+    rows, vocab = next(iter(z.values())).shape
+    parts = row_blocks(rows, len(z) * vocab, against.logits.device)
+    blocks = new_blocks(1 + 2 * len(z), parts[0].stop, against.logits)
+    for part in parts:
+        reference = against[part]
+        terms, *free = blocks[:, : part.stop - part.start]
+        yield {
+            name: measure_block(logits[part], [*room, terms], reference, answers, k, rank_logits)
+            for (name, logits), *room in zip(z.items(), free[::2], free[1::2], strict=True)
+        }
+
+
+def measure_block(
+    z: Float[Tensor, "n V"],
+    room: Sequence[Float[Tensor, "n V"]],
+    against: Reference,
+    answers: Sequence[int],
+    k: int,
+    rank_logits: bool,
+) -> Measured:
+    """The distributions of one block of rows, in a room of three blocks, and their numbers; see `measure`."""
+    wide, of_p, terms = room
+    cos = cosine(wide.copy_(z), against.logits)
+    p = normalise(wide, (of_p, terms))
+    narrow, flags = float32_blocks(terms)
+    by = z if rank_logits else narrow.copy_(p.p)
+    ranks = [rank_of(by, id_, flags) for id_ in answers]
+    at = upload(answers, z.device)
+    top_id = top_ids(z, min(k, z.shape[-1]))
+    top_p = p.p.gather(-1, top_id)
+    return p, Measures(
+        top_p=top_p.float(),
+        top_id=top_id,
+        p_top5=bounded(top_p[:, :5].sum(-1), 0.0, 1.0),
+        entropy=entropy_bits(p),
+        kl=kl_nats(p, against.p.log_raised),
+        cos=cos,
+        p_answer=p.p[:, at].float(),
+        log_p_answer=p.log_p[:, at].float(),
+        rank=torch.stack(ranks, -1) if ranks else top_id[:, :0],
     )
 
 
@@ -158,7 +204,7 @@ def diverge(
     Shannon entropy" (1991), who shows that it is no more than the total variation; both are clamped to that.
     """
     tv = bounded(total(torch.sub(p.p, q.p, out=p.terms).abs_()) / 2, 0.0, 1.0)
-    log_m = torch.add(p.p, q.p, out=room).div_(2).add_(TINY).log_()
+    log_m = torch.add(p.p, q.p, out=room).mul_(0.5).add_(TINY).log_()
     js = total(torch.sub(p.log_p, log_m, out=p.terms).mul_(p.p))
     js += total(torch.sub(q.log_p, log_m, out=p.terms).mul_(q.p))
     return Divergence(

@@ -172,9 +172,9 @@ ACCIDENTS = {
         ),
     ),
     "KL reversed": Accident(
-        "measure",
-        "kl_nats(p, log_q)",
-        "kl_nats(softmax(reference), p.log_p)",
+        "measure_block",
+        "kl_nats(p, against.p.log_raised)",
+        "kl_nats(against.p, p.log_p)",
         "fact",
         (
             Sight(PURE, "kl_to_final_bits", "pos/orig layer 0 pos 16"),
@@ -231,9 +231,9 @@ ACCIDENTS = {
         alone=True,
     ),
     "the top-k clamp lost": Accident(
-        "measure",
-        "top_ids(z[part], min(k, z.shape[-1]))",
-        "top_ids(z[part], k)",
+        "measure_block",
+        "top_ids(z, min(k, z.shape[-1]))",
+        "top_ids(z, k)",
         test="tests/unit/test_pipeline.py::test_a_small_vocabulary_and_one_layer_clamp_top_k",
     ),
     "the bias dropped": Accident(

@@ -76,7 +76,7 @@ def test_numbers_of_all_chunks_lie_in_what_the_first_one_reserved() -> None:
     places = []
     for start in (0, 2, 4):
         part = slice(start, start + 2)
-        buffer.add(rows[part], {"x": z["x"][part]}, 5, False)
+        buffer.add({"x": z["x"][part]}, 5, False)
         places.append(buffer.metrics.by_lens["x"].kl.data_ptr())
     assert len(set(places)) == 1
     expected = metrics.measure(z["x"], torch.zeros(5), [], 5)

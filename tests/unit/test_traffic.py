@@ -111,15 +111,14 @@ def test_a_sum_over_a_block_takes_the_memory_that_is_there() -> None:
 
 
 def test_pairs_of_lenses_take_memory_once_for_all() -> None:
-    """Of two lenses at 8 rows, of which 4 are compared at a time; the rest are single rows of the model."""
+    """Of two lenses at 8 rows, 4 at a time: their blocks and one for ln m; the rest are single rows of the model."""
     z = {"a": some_logits(8), "b": some_logits(8, seed=1)}
     block = RowBlock(
         Rows(z["a"], [*range(8)], [0] * 8), z["a"][0], [], [("a", "b"), ("a", "model")]
     )
     buffer = MetricBuffer(block)
-    of_lenses, of_pairs, of_ends = 2 * 3 * 8, (2 * 2 + 2) * 4, 2 * 8
-    taken = new_rows(z["a"], lambda: buffer.add(block.rows, z, 1, True))
-    assert taken == of_lenses + of_pairs + of_ends + 8
+    of_lenses, of_pairs, of_model = (2 * 2 + 1) * 4, 4, 3
+    assert new_rows(z["a"], lambda: buffer.add(z, 1, True)) == of_lenses + of_pairs + of_model
 
 
 def test_both_directions_of_kl_share_one_block_for_their_terms() -> None:
