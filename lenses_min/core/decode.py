@@ -108,8 +108,8 @@ class MetricBuffer:
             ends = [i for i, each in enumerate(here) if each == pos[-1]]
             if block.pairs and ends:
                 room = new_blocks(1, len(here), against.logits)[0] if room is None else room
-                p = {name: each[ends] for name, (each, _) in measured.items()}
-                self.add_pairs(p | {"model": against.p}, room[: len(ends)])
+                at_ends = {name: p[ends] for name, (p, _) in measured.items()}
+                self.add_pairs(at_ends | {"model": against.p}, room[: len(ends)])
 
     def add_pairs(self, p: Mapping[str, Distribution], room: Float[Tensor, "E V"]) -> None:
         """Compare every pair of lenses at the next rows of the last position; the room has a row for each."""

@@ -124,8 +124,11 @@ def measure(
 
     Ranks count larger probabilities, as the reference does, or larger logits, which never tie by underflow.
     """
-    blocks = measure_blocks({"z": z}, Reference(final), answers, k, rank_logits)
-    parts = [numbers for block in blocks for _, numbers in block.values()]
+    parts = [
+        numbers
+        for block in measure_blocks({"z": z}, Reference(final), answers, k, rank_logits)
+        for _, numbers in block.values()
+    ]
     return Measures(
         **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Measures)}
     )
@@ -140,11 +143,13 @@ def measure_blocks(
 ) -> Iterator[dict[str, Measured]]:
     """The same rows under several lenses, a block of rows at a time; see `measure`.
 
-    The next block takes the memory of the distributions, which share that of their terms.
+    The next block takes the memory of the distributions, which share that of their terms. The cache of a processor
+    holds the blocks of all lenses.
     """
-    rows, vocab = next(iter(z.values())).shape
-    parts = row_blocks(rows, len(z) * vocab, against.logits.device)
-    blocks = new_blocks(1 + 2 * len(z), parts[0].stop, against.logits)
+    first = next(iter(z.values()))
+    rows, vocab = first.shape
+    parts = row_blocks(rows, vocab * len(z) if first.is_cpu else vocab, first.device)
+    blocks = new_blocks(1 + 2 * len(z), parts[0].stop, first)
     for part in parts:
         reference = against[part]
         terms, *free = blocks[:, : part.stop - part.start]

@@ -7,6 +7,7 @@ from weakref import ReferenceType, ref
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from lenses_min.core import decode as row_decoder
 from lenses_min.core import distribution, metrics
@@ -190,6 +191,36 @@ def test_rows_have_the_same_numbers_in_blocks_as_alone(monkeypatch: pytest.Monke
         for f in fields(metrics.Measures):
             expected = torch.cat([getattr(row, f.name) for row in alone])
             assert torch.allclose(getattr(together, f.name), expected), f.name
+
+
+@pytest.mark.parametrize("pos", [[3] * 5, [2, 3, 3, 2, 3], [2, 2, 2, 2, 3]])
+def test_lenses_side_by_side_have_the_numbers_of_each_alone(
+    pos: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows a block, of which all, some or none stand at the last position."""
+    monkeypatch.setitem(distribution.BLOCK, "cpu", 2 * 2 * 7)
+    draw = torch.Generator().manual_seed(0)
+    final = torch.randn(7, generator=draw)
+    z = {name: 9 * torch.randn(5, 7, generator=draw) for name in "ab"}
+    alone = {name: metrics.measure(logits, final, [3, 5], 4) for name, logits in z.items()}
+    pairs = [("a", "b"), ("a", "model"), ("b", "model")]
+    rows = Rows(torch.zeros(5, 1), [*range(5)], pos)
+    buffer = row_decoder.MetricBuffer(row_decoder.RowBlock(rows, final, [3, 5], pairs))
+    for part in (slice(0, 4), slice(4, 5)):
+        buffer.add({name: logits[part] for name, logits in z.items()}, 4, False)
+    for name, expected in alone.items():
+        for f in fields(metrics.Measures):
+            numbers = getattr(buffer.metrics.by_lens[name], f.name)
+            assert_close(numbers, getattr(expected, f.name), rtol=1e-6, atol=1e-12)
+    ends = [i for i, each in enumerate(pos) if each == 3]
+    p = {name: softmax(logits[ends]) for name, logits in z.items()} | {
+        "model": softmax(final[None])
+    }
+    for a, b in pairs:
+        for f in fields(metrics.Divergence):
+            numbers = getattr(buffer.metrics.by_pair[a, b], f.name)
+            expected_pair = getattr(metrics.diverge(p[a], p[b]), f.name)
+            assert_close(numbers, expected_pair, rtol=1e-6, atol=1e-12)
 
 
 def test_without_answers_a_row_has_no_rank() -> None:
