@@ -1,5 +1,7 @@
 """The whole answer, and the last layer against the model, of arrays worked out by hand."""
 
+from math import log
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from lenses_min.core.metrics import Divergence, Measures
 from lenses_min.core.pass_metrics import AnswerMetrics, PassMetrics
 from lenses_min.core.rows import AgreementRow
 from lenses_min.core.types import Encoded, Gold, Rows
-from lenses_min.pipeline.agreement import agreement_rows
+from lenses_min.pipeline.agreement import agreement_rows, last_layer_agreement
 from lenses_min.pipeline.answers import answer_rows
 from lenses_min.prompts.suite import Prompt
 
@@ -86,6 +88,17 @@ def test_each_pair_has_a_row_a_layer() -> None:
         AgreementRow("pos", "orig", 1, 1, "norm", "model", 0.25, 0.2, 0.4, False),
         AgreementRow("pos", "orig", 1, 1, "norm", "raw", 3.0, 0.7, 0.9, True),
     ]
+
+
+def test_a_pair_of_lenses_has_an_entry_of_its_last_layer() -> None:
+    z = torch.tensor([2.0, 1.0, 0.0])
+    compared = to_host(compare_logits(z, z.flip(0), []))
+    kl = float(compared.lens.kl[0]) / log(2)
+    entries = last_layer_agreement({("raw", "norm"): compared}, [])
+    rest = {key: entries[0].pop(key) for key in ("temp_est", "kl_after_temp_bits")}
+    assert entries == [{"lens": "raw", "against": "norm", "kl_bits": kl, "top1_agree": False}]
+    assert kl > rest["kl_after_temp_bits"] > 0
+    assert rest["temp_est"] > 1
 
 
 @pytest.mark.parametrize(("rank_logits", "rank"), [(False, 2), (True, 4)])

@@ -151,6 +151,56 @@ def test_a_raised_logarithm_is_that_of_the_formula(least: float) -> None:
     assert softmax(torch.zeros(0, 4)).log_raised.shape == (0, 4)
 
 
+class Elsewhere(torch.Tensor):
+    """Numbers that take the ways of a device that is no CPU."""
+
+    is_cpu = False
+
+
+def test_a_raised_logarithm_is_the_same_on_every_device() -> None:
+    p = softmax(torch.tensor([[0.0, -1.0, -34.9, -69.0, -200.0]]))
+    elsewhere = distribution.Distribution(p.p.as_subclass(Elsewhere), p.log_p)
+    assert_close(elsewhere.log_raised, p.log_raised, rtol=1e-14, atol=0)
+    assert elsewhere.log_raised[0, -1].item() == pytest.approx(log(1e-30))
+
+
+def test_the_blocks_of_a_device_have_their_rows_whatever_the_number_of_lenses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cache of a CPU holds the blocks of all lenses."""
+    monkeypatch.setitem(distribution.BLOCK, "cpu", 2 * 7)
+    z, final = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)), torch.zeros(7)
+
+    def sizes(z: torch.Tensor) -> list[int]:
+        blocks = metrics.measure_blocks({"a": z, "b": z}, metrics.Reference(final), [], 2, True)
+        return [len(numbers.kl) for block in blocks for _, numbers in block.values()]
+
+    assert sizes(z) == [1] * 2 * 4
+    assert sizes(z.as_subclass(Elsewhere)) == [2] * 2 * 2
+
+
+def test_rows_of_a_distribution_share_the_memory_of_its_terms() -> None:
+    z = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
+    ((_, wide, room),) = wide_blocks(z)
+    p = distribution.normalise(wide, room)
+    assert p[[0, 1, 2]] is p
+    some = p[[2, 0]]
+    assert some.terms is not None
+    assert some.terms.data_ptr() == room[1].data_ptr()
+    assert torch.equal(some.p, p.p[[2, 0]])
+    assert torch.equal(some.log_p, p.log_p[[2, 0]])
+    assert softmax(z)[[2, 0]].terms is None
+
+
+def test_a_reference_for_all_rows_is_widened_once_and_rows_block_by_block() -> None:
+    z = torch.randn(2, 7, generator=torch.Generator().manual_seed(0))
+    one, rows = metrics.Reference(z[0]), metrics.Reference(z)
+    assert one[slice(3, 4)] is one
+    assert one.logits.dtype == torch.float64
+    assert rows.logits.dtype == torch.float32
+    assert torch.equal(rows[slice(1, 2)].logits, z[1:].double())
+
+
 def test_the_norm_of_a_row_is_that_of_its_numbers() -> None:
     x = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
     assert norm(x).tolist() == norm(x.double()).tolist() == [5.0, 0.0]

@@ -110,6 +110,11 @@ def test_a_sum_over_a_block_takes_the_memory_that_is_there() -> None:
     assert new_rows(z, lambda: metrics.diverge(p, q)) == 2
 
 
+def test_a_raised_logarithm_takes_one_block_and_flags() -> None:
+    p = softmax(40 * some_logits(2))
+    assert new_rows(p.p, lambda: p.log_raised) == 2 * 2
+
+
 def test_pairs_of_lenses_take_memory_once_for_all() -> None:
     """Of two lenses at 8 rows, 4 at a time: their blocks and one for ln m; the rest are single rows of the model."""
     z = {"a": some_logits(8), "b": some_logits(8, seed=1)}
