@@ -110,7 +110,7 @@ class Reference:
         return softmax(self.logits)
 
 
-Measured = tuple[Distribution, Measures[Tensor]]
+Measured = tuple[Distribution, Measures[Tensor]]  # of one block of rows under one lens
 
 
 def measure(
